@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 )
 
 // Size is the length of every key in bytes (256 bit).
@@ -29,6 +30,7 @@ var processKey = func() (k [Size]byte) {
 type Key struct {
 	b     [Size]byte
 	wiped bool
+	fresh atomic.Bool
 }
 
 // New copies b, which must have Size bytes.
@@ -52,8 +54,16 @@ func Take(b []byte) (*Key, error) {
 func Random() *Key {
 	k := &Key{}
 	rand.Read(k.b[:])
+	k.fresh.Store(true)
 	runtime.SetFinalizer(k, (*Key).Wipe)
 	return k
+}
+
+// Spend reports whether k was made by Random and never spent before, and
+// spends it. Who encrypts a stream under a key spends it first: so no key can
+// encrypt two streams, and one that came out of storage none.
+func (k *Key) Spend() bool {
+	return k.fresh.CompareAndSwap(true, false)
 }
 
 // Bytes lends the key's bytes. They stay the Key's: the caller neither changes

@@ -1,0 +1,100 @@
+package crypto
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+)
+
+// SealObjectKey seals a content's object key under a DEK or a customer's
+// SSE-C key. mode is the encryption mode as the inode records it: a key sealed
+// for one mode does not open for another.
+func SealObjectKey(parent *secret.Key, mode byte, storeID, contentID [16]byte, oek *secret.Key) []byte {
+	return SealKey(parent, objectBinding(mode, storeID, contentID), oek)
+}
+
+// OpenObjectKey opens what SealObjectKey made. Errors: ErrWrongKey (for SSE-C
+// the customer's mistake, else damage), ErrCorrupt, ErrVersion. The caller owns
+// the key and wipes it.
+func OpenObjectKey(parent *secret.Key, mode byte, storeID, contentID [16]byte, sealed []byte) (*secret.Key, error) {
+	k, err := OpenKey(parent, objectBinding(mode, storeID, contentID), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open object key: %w", err)
+	}
+	return k, nil
+}
+
+func objectBinding(mode byte, storeID, contentID [16]byte) Binding {
+	return Bind(domainObjectKey, []byte{mode}, storeID[:], contentID[:])
+}
+
+// SealChunkKey seals the key of a chunk under the object key of a content whose
+// index-th chunk it is. A chunk shared by several contents is sealed once under
+// each object key.
+func SealChunkKey(oek *secret.Key, contentID [16]byte, index uint64, chunkID [16]byte, key *secret.Key) []byte {
+	return SealKeyCompact(oek, chunkBinding(contentID, index, chunkID), key)
+}
+
+// OpenChunkKey opens what SealChunkKey made. Errors: ErrCorrupt, ErrVersion.
+// The caller owns the key and wipes it.
+func OpenChunkKey(oek *secret.Key, contentID [16]byte, index uint64, chunkID [16]byte, sealed []byte) (*secret.Key, error) {
+	k, err := OpenKeyCompact(oek, chunkBinding(contentID, index, chunkID), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open chunk key: %w", err)
+	}
+	return k, nil
+}
+
+func chunkBinding(contentID [16]byte, index uint64, chunkID [16]byte) Binding {
+	return Bind(domainChunkKey, contentID[:], binary.BigEndian.AppendUint64(nil, index), chunkID[:])
+}
+
+// Suite says how an extent's bytes are encrypted.
+type Suite byte
+
+// These values are on disk.
+const (
+	SuiteDARE20 Suite = 1 // one DARE 2.0 stream, AES-256-GCM
+	// 2 is reserved for two layers under independent keys (DSSE).
+)
+
+// Extent is what an extent's key is bound to: all that a reader must know
+// about the stream before it trusts a byte of it.
+type Extent struct {
+	ChunkID  [16]byte
+	ExtentID [16]byte
+	PlainLen PlainSize // 1 to MaxExtent; authenticates the stream's end
+	Suite    Suite
+	// Base is the stream's base nonce, as Encrypt returned it. A package's
+	// position is told by its nonce relative to Base alone, so Base has to be
+	// authentic for packages to be read by position.
+	Base Nonce
+}
+
+// SealExtentKey seals the key of one extent under its chunk's key, or under the
+// object key where the chunk level is left out.
+func SealExtentKey(parent *secret.Key, e Extent, key *secret.Key) []byte {
+	return SealKeyCompact(parent, e.binding(), key)
+}
+
+// OpenExtentKey opens what SealExtentKey made. Errors: ErrCorrupt (also when
+// any field of e is not what was sealed), ErrVersion (unknown suite). The key
+// decrypts only; the caller owns it and wipes it.
+func OpenExtentKey(parent *secret.Key, e Extent, sealed []byte) (*secret.Key, error) {
+	if e.Suite != SuiteDARE20 {
+		return nil, fmt.Errorf("open extent key: suite %d: %w", e.Suite, ErrVersion)
+	}
+	k, err := OpenKeyCompact(parent, e.binding(), sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open extent key: %w", err)
+	}
+	return k, nil
+}
+
+func (e *Extent) binding() Binding {
+	tail := make([]byte, 0, 8+1)
+	tail = binary.BigEndian.AppendUint64(tail, uint64(e.PlainLen))
+	tail = append(tail, byte(e.Suite))
+	return Bind(domainExtentKey, e.ChunkID[:], e.ExtentID[:], tail, e.Base[:])
+}
