@@ -1,0 +1,121 @@
+package checksum
+
+import (
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/crc32"
+
+	"github.com/minio/crc64nvme"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Hasher computes several checksums of one stream at once. It is an io.Writer
+// that never fails. A Hasher is used by one goroutine at a time.
+type Hasher struct {
+	wantCRC32, wantCRC32C, wantCRC64 bool
+
+	crc32, crc32c     uint32
+	crc64             uint64
+	sha1, sha256, md5 hash.Hash // nil when not wanted
+	size              int64
+}
+
+// New makes a Hasher for the algorithms; empty ones and repetitions are
+// ignored. The error wraps ErrAlgorithm.
+func New(algs ...Algorithm) (*Hasher, error) {
+	h := &Hasher{}
+	for _, a := range algs {
+		switch a {
+		case "":
+		case CRC32:
+			h.wantCRC32 = true
+		case CRC32C:
+			h.wantCRC32C = true
+		case CRC64NVME:
+			h.wantCRC64 = true
+		case SHA1:
+			h.sha1 = sha1.New()
+		case SHA256:
+			h.sha256 = sha256.New()
+		case MD5:
+			h.md5 = md5.New()
+		default:
+			return nil, fmt.Errorf("%w %.40q", ErrAlgorithm, a)
+		}
+	}
+	return h, nil
+}
+
+// Write adds p to every checksum. It keeps nothing of p and returns len(p), nil.
+func (h *Hasher) Write(p []byte) (int, error) {
+	if h.wantCRC32 {
+		h.crc32 = crc32.Update(h.crc32, crc32.IEEETable, p)
+	}
+	if h.wantCRC32C {
+		h.crc32c = crc32.Update(h.crc32c, castagnoli, p)
+	}
+	if h.wantCRC64 {
+		h.crc64 = crc64nvme.Update(h.crc64, p)
+	}
+	if h.sha1 != nil {
+		h.sha1.Write(p)
+	}
+	if h.sha256 != nil {
+		h.sha256.Write(p)
+	}
+	if h.md5 != nil {
+		h.md5.Write(p)
+	}
+	h.size += int64(len(p))
+	return len(p), nil
+}
+
+// Size is the number of bytes written.
+func (h *Hasher) Size() int64 { return h.size }
+
+// Sum is a fresh slice with the checksum of what was written so far; more may
+// be written after it. It is nil for an algorithm that New was not asked for.
+func (h *Hasher) Sum(a Algorithm) []byte {
+	switch {
+	case a == CRC32 && h.wantCRC32:
+		return binary.BigEndian.AppendUint32(nil, h.crc32)
+	case a == CRC32C && h.wantCRC32C:
+		return binary.BigEndian.AppendUint32(nil, h.crc32c)
+	case a == CRC64NVME && h.wantCRC64:
+		return binary.BigEndian.AppendUint64(nil, h.crc64)
+	case a == SHA1 && h.sha1 != nil:
+		return h.sha1.Sum(nil)
+	case a == SHA256 && h.sha256 != nil:
+		return h.sha256.Sum(nil)
+	case a == MD5 && h.md5 != nil:
+		return h.md5.Sum(nil)
+	}
+	return nil
+}
+
+// Sums returns every checksum that New was asked for.
+func (h *Hasher) Sums() Sums {
+	sums := Sums{}
+	for _, a := range [...]Algorithm{MD5, CRC32, CRC32C, CRC64NVME, SHA1, SHA256} {
+		if sum := h.Sum(a); sum != nil {
+			sums[a] = sum
+		}
+	}
+	return sums
+}
+
+// Of is the checksum of p. It panics if a is none or unknown: whoever calls
+// it names the algorithm in the code or has parsed it.
+func Of(a Algorithm, p []byte) []byte {
+	h, err := New(a)
+	if err != nil || a == "" {
+		panic("checksum: Of with algorithm " + string(a))
+	}
+	h.Write(p)
+	return h.Sum(a)
+}
