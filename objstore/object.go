@@ -1,0 +1,135 @@
+package objstore
+
+import (
+	"io"
+
+	"github.com/cofferfs/coffer/objstore/checksum"
+)
+
+// ETag is an entity tag without quotes.
+type ETag string
+
+// ObjectInfo describes a committed object.
+type ObjectInfo struct {
+	Bucket, Key  string
+	Inode        InodeID
+	Size         int64
+	ETag         ETag
+	LastModified Time
+	Parts        int // of a multipart upload, otherwise 0
+	Meta         ObjectMeta
+	SSE          SSEInfo
+	// Checksum is the one stored with the object; nil when there is none, or
+	// when the object's key was needed to read it and was not at hand.
+	Checksum *Checksum
+}
+
+// SSEInfo is how an object is encrypted, as responses tell it.
+type SSEInfo struct {
+	Mode      SSEMode
+	KMSKeyID  string
+	BucketKey bool
+}
+
+// ObjectMeta are the headers that are stored with an object and given back.
+type ObjectMeta struct {
+	ContentType        string
+	CacheControl       string
+	ContentDisposition string
+	ContentEncoding    string
+	ContentLanguage    string
+	Expires            string
+	WebsiteRedirect    string
+	StorageClass       string // stored as given; all classes are one
+	// User are the x-amz-meta-* headers by lower-case name without the prefix.
+	User map[string]string
+}
+
+// Checksum is a checksum as S3 stores it with an object.
+type Checksum struct {
+	Algorithm checksum.Algorithm
+	// Type tells a checksum of the whole object from one of its parts' checksums.
+	Type checksum.Type
+	// Value is base64, with "-N" behind it for a composite of N parts.
+	Value string
+}
+
+// PutRequest stores an object. The store reads Body to its end, hashes what it
+// is asked to while it encrypts, calls Verify, and only then commits.
+type PutRequest struct {
+	Bucket, Key string
+	Body        io.Reader
+	// Size in bytes, or -1 when unknown. A body of another length is KindMalformed.
+	Size         int64
+	Meta         ObjectMeta
+	Encryption   Encryption
+	Precondition Precondition
+	// Algorithms to compute beside MD5 (which the ETag needs).
+	Algorithms []checksum.Algorithm
+	// Store is the algorithm whose value is kept with the object; it is one of
+	// Algorithms or empty.
+	Store checksum.Algorithm
+	// Verify is called after the last byte with what was computed; an error
+	// aborts the request, with nothing changed, and is returned as it is.
+	Verify func(checksum.Sums) error
+}
+
+// GetRequest reads or describes an object.
+type GetRequest struct {
+	Bucket, Key  string
+	Precondition Precondition
+	Range        *Range
+	PartNumber   int // 0: the whole object
+	CustomerKey  Encryption
+}
+
+// DeleteResult says what a delete did.
+type DeleteResult struct {
+	Existed bool
+}
+
+// CopyRequest copies an object without moving its data.
+type CopyRequest struct {
+	SrcBucket, SrcKey string
+	SrcPrecondition   Precondition
+	SrcCustomerKey    Encryption
+	DstBucket, DstKey string
+	DstPrecondition   Precondition
+	Encryption        Encryption
+	// Meta replaces the source's when it is not nil (x-amz-metadata-directive: REPLACE).
+	Meta *ObjectMeta
+	// Store is the algorithm whose checksum the copy carries; empty: the source's.
+	Store checksum.Algorithm
+}
+
+// ListRequest asks for one page of keys in byte order.
+type ListRequest struct {
+	Bucket    string
+	Prefix    string
+	Delimiter string
+	// After is the last key or common prefix that was seen; only what sorts
+	// behind it, and outside of it when it is a common prefix, is returned.
+	After   string
+	MaxKeys int // 0 to MaxListKeys
+}
+
+// ListResult is one page. Entries holds objects and common prefixes in one
+// order; an entry is a common prefix when Prefix is true.
+type ListResult struct {
+	Entries   []ListEntry
+	Truncated bool
+	// Next continues after this page as ListRequest.After.
+	Next string
+}
+
+// ListEntry is a key or a common prefix.
+type ListEntry struct {
+	Key          string
+	Prefix       bool
+	Size         int64
+	ETag         ETag
+	LastModified Time
+	ChecksumAlgo checksum.Algorithm
+	ChecksumType checksum.Type
+	StorageClass string
+}
