@@ -15,6 +15,21 @@ import (
 // dot. The same name can have several versions.
 type KeyID string
 
+// Validate returns ErrBadID for anything but a name as described above.
+func (id KeyID) Validate() error {
+	if len(id) == 0 || len(id) > 128 || id[0] == '.' {
+		return ErrBadID
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return ErrBadID
+		}
+	}
+	return nil
+}
+
 // Context is authenticated with a sealed data key: unsealing needs the very
 // same pairs. Keys and values are arbitrary strings.
 type Context map[string]string
@@ -53,8 +68,9 @@ type Service interface {
 	// ErrUnavailable.
 	GenerateDataKey(ctx context.Context, id KeyID, kc Context) (DataKey, error)
 	// Decrypt unseals what GenerateDataKey sealed. Errors: those above, and
-	// ErrTampered when sealed or kc is not what it was. The caller owns the
-	// returned key and wipes it.
+	// ErrTampered when sealed or kc is not what it was (or ErrNotFound, when
+	// the damage makes it name a key that is not there), and ErrVersion. The
+	// caller owns the returned key and wipes it.
 	Decrypt(ctx context.Context, sealed []byte, kc Context) (*secret.Key, error)
 	// Describe returns one EK. Errors: ErrNotFound, ErrUnavailable.
 	Describe(ctx context.Context, id KeyID) (KeyInfo, error)
