@@ -1,0 +1,89 @@
+package record
+
+import (
+	"fmt"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// Root is the record of the whole store.
+type Root struct {
+	StoreID   [16]byte
+	NextInode objstore.InodeID // inodes from here on were never given out
+	ETagKey   []byte           // 32 bytes: keys the ETags of what the mount writes
+	Created   objstore.Time
+}
+
+// Append encodes r behind dst.
+func (r *Root) Append(dst []byte) []byte {
+	e := newEncoder(dst)
+	e.bytes(1, r.StoreID[:])
+	e.uint(2, uint64(r.NextInode))
+	e.bytes(3, r.ETagKey)
+	e.int(4, int64(r.Created))
+	return e.b
+}
+
+// ParseRoot parses the root record.
+func ParseRoot(b []byte) (*Root, error) {
+	r := &Root{}
+	d := newDecoder(b)
+	for d.next() {
+		switch d.num {
+		case 1:
+			r.StoreID = d.id()
+		case 2:
+			r.NextInode = objstore.InodeID(d.uint())
+		case 3:
+			r.ETagKey = d.copy()
+		case 4:
+			r.Created = objstore.Time(d.int())
+		default:
+			d.unknown()
+		}
+	}
+	if d.err == nil && (len(r.ETagKey) != 32 || r.NextInode <= objstore.RootInode) {
+		d.fail("root")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("root: %w", d.err)
+	}
+	return r, nil
+}
+
+// Bucket is the record of a bucket. Its name is in the root directory's entry.
+type Bucket struct {
+	Created objstore.Time
+	DEK     DEKID // data key of SSE-S3 for this bucket
+}
+
+// Append encodes k behind dst.
+func (k *Bucket) Append(dst []byte) []byte {
+	e := newEncoder(dst)
+	e.int(1, int64(k.Created))
+	e.uint(2, uint64(k.DEK))
+	return e.b
+}
+
+// ParseBucket parses a bucket.
+func ParseBucket(b []byte) (*Bucket, error) {
+	k := &Bucket{}
+	d := newDecoder(b)
+	for d.next() {
+		switch d.num {
+		case 1:
+			k.Created = objstore.Time(d.int())
+		case 2:
+			k.DEK = DEKID(d.uint())
+		default:
+			d.unknown()
+		}
+	}
+	if d.err == nil && k.DEK == 0 {
+		d.fail("bucket without a data key")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("bucket: %w", d.err)
+	}
+	return k, nil
+}

@@ -1,0 +1,50 @@
+// Package record encodes, parses and validates every key and value of coffer's
+// metadata. It is pure: bytes in, structs out. What keeps the bytes secret and
+// authentic is the metadata store below.
+//
+// # Key space
+//
+// A key is one byte that names its family, then fixed-width big-endian fields,
+// so that byte order is the order one wants to scan in, then at most one name.
+// In the order of their bytes:
+//
+//	B ino                    bucket: settings, by the inode of its root directory
+//	D content                data of a small content, sealed, apart from the inode so that stat never reads it
+//	E extent chunk           reference of one more chunk to a shared extent, with the extent key sealed for it
+//	K chunk content offset   reference of one more content to a shared chunk
+//	P content                sizes of the parts of a content that was uploaded in parts
+//	R                        root: store id, allocation of inode ids, ETag key
+//	c content offset         chunk of a content, with the chunk key sealed under the object key
+//	d ino name               directory entry; directories have a trailing slash, the marker object of a directory the empty name
+//	e extent                 extent: where it lies, its key sealed under its first owner's chunk key, what of it is live
+//	g content                content that nothing names any more and that is freed in steps
+//	i ino                    inode
+//	k chunk                  chunk: its first owner, and whether others share it
+//	m chunk offset           map entry: which part of which extent holds these bytes
+//	o ino                    inode without a name, kept for who has it open
+//	p upload number          part of a multipart upload
+//	s segment                live bytes of a data segment
+//	u ino key NUL upload     multipart upload under way in a bucket
+//	w dek                    data key, sealed by the key service
+//	x ino                    extended attributes of an inode
+//	y name                   setting of the store, sealed
+//
+// Reserved for what is planned, so that no new format is needed then:
+//
+//	a ino (ACLs)   h content (content root)   l (locks)   n (intents)
+//	q (quotas)     t (tags)                   v ino name version (versions)
+//
+// Names occur in d and u (and will in v) only.
+//
+// # Values
+//
+// A value is a version byte (1), then fields, each a number and a length as
+// unsigned varints (encoding/binary) and so many bytes; integers are unsigned
+// varints of exactly that length. A field that is zero or empty is absent.
+// Numbers ascend. A reader refuses a newer version and any field number below
+// 64 that it does not know, and ignores the others: a field without which the
+// record would be misread gets a number below 64.
+//
+// Extended attributes and directory entries have shapes of their own, for their
+// number: see xattr.go and dirent.go.
+package record
