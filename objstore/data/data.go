@@ -9,32 +9,67 @@
 // segment from having it removed, and authenticate what it reads (a driver
 // need not notice altered bytes).
 //
+// # What stands in a segment
+//
+// Appended runs stand in the order in which their places were given out, from
+// SegmentInfo.Start on. Runs appended between two barriers follow each other
+// without a gap. Before a run, after a barrier, and at the end of a segment
+// there can be padding: zeros, up to the next multiple of Block, and at the
+// end any number of whole blocks of zeros. A caller that frames its runs can
+// so walk a segment without metadata: where no frame begins, the next one can
+// only begin at the next multiple of Block. In a segment that was active when
+// the machine stopped, runs that were not synced can be missing, torn or
+// zeros, in any order.
+//
+// # Errors
+//
+// The errors below are matched with errors.Is. Any other error is a failure of
+// the environment (a read error of the disk, too many open files) and says
+// nothing about what is stored: the call can be repeated.
+//
 // Drivers: localdata. Every driver passes datatest.
 package data
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"iter"
 	"time"
 )
 
-// MaxAppend is the largest p that Append takes, in bytes.
-const MaxAppend = 8 << 20
+const (
+	// MaxAppend is the largest p that Append takes, in bytes.
+	MaxAppend = 8 << 20
+	// Block is the unit, in bytes, to which the end of a synced group is padded.
+	Block = 4096
+)
 
 var (
 	// ErrNotFound is returned for a segment that does not exist.
 	ErrNotFound = errors.New("data: segment not found")
 	// ErrCorrupt marks a segment that is too short for a location, or whose
-	// header is wrong.
+	// header is wrong. A read error of the device is not ErrCorrupt.
 	ErrCorrupt = errors.New("data: corrupt")
-	// ErrNoSpace is returned by Append and Sync when the disk is full. The
-	// store stays usable; bytes covered by an earlier Sync are safe.
+	// ErrNoSpace is returned by Append and Sync when the disk is full, or so
+	// full that the reserve would be touched. The store stays usable, bytes
+	// covered by an earlier Sync are safe, and no byte of a returned Append is
+	// given up: such bytes can still be read, and the next Sync that returns
+	// nil has made them durable too.
 	ErrNoSpace = errors.New("data: no space left")
-	// ErrFailed is returned for ever by Append and Sync after a write to
-	// stable storage failed for another reason than ErrNoSpace: what was not
-	// synced may be lost, and a retry could hide that.
+	// ErrFailed is returned for ever by Append, Sync and Close after a write
+	// to stable storage failed for another reason than ErrNoSpace: what was not
+	// synced may be lost, and a retry could hide that. Reads go on.
 	ErrFailed = errors.New("data: writing failed, store is read-only")
+	// ErrReadOnly is returned by Append and Remove of a store that was opened
+	// for reading only. Its Sync has nothing to do and returns nil.
+	ErrReadOnly = errors.New("data: opened read-only")
+	// ErrNotSealed is returned by Remove for a segment that still takes
+	// appends or holds appends that are not yet durable.
+	ErrNotSealed = errors.New("data: segment is not sealed")
+	// ErrTooLarge is returned by Append for more than MaxAppend bytes.
+	ErrTooLarge = errors.New("data: append too large")
 	// ErrClosed is returned by any use after Close.
 	ErrClosed = errors.New("data: closed")
 )
@@ -42,40 +77,69 @@ var (
 // SegmentID is a random 128-bit name, never reused.
 type SegmentID [16]byte
 
+// String returns the id as 32 lower-case hexadecimal digits.
+func (id SegmentID) String() string { return hex.EncodeToString(id[:]) }
+
 // Location says where an appended run of bytes stands. Offset and Length are
-// in bytes; Length is that of the appended slice.
+// in bytes; Length is that of the appended slice. The zero Location is that of
+// an empty run.
 type Location struct {
 	Segment SegmentID
 	Offset  uint64
 	Length  uint32
 }
 
-// SegmentInfo describes one segment. Size is in bytes on the device,
-// with padding. Sealed segments take no more appends.
+func (l Location) String() string {
+	return fmt.Sprintf("%v+%d:%d", l.Segment, l.Offset, l.Length)
+}
+
+// SegmentInfo describes one segment. Sealed segments take no more appends and
+// hold nothing that is not durable.
 type SegmentInfo struct {
 	ID       SegmentID
-	Size     uint64
+	Start    uint64 // offset of the first byte that can belong to a run
+	Size     uint64 // bytes, with header and padding: no run ends beyond it
 	Sealed   bool
-	Modified time.Time
+	Modified time.Time // of the last append; of the file where that is not known
 }
 
 // Store holds segments. All methods may be called concurrently.
+//
+// A ctx is honoured while a call waits for its turn. Once an Append has been
+// given its place, and once a barrier has begun, they run to their end.
 type Store interface {
 	// Append adds p to the active segment and returns its location. The bytes
 	// can be read at once, but are durable only after Sync; until then they may
-	// be staged in memory. p belongs to the caller again when Append returns.
+	// be staged in memory. p belongs to the caller again when Append returns,
+	// and is only read. An empty p gets the zero Location and stores nothing.
+	// After an error nothing of p can be referred to.
+	//
+	// Errors: ErrNoSpace, ErrFailed, ErrReadOnly, ErrTooLarge, ErrClosed.
 	Append(ctx context.Context, p []byte) (Location, error)
 	// ReadAt fills p with the bytes that stand off bytes after the start of l:
-	// all of p or an error. off+len(p) is at most l.Length.
+	// all of p or an error, after which p holds anything. off+len(p) is at most
+	// l.Length. An empty p is filled without looking for the segment.
+	//
+	// Errors: ErrNotFound, ErrCorrupt, ErrClosed.
 	ReadAt(ctx context.Context, l Location, p []byte, off int64) error
 	// Sync returns when all bytes whose Append returned before it are durable.
 	// Concurrent calls share one barrier. With nothing appended it is free.
+	//
+	// Errors: ErrNoSpace, ErrFailed, ErrClosed.
 	Sync(ctx context.Context) error
-	// Segments iterates over all segments, in no particular order.
+	// Segments iterates over all segments, in no particular order. Segments
+	// made or removed meanwhile may or may not be seen. A failure ends the
+	// iteration with one last step whose error is not nil.
 	Segments(ctx context.Context) iter.Seq2[SegmentInfo, error]
 	// Remove deletes a sealed segment. Removing one that is absent is no error.
+	// Reads that are under way may still succeed. The removal need not be
+	// durable: after a crash the segment can be there again.
+	//
+	// Errors: ErrNotSealed, ErrReadOnly, ErrClosed.
 	Remove(ctx context.Context, id SegmentID) error
 	// Close makes everything durable, seals the active segment and releases
-	// the store. It is idempotent.
+	// the store, after waiting for calls under way. It is idempotent: later
+	// calls return what the first one did. When it fails, what was not synced
+	// may be lost.
 	Close() error
 }

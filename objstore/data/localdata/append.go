@@ -1,0 +1,231 @@
+package localdata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/cofferfs/coffer/objstore/data"
+)
+
+// Append implements data.Store.
+//
+// Places are given out under turn. The bytes are copied outside of mu, and the
+// last piece of a run (the only one, if it is small) outside of turn, so that
+// appenders copy side by side.
+func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
+	if err := s.enter(); err != nil {
+		return data.Location{}, err
+	}
+	defer s.life.RUnlock()
+	if s.opt.ReadOnly {
+		return data.Location{}, data.ErrReadOnly
+	}
+	if len(p) > data.MaxAppend {
+		return data.Location{}, fmt.Errorf("%w: %d bytes", data.ErrTooLarge, len(p))
+	}
+	if len(p) == 0 {
+		return data.Location{}, ctx.Err()
+	}
+	g, err := s.takeTurn(ctx, int64(len(p)))
+	if err != nil {
+		return data.Location{}, err
+	}
+	// From here on the append runs to its end.
+	l := data.Location{Segment: g.id, Offset: uint64(g.end), Length: uint32(len(p))}
+	if err := s.place(g, p); err != nil {
+		return data.Location{}, err
+	}
+	s.stats.appends.Add(1)
+	s.stats.appendedBytes.Add(uint64(len(p)))
+	return l, nil
+}
+
+// takeTurn returns the active segment, with room for a run of n bytes, and
+// leaves turn with the caller.
+func (s *Store) takeTurn(ctx context.Context, n int64) (*segment, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err // select would pick either case
+		}
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		g, err := s.roomFor(n)
+		if err == nil {
+			return g, nil
+		}
+		<-s.turn
+		if err != errTooManyUnsealed {
+			return nil, err
+		}
+		if err := s.sync(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+var errTooManyUnsealed = errors.New("too many segments wait for a barrier")
+
+// roomFor makes sure that n bytes fit into the active segment and on the disk.
+// The caller holds turn.
+func (s *Store) roomFor(n int64) (*segment, error) {
+	if err := s.failure(); err != nil {
+		return nil, err
+	}
+	if err := s.retryStuck(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	g := s.active
+	unsealed := len(s.unsealed)
+	s.mu.Unlock()
+	if g != nil && (g.end+n <= s.opt.SegmentBytes || g.end == headerBytes) {
+		return g, s.grant(g, n)
+	}
+	if unsealed >= maxUnsealed {
+		return nil, errTooManyUnsealed
+	}
+	return s.newActive(n)
+}
+
+// newActive makes a segment with room for n bytes and makes it the active one.
+// The caller holds turn.
+func (s *Store) newActive(n int64) (*segment, error) {
+	id := newSegmentID()
+	f, err := s.fs.Create(id.String())
+	if err != nil {
+		if isNoSpace(err) {
+			return nil, fmt.Errorf("%w: %w", data.ErrNoSpace, err)
+		}
+		return nil, fmt.Errorf("data: create segment %v: %w", id, err)
+	}
+	g := &segment{id: id, h: newHandle(id, f, 0), end: headerBytes}
+	if err := s.grant(g, n); err != nil {
+		g.h.release()
+		if rerr := s.fs.Remove(id.String()); rerr != nil {
+			s.opt.Logger.Warn("empty segment left behind", "dir", s.opt.Dir, "segment", id, "error", rerr)
+		}
+		return nil, err
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.startWritersLocked()
+	if b := s.closeFillingLocked(); b != nil {
+		s.work <- b // never blocks: there are no more stages than it holds
+	}
+	if s.active != nil {
+		s.active.rotated = true
+	}
+	g.end = 0
+	s.active = g
+	s.unsealed[id] = g
+	b, err := s.takeStageLocked(g)
+	if err != nil {
+		// The segment stays, without a header and without a run.
+		g.end = headerBytes
+		g.rotated = true
+		s.active = nil
+		return nil, err
+	}
+	putHeader(b.mem, id)
+	b.n = headerBytes
+	g.end = headerBytes
+	return g, nil
+}
+
+// grant sets room for a run of n bytes aside in g. The caller holds turn.
+func (s *Store) grant(g *segment, n int64) error {
+	need := roundUp(g.end + n)
+	if need <= g.granted {
+		return nil
+	}
+	exact := need - g.granted
+	step := max(exact, min(max(g.end, minGrant), maxGrant))
+	if most := s.opt.SegmentBytes - g.granted; step > most {
+		step = max(exact, most)
+	}
+	err := s.grantStep(g, step)
+	if errors.Is(err, data.ErrNoSpace) && step > exact {
+		step = exact
+		err = s.grantStep(g, step)
+	}
+	if err != nil {
+		return err
+	}
+	g.granted += step
+	return nil
+}
+
+func (s *Store) grantStep(g *segment, step int64) error {
+	if s.opt.ReserveBytes > 0 {
+		free, err := s.opt.FreeSpace()
+		if err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+		if free < s.opt.ReserveBytes || free-s.opt.ReserveBytes < uint64(step) {
+			return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", data.ErrNoSpace, free, s.opt.ReserveBytes)
+		}
+	}
+	f, ok := g.h.file.(Preallocator)
+	if !ok || g.noAlloc {
+		return nil
+	}
+	err := f.Preallocate(g.granted, step)
+	if isNoSpace(err) {
+		return fmt.Errorf("%w: %w", data.ErrNoSpace, err)
+	}
+	if err != nil {
+		// Without room set aside, a full disk shows when the bytes are written.
+		g.noAlloc = true
+		if !errors.Is(err, syscall.EOPNOTSUPP) {
+			s.opt.Logger.Warn("cannot set room aside", "dir", s.opt.Dir, "segment", g.id, "error", err)
+		}
+	}
+	return nil
+}
+
+// place copies p to the end of g, through as many stages as it takes. It gives
+// turn back.
+func (s *Store) place(g *segment, p []byte) error {
+	now := s.opt.Now().UnixNano()
+	for {
+		s.mu.Lock()
+		b := s.filling
+		if b == nil {
+			var err error
+			if b, err = s.takeStageLocked(g); err != nil {
+				s.mu.Unlock()
+				<-s.turn
+				return err
+			}
+		}
+		at := b.n
+		k := min(len(p), len(b.mem)-at)
+		b.n += k
+		b.copying++
+		g.end += int64(k)
+		g.modified = now
+		s.appended.Add(uint64(k))
+		if b.n == len(b.mem) {
+			s.filling = nil
+			b.complete = true
+		}
+		s.mu.Unlock()
+
+		last := k == len(p)
+		if last {
+			<-s.turn
+		}
+		copy(b.mem[at:at+k], p)
+		s.copied(b)
+		if last {
+			return nil
+		}
+		p = p[k:]
+	}
+}

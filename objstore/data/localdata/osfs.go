@@ -1,0 +1,167 @@
+package localdata
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/cofferfs/coffer/objstore/durable"
+	"golang.org/x/sys/unix"
+)
+
+// OS returns the directory at path as an FS. Files are opened with O_DIRECT
+// where the file system has it: segments are written once, in large aligned
+// pieces, which is several times faster without the page cache, and what is
+// read is cached by the kernel in the clear, above the mount, so a second copy
+// in ciphertext would only use memory.
+func OS(path string) FS {
+	return &osFS{dir: path}
+}
+
+type osFS struct {
+	dir      string
+	buffered atomic.Bool // O_DIRECT was refused once
+}
+
+func (d *osFS) Create(name string) (File, error) {
+	return d.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+}
+
+func (d *osFS) OpenRead(name string) (File, error) {
+	return d.open(name, os.O_RDONLY)
+}
+
+func (d *osFS) open(name string, flags int) (File, error) {
+	path := filepath.Join(d.dir, name)
+	flags |= unix.O_NOFOLLOW
+	if !d.buffered.Load() {
+		f, err := os.OpenFile(path, flags|unix.O_DIRECT, 0o600)
+		if err == nil {
+			return d.file(f, true), nil
+		}
+		if !errors.Is(err, unix.EINVAL) {
+			return nil, err
+		}
+		d.buffered.Store(true)
+		// Some file systems refuse the flag only after they made the file,
+		// and nothing can have been written to it.
+		if flags&os.O_CREATE != 0 {
+			os.Remove(path)
+		}
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return d.file(f, false), nil
+}
+
+func (d *osFS) file(f *os.File, direct bool) *osFile {
+	o := &osFile{File: f, fs: d}
+	o.direct.Store(direct)
+	return o
+}
+
+func (d *osFS) List() ([]Entry, error) {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Entry, 0, len(entries))
+	for _, e := range entries {
+		st, err := e.Info()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Entry{Name: e.Name(), Size: st.Size(), Modified: st.ModTime(), Regular: st.Mode().IsRegular()})
+	}
+	return out, nil
+}
+
+func (d *osFS) Remove(name string) error { return os.Remove(filepath.Join(d.dir, name)) }
+
+func (d *osFS) SyncDir() error { return durable.SyncDir(d.dir) }
+
+func (d *osFS) FreeSpace() (uint64, error) { return durable.FreeSpace(d.dir) }
+
+type osFile struct {
+	*os.File
+	fs     *osFS
+	direct atomic.Bool
+}
+
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	if errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
+		return f.File.ReadAt(p, off)
+	}
+	return n, err
+}
+
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.File.WriteAt(p, off)
+	if errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
+		n, err = f.File.WriteAt(p, off)
+	}
+	if err == nil && !f.direct.Load() {
+		// Start the transfer now, so that Sync has little left to wait for. A
+		// failure shows up in Sync.
+		unix.SyncFileRange(int(f.Fd()), off, int64(n), unix.SYNC_FILE_RANGE_WRITE)
+	}
+	return n, err
+}
+
+// giveUpDirect turns O_DIRECT off for a file system that takes the flag when a
+// file is opened and refuses the transfer, or wants a larger alignment.
+func (f *osFile) giveUpDirect() bool {
+	if !f.direct.Load() {
+		return false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil {
+		return false
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&^unix.O_DIRECT); err != nil {
+		return false
+	}
+	f.fs.buffered.Store(true)
+	f.direct.Store(false)
+	return true
+}
+
+// Sync is fdatasync: it covers the size and the mapping of blocks, and leaves
+// out the times.
+func (f *osFile) Sync() error {
+	for {
+		err := unix.Fdatasync(int(f.Fd()))
+		if err == unix.EINTR {
+			continue // the call did not begin
+		}
+		return os.NewSyscallError("fdatasync", err)
+	}
+}
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func (f *osFile) Preallocate(off, n int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, off, n)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.ENOSYS {
+			err = unix.EOPNOTSUPP
+		}
+		return os.NewSyscallError("fallocate", err)
+	}
+}
