@@ -1,0 +1,161 @@
+package sigv4
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// param is one parameter of a query, decoded.
+type param struct{ name, value string }
+
+// parseQuery decodes a query as net/url does, for whoever acts on the request
+// sees it through net/url: what is signed and what is done must be the same.
+// What net/url would drop (a raw semicolon, a bad escape) is refused.
+func parseQuery(raw string) ([]param, bool) {
+	if raw == "" {
+		return nil, true
+	}
+	params := make([]param, 0, strings.Count(raw, "&")+1)
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		if strings.Contains(pair, ";") {
+			return nil, false
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(name)
+		if err != nil {
+			return nil, false
+		}
+		value, err = url.QueryUnescape(value)
+		if err != nil {
+			return nil, false
+		}
+		params = append(params, param{name, value})
+	}
+	return params, true
+}
+
+const upperHex = "0123456789ABCDEF"
+
+func unreserved(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~'
+}
+
+// appendEncoded is AWS's UriEncode: everything but RFC 3986's unreserved
+// characters as %XX in upper case; slashes stay in a path.
+func appendEncoded(b []byte, s string, path bool) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if unreserved(c) || path && c == '/' {
+			b = append(b, c)
+			continue
+		}
+		b = append(b, '%', upperHex[c>>4], upperHex[c&15])
+	}
+	return b
+}
+
+func encode(s string) string {
+	for i := 0; i < len(s); i++ {
+		if !unreserved(s[i]) {
+			return string(appendEncoded(make([]byte, 0, len(s)+16), s, false))
+		}
+	}
+	return s
+}
+
+// canonicalPath is the path decoded and encoded again once, and not normalised:
+// to S3, "." and ".." and empty components are parts of the key.
+func canonicalPath(u *url.URL) string {
+	if u.Path == "" {
+		return "/"
+	}
+	return string(appendEncoded(make([]byte, 0, len(u.Path)+16), u.Path, true))
+}
+
+// canonicalQuery sorts by encoded name, then encoded value. The signature of a
+// presigned request is not part of it.
+func canonicalQuery(query []param, presigned bool) string {
+	if len(query) == 0 {
+		return ""
+	}
+	enc := make([]param, 0, len(query))
+	size := 0
+	for _, p := range query {
+		if presigned && p.name == "X-Amz-Signature" {
+			continue
+		}
+		e := param{encode(p.name), encode(p.value)}
+		size += len(e.name) + len(e.value) + 2
+		enc = append(enc, e)
+	}
+	slices.SortFunc(enc, func(a, b param) int {
+		return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.value, b.value))
+	})
+	b := make([]byte, 0, size)
+	for i, p := range enc {
+		if i > 0 {
+			b = append(b, '&')
+		}
+		b = append(b, p.name...)
+		b = append(b, '=')
+		b = append(b, p.value...)
+	}
+	return string(b)
+}
+
+// appendCanonicalHeaders adds a line for each signed header.
+func appendCanonicalHeaders(b []byte, r *http.Request, signed []string) []byte {
+	for _, name := range signed {
+		b = append(b, name...)
+		b = append(b, ':')
+		for i, v := range headerValues(r, name) {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendTrimmed(b, v)
+		}
+		b = append(b, '\n')
+	}
+	return b
+}
+
+// headerValues finds a header, also those that net/http takes out of the map.
+func headerValues(r *http.Request, name string) []string {
+	if name == "host" {
+		return []string{r.Host}
+	}
+	if values := r.Header[http.CanonicalHeaderKey(name)]; len(values) > 0 {
+		return values
+	}
+	switch name {
+	case "content-length":
+		if r.ContentLength >= 0 {
+			return []string{strconv.FormatInt(r.ContentLength, 10)}
+		}
+	case "transfer-encoding":
+		return r.TransferEncoding
+	case "expect":
+		// HTTP/2 consumes it, and knows no other value.
+		return []string{"100-continue"}
+	}
+	return nil
+}
+
+// appendTrimmed drops white space at both ends and makes runs of spaces one.
+func appendTrimmed(b []byte, v string) []byte {
+	v = strings.Trim(v, " \t\r\n\v\f")
+	for i := 0; i < len(v); i++ {
+		if v[i] == ' ' && v[i-1] == ' ' { // v does not begin with one
+			continue
+		}
+		b = append(b, v[i])
+	}
+	return b
+}

@@ -1,0 +1,204 @@
+package sigv4
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	algorithm  = "AWS4-HMAC-SHA256"
+	terminator = "aws4_request"
+
+	longDate  = "20060102T150405Z"
+	shortDate = "20060102"
+
+	// maxKeyID bounds an access key id, in bytes.
+	maxKeyID = 128
+)
+
+// claim is what a request says of its own signature, parsed and not yet
+// believed.
+type claim struct {
+	keyID         string
+	date          string // yyyymmdd, of the credential
+	region        string
+	service       string
+	signedHeaders string // as sent
+	signed        []string
+	signature     [sha256.Size]byte
+	signatureHex  string // as sent
+
+	timestamp string // yyyymmddThhmmssZ, as in the string to sign
+	time      time.Time
+	presigned bool
+	expires   time.Duration // of a presigned request
+}
+
+func (c *claim) scope() string {
+	return c.date + "/" + c.region + "/" + c.service + "/" + terminator
+}
+
+const credentialForm = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
+
+func (c *claim) parseCredential(s string) *Error {
+	parts := strings.Split(s, "/")
+	if len(parts) != 5 || len(parts[0]) > maxKeyID {
+		return errCredential(c.presigned, credentialForm)
+	}
+	c.keyID, c.date, c.region, c.service = parts[0], parts[1], parts[2], parts[3]
+	if c.keyID == "" {
+		return errCredential(c.presigned, "a non-empty Access Key (AKID) must be provided in the credential.")
+	}
+	if parts[4] != terminator {
+		return errCredential(c.presigned, `incorrect terminal "`+parts[4]+`". This endpoint uses "`+terminator+`".`)
+	}
+	if _, err := time.Parse(shortDate, c.date); err != nil {
+		return errCredential(c.presigned, `incorrect date format "`+c.date+`". This date in the credential must be in the format "yyyyMMdd".`)
+	}
+	return nil
+}
+
+// parseSignedHeaders takes a list of lower-case names between semicolons. S3
+// wants it sorted; the canonical request is made in the order given, so that a
+// list in another order can only fail to match.
+func (c *claim) parseSignedHeaders(s string) bool {
+	c.signedHeaders = s
+	c.signed = strings.Split(s, ";")
+	for _, name := range c.signed {
+		if name == "" {
+			return false
+		}
+		for i := 0; i < len(name); i++ {
+			if b := name[i]; b <= ' ' || b >= 0x7f || b >= 'A' && b <= 'Z' || b == ':' || b == ',' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (c *claim) parseSignature(s string) {
+	c.signatureHex = s
+	// A signature that is no hex stays zero, which matches nothing: it gets
+	// the answer of a wrong one.
+	if len(s) == hex.EncodedLen(sha256.Size) {
+		if b, err := hex.DecodeString(s); err == nil {
+			c.signature = [sha256.Size]byte(b)
+		}
+	}
+}
+
+// parseAuthorization reads the Authorization header, which is
+//
+//	AWS4-HMAC-SHA256 Credential=..., SignedHeaders=..., Signature=...
+//
+// with the three in any order and the space optional, and the time of the
+// request from x-amz-date or Date.
+func parseAuthorization(h http.Header) (*claim, *Error) {
+	values := h["Authorization"]
+	if len(values) != 1 {
+		return nil, errHeader("only one Authorization header is allowed.")
+	}
+	mechanism, rest, _ := strings.Cut(values[0], " ")
+	if mechanism != algorithm {
+		if mechanism == "AWS" || strings.HasPrefix(mechanism, "AWS4-") {
+			return nil, errUnsupportedMechanism()
+		}
+		return nil, errInvalidArgument("Unsupported Authorization Type", "Authorization", values[0])
+	}
+	c := &claim{}
+	var credential, signedHeaders, signature string
+	for _, part := range strings.SplitN(rest, ",", 4) {
+		part = strings.Trim(part, " \t")
+		name, value, ok := strings.Cut(part, "=")
+		var field *string
+		switch name {
+		case "Credential":
+			field = &credential
+		case "SignedHeaders":
+			field = &signedHeaders
+		case "Signature":
+			field = &signature
+		}
+		if !ok || field == nil || *field != "" || value == "" {
+			return nil, errHeader(`the authorization component "` + part + `" is malformed.`)
+		}
+		*field = value
+	}
+	if credential == "" || signedHeaders == "" || signature == "" {
+		return nil, errHeader("The authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	}
+	if err := c.parseCredential(credential); err != nil {
+		return nil, err
+	}
+	if !c.parseSignedHeaders(signedHeaders) {
+		return nil, errHeader(`the authorization component "SignedHeaders=` + signedHeaders + `" is malformed.`)
+	}
+	c.parseSignature(signature)
+	return c, c.parseTime(h)
+}
+
+// parseTime takes the time of a request that is signed in a header.
+func (c *claim) parseTime(h http.Header) *Error {
+	name := "X-Amz-Date"
+	if len(h[name]) == 0 {
+		name = "Date"
+	}
+	values := h[name]
+	if len(values) == 1 {
+		if t, err := time.Parse(longDate, values[0]); err == nil {
+			c.time, c.timestamp = t, values[0]
+		} else if t, err := http.ParseTime(values[0]); err == nil {
+			c.time, c.timestamp = t, t.UTC().Format(longDate)
+		}
+	}
+	if c.timestamp == "" {
+		return errAccessDenied("AWS authentication requires a valid Date or x-amz-date header")
+	}
+	return nil
+}
+
+// check compares the claim with what this verifier is for. The time is next.
+func (c *claim) check(region, service string) *Error {
+	if c.date != c.timestamp[:len(shortDate)] {
+		return errCredential(c.presigned, `Invalid credential date "`+c.date+`". This date is not the same as X-Amz-Date: "`+c.timestamp[:len(shortDate)]+`".`)
+	}
+	if c.service != service {
+		return errCredential(c.presigned, `incorrect service "`+c.service+`". This endpoint belongs to "`+service+`".`)
+	}
+	if region != "" && c.region != region {
+		return errCredential(c.presigned, "the region '"+c.region+"' is wrong; expecting '"+region+"'", Field{"Region", region})
+	}
+	return nil
+}
+
+// unsignedHeaders lists what must be signed and is not: host and every x-amz-*
+// header, but for x-amz-content-sha256, whose value the canonical request
+// contains in any case (AWS leaves it out of its list too).
+func (c *claim) unsignedHeaders(h http.Header) []string {
+	sorted := c.signed
+	if !slices.IsSorted(sorted) {
+		sorted = slices.Sorted(slices.Values(sorted))
+	}
+	var missing []string
+	if _, ok := slices.BinarySearch(sorted, "host"); !ok {
+		missing = append(missing, "host")
+	}
+	for name := range h {
+		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") || name == "X-Amz-Content-Sha256" {
+			continue
+		}
+		lower := strings.ToLower(name)
+		if _, ok := slices.BinarySearch(sorted, lower); !ok {
+			missing = append(missing, lower)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+func (c *claim) hasSigned(name string) bool { return slices.Contains(c.signed, name) }
