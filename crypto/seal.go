@@ -80,10 +80,10 @@ func seal(parent *secret.Key, p purpose, b Binding, plain []byte) []byte {
 	out[0], out[1] = sealVersion, sealAlg
 	salt := out[2 : 2+saltSize]
 	rand.Read(salt)
-	k := derive(parent, salt, p, b, 32+commitSize)
-	defer clear(k)
-	copy(out[2+saltSize:], k[32:])
-	return newGCM(k[:32]).Seal(out, zeroNonce[:], plain, out[:sealHeader])
+	var k [secret.Size]byte
+	defer clear(k[:])
+	derivePair(&k, (*[commitSize]byte)(out[2+saltSize:]), parent, salt, p, b)
+	return newGCM(k[:]).Seal(out, zeroNonce[:], plain, out[:sealHeader])
 }
 
 func open(parent *secret.Key, p purpose, b Binding, sealed []byte) ([]byte, error) {
@@ -96,12 +96,13 @@ func open(parent *secret.Key, p purpose, b Binding, sealed []byte) ([]byte, erro
 	if len(sealed) < SealOverhead {
 		return nil, ErrCorrupt
 	}
-	k := derive(parent, sealed[2:2+saltSize], p, b, 32+commitSize)
-	defer clear(k)
-	if subtle.ConstantTimeCompare(k[32:], sealed[2+saltSize:sealHeader]) != 1 {
+	var k, commitment [32]byte
+	defer clear(k[:])
+	derivePair(&k, &commitment, parent, sealed[2:2+saltSize], p, b)
+	if subtle.ConstantTimeCompare(commitment[:], sealed[2+saltSize:sealHeader]) != 1 {
 		return nil, ErrWrongKey
 	}
-	plain, err := newGCM(k[:32]).Open(nil, zeroNonce[:], sealed[sealHeader:], sealed[:sealHeader])
+	plain, err := newGCM(k[:]).Open(nil, zeroNonce[:], sealed[sealHeader:], sealed[:sealHeader])
 	if err != nil {
 		return nil, ErrCorrupt
 	}
@@ -123,9 +124,10 @@ func SealKeyCompact(parent *secret.Key, b Binding, child *secret.Key) []byte {
 	out := make([]byte, compactHeader, CompactKeySize)
 	out[0] = sealVersion
 	rand.Read(out[1:])
-	k := derive(parent, out[1:], purposeCompact, b, 32)
-	defer clear(k)
-	return newGCM(k).Seal(out, zeroNonce[:], child.Bytes(), out[:compactHeader])
+	var k [secret.Size]byte
+	defer clear(k[:])
+	derive(&k, parent, out[1:], purposeCompact, b)
+	return newGCM(k[:]).Seal(out, zeroNonce[:], child.Bytes(), out[:compactHeader])
 }
 
 // OpenKeyCompact opens what SealKeyCompact made. Errors: ErrCorrupt,
@@ -140,9 +142,10 @@ func OpenKeyCompact(parent *secret.Key, b Binding, sealed []byte) (*secret.Key, 
 	if len(sealed) != CompactKeySize {
 		return nil, ErrCorrupt
 	}
-	k := derive(parent, sealed[1:compactHeader], purposeCompact, b, 32)
-	defer clear(k)
-	plain, err := newGCM(k).Open(nil, zeroNonce[:], sealed[compactHeader:], sealed[:compactHeader])
+	var k [secret.Size]byte
+	defer clear(k[:])
+	derive(&k, parent, sealed[1:compactHeader], purposeCompact, b)
+	plain, err := newGCM(k[:]).Open(nil, zeroNonce[:], sealed[compactHeader:], sealed[:compactHeader])
 	if err != nil {
 		return nil, ErrCorrupt
 	}
