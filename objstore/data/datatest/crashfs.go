@@ -1,0 +1,502 @@
+package datatest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/data/localdata"
+)
+
+// CrashFS is a directory in memory that knows what a crash would leave of it:
+// what was synced. Clone and CloneLocked give the directory as it would be
+// found after a crash at that instant. It is safe for concurrent use, clones
+// while writers run included.
+//
+// It also watches the store that uses it: Violations tells of blocks that were
+// written again after they had been synced, and of transfers that O_DIRECT
+// would refuse.
+type CrashFS struct {
+	// freeze is held for reading by whatever changes the directory. Who holds
+	// it for writing sees one instant, and can share it with other layers.
+	freeze *sync.RWMutex
+
+	// mu guards the fields below and all inodes.
+	mu         sync.Mutex
+	names      map[string]*inode
+	synced     map[string]*inode // names as of the last SyncDir
+	hook       func(Op) Fault
+	capacity   int64
+	ops        uint64
+	opened     int
+	violations []string
+}
+
+// inode is a file without its name. Blocks are never changed in place, so that
+// clones can share them.
+type inode struct {
+	size, syncedSize int64
+	modified         time.Time
+	synced           map[int64][]byte
+	dirty            map[int64]dirtyBlock
+}
+
+type dirtyBlock struct {
+	p    []byte
+	lost bool // a sync failed: the bytes can be read but never become durable
+}
+
+// Op is one change of a CrashFS. Count numbers them from 1.
+type Op struct {
+	Kind   string // "create", "write", "preallocate", "truncate", "sync", "syncdir", "remove"
+	Name   string // "" for syncdir
+	Offset int64
+	Length int64
+	Count  uint64
+}
+
+var (
+	_ localdata.FS           = (*CrashFS)(nil)
+	_ localdata.Preallocator = (*crashFile)(nil)
+)
+
+// NewCrashFS returns an empty directory. Every change of it holds freeze for
+// reading; nil: a lock of its own. The directory itself counts as durable.
+func NewCrashFS(freeze *sync.RWMutex) *CrashFS {
+	if freeze == nil {
+		freeze = new(sync.RWMutex)
+	}
+	return &CrashFS{
+		freeze:   freeze,
+		names:    make(map[string]*inode),
+		synced:   make(map[string]*inode),
+		capacity: 1 << 62,
+	}
+}
+
+// SetHook has hook asked before every change, with no lock held, so that it
+// can clone. Fault.Effect Part makes a write or a sync of the first half of
+// the blocks.
+func (c *CrashFS) SetHook(hook func(Op) Fault) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hook = hook
+}
+
+// SetCapacity bounds the sum of the files' sizes, in bytes: what would exceed
+// it fails with ENOSPC. What is there already stays.
+func (c *CrashFS) SetCapacity(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.capacity = n
+}
+
+// Violations returns what the user of the directory did against the rules.
+func (c *CrashFS) Violations() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.violations)
+}
+
+// Opened returns how many files are open.
+func (c *CrashFS) Opened() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opened
+}
+
+// Ops returns how many changes were made or tried.
+func (c *CrashFS) Ops() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ops
+}
+
+// Clone stops all changes for a moment and returns what a crash would leave.
+// See CloneLocked.
+func (c *CrashFS) Clone(rng *rand.Rand) *CrashFS {
+	c.freeze.Lock()
+	defer c.freeze.Unlock()
+	return c.CloneLocked(rng, nil)
+}
+
+// CloneLocked returns what a crash at this instant would leave. The caller
+// holds for writing the lock that was given to NewCrashFS; freeze is that of
+// the clone, as for NewCrashFS.
+//
+// With a nil rng, all that was not synced is gone. Otherwise rng decides: of
+// blocks that were not synced each is there, is not, or is torn at sectors of
+// 512 bytes; of sizes and names that were not synced either the old or the new
+// one stands.
+//
+// The clone shares memory with its origin but no state. It has no hook and no
+// capacity. Everything in it counts as synced.
+func (c *CrashFS) CloneLocked(rng *rand.Rand, freeze *sync.RWMutex) *CrashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// One clone in a few keeps nearly everything, or nearly nothing.
+	keep := 0.0
+	if rng != nil {
+		keep = rng.Float64()
+	}
+	chance := func() bool { return rng != nil && rng.Float64() < keep }
+
+	names := maps.Clone(c.synced)
+	for _, name := range slices.Sorted(maps.Keys(c.names)) {
+		if _, ok := c.synced[name]; !ok && chance() {
+			names[name] = c.names[name]
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.synced)) {
+		if _, ok := c.names[name]; !ok && chance() {
+			delete(names, name)
+		}
+	}
+	out := NewCrashFS(freeze)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		f := names[name].crash(rng, chance)
+		out.names[name] = f
+		out.synced[name] = f
+	}
+	return out
+}
+
+func (f *inode) crash(rng *rand.Rand, chance func() bool) *inode {
+	out := &inode{
+		size:     f.syncedSize,
+		modified: f.modified,
+		synced:   maps.Clone(f.synced),
+		dirty:    make(map[int64]dirtyBlock),
+	}
+	if chance() {
+		out.size = f.size
+	}
+	for _, n := range slices.Sorted(maps.Keys(f.dirty)) {
+		d := f.dirty[n]
+		if d.lost || !chance() {
+			continue
+		}
+		p := d.p
+		if rng.IntN(3) == 0 {
+			p = tear(rng, f.synced[n], d.p)
+		}
+		out.synced[n] = p
+		out.size = max(out.size, (n+1)*data.Block)
+	}
+	out.syncedSize = out.size
+	return out
+}
+
+// tear returns a block whose sectors are those of old or of new.
+func tear(rng *rand.Rand, old, new []byte) []byte {
+	const sector = 512
+	p := make([]byte, len(new))
+	copy(p, old)
+	for i := 0; i < len(p); i += sector {
+		if rng.IntN(2) == 0 {
+			copy(p[i:i+sector], new[i:])
+		}
+	}
+	return p
+}
+
+// change runs do, which changes the directory, as the hook has it.
+func (c *CrashFS) change(op Op, do func(Effect) error) error {
+	c.mu.Lock()
+	c.ops++
+	op.Count = c.ops
+	hook := c.hook
+	c.mu.Unlock()
+	var fault Fault
+	if hook != nil {
+		fault = hook(op)
+	}
+	if fault.Wait != nil {
+		<-fault.Wait
+	}
+	c.freeze.RLock()
+	defer c.freeze.RUnlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	effect := All
+	if fault.Err != nil {
+		effect = fault.Effect
+	}
+	if err := do(effect); err != nil {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: err}
+	}
+	if fault.Err != nil {
+		return &fs.PathError{Op: op.Kind, Path: op.Name, Err: fault.Err}
+	}
+	return nil
+}
+
+func (c *CrashFS) violateLocked(format string, args ...any) {
+	c.violations = append(c.violations, fmt.Sprintf(format, args...))
+}
+
+func (c *CrashFS) roomLocked() int64 {
+	used := int64(0)
+	for _, f := range c.names {
+		used += f.size
+	}
+	return max(c.capacity-used, 0)
+}
+
+// Create implements localdata.FS.
+func (c *CrashFS) Create(name string) (localdata.File, error) {
+	var out localdata.File
+	err := c.change(Op{Kind: "create", Name: name}, func(e Effect) error {
+		if e == Nothing {
+			return nil
+		}
+		if _, ok := c.names[name]; ok {
+			return syscall.EEXIST
+		}
+		f := &inode{modified: time.Now(), synced: make(map[int64][]byte), dirty: make(map[int64]dirtyBlock)}
+		c.names[name] = f
+		out = c.openLocked(name, f)
+		return nil
+	})
+	if err != nil {
+		if out != nil {
+			out.Close()
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *CrashFS) openLocked(name string, f *inode) *crashFile {
+	c.opened++
+	return &crashFile{fs: c, name: name, inode: f}
+}
+
+// OpenRead implements localdata.FS.
+func (c *CrashFS) OpenRead(name string) (localdata.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, ok := c.names[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
+	}
+	return c.openLocked(name, f), nil
+}
+
+// List implements localdata.FS.
+func (c *CrashFS) List() ([]localdata.Entry, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []localdata.Entry
+	for _, name := range slices.Sorted(maps.Keys(c.names)) {
+		f := c.names[name]
+		out = append(out, localdata.Entry{Name: name, Size: f.size, Modified: f.modified, Regular: true})
+	}
+	return out, nil
+}
+
+// Remove implements localdata.FS.
+func (c *CrashFS) Remove(name string) error {
+	return c.change(Op{Kind: "remove", Name: name}, func(e Effect) error {
+		if e == Nothing {
+			return nil
+		}
+		if _, ok := c.names[name]; !ok {
+			return syscall.ENOENT
+		}
+		delete(c.names, name)
+		return nil
+	})
+}
+
+// SyncDir implements localdata.FS.
+func (c *CrashFS) SyncDir() error {
+	return c.change(Op{Kind: "syncdir"}, func(e Effect) error {
+		if e == All {
+			c.synced = maps.Clone(c.names)
+		}
+		return nil
+	})
+}
+
+// FreeSpace implements localdata.FS.
+func (c *CrashFS) FreeSpace() (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return uint64(c.roomLocked()), nil
+}
+
+type crashFile struct {
+	fs     *CrashFS
+	name   string
+	inode  *inode
+	closed bool // guarded by fs.mu
+}
+
+// checkLocked reports a transfer that O_DIRECT would refuse.
+func (f *crashFile) checkLocked(op string, p []byte, off int64) error {
+	if f.closed {
+		f.fs.violateLocked("%s of %s after close", op, f.name)
+		return fs.ErrClosed
+	}
+	if addr := uintptr(unsafe.Pointer(unsafe.SliceData(p))); addr%data.Block != 0 || off%data.Block != 0 || len(p)%data.Block != 0 {
+		f.fs.violateLocked("%s of %s is not aligned: %d bytes at %d", op, f.name, len(p), off)
+		return syscall.EINVAL
+	}
+	return nil
+}
+
+func (f *crashFile) ReadAt(p []byte, off int64) (int, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.checkLocked("read", p, off); err != nil {
+		return 0, err
+	}
+	n := 0
+	for n < len(p) && off < f.inode.size {
+		block := f.inode.block(off / data.Block)
+		rest := min(int64(len(p)-n), data.Block-off%data.Block, f.inode.size-off)
+		dst := p[n : n+int(rest)]
+		clear(dst)
+		if block != nil {
+			copy(dst, block[off%data.Block:])
+		}
+		n += int(rest)
+		off += rest
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *inode) block(n int64) []byte {
+	if d, ok := f.dirty[n]; ok {
+		return d.p
+	}
+	return f.synced[n]
+}
+
+func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
+	err := f.fs.change(Op{Kind: "write", Name: f.name, Offset: off, Length: int64(len(p))}, func(e Effect) error {
+		if err := f.checkLocked("write", p, off); err != nil {
+			return err
+		}
+		q := p
+		switch e {
+		case Nothing:
+			return nil
+		case Part:
+			q = p[:len(p)/2/data.Block*data.Block]
+		}
+		if grow := off + int64(len(q)) - f.inode.size; grow > f.fs.roomLocked() {
+			return syscall.ENOSPC
+		}
+		for i := 0; i < len(q); i += data.Block {
+			n := (off + int64(i)) / data.Block
+			if _, ok := f.inode.synced[n]; ok {
+				f.fs.violateLocked("block %d of %s was written again after it had been synced", n, f.name)
+			}
+			f.inode.dirty[n] = dirtyBlock{p: bytes.Clone(q[i : i+data.Block])}
+		}
+		f.inode.size = max(f.inode.size, off+int64(len(q)))
+		f.inode.modified = time.Now()
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (f *crashFile) Preallocate(off, n int64) error {
+	return f.fs.change(Op{Kind: "preallocate", Name: f.name, Offset: off, Length: n}, func(e Effect) error {
+		if e == Nothing {
+			return nil
+		}
+		if off+n-f.inode.size > f.fs.roomLocked() {
+			return syscall.ENOSPC
+		}
+		f.inode.size = max(f.inode.size, off+n)
+		return nil
+	})
+}
+
+func (f *crashFile) Truncate(size int64) error {
+	return f.fs.change(Op{Kind: "truncate", Name: f.name, Offset: size}, func(e Effect) error {
+		if e == Nothing {
+			return nil
+		}
+		for n := range f.inode.synced {
+			if n*data.Block >= size {
+				f.fs.violateLocked("block %d of %s was cut off after it had been synced", n, f.name)
+			}
+		}
+		for n := range f.inode.dirty {
+			if n*data.Block >= size {
+				f.fs.violateLocked("block %d of %s was cut off after it had been written", n, f.name)
+			}
+		}
+		f.inode.size = size
+		return nil
+	})
+}
+
+func (f *crashFile) Sync() error {
+	return f.fs.change(Op{Kind: "sync", Name: f.name}, func(e Effect) error {
+		numbers := slices.Sorted(maps.Keys(f.inode.dirty))
+		done := len(numbers)
+		switch e {
+		case Nothing:
+			done = 0
+		case Part:
+			done /= 2
+		case All:
+			f.inode.syncedSize = f.inode.size
+		}
+		for i, n := range numbers {
+			d := f.inode.dirty[n]
+			if i >= done {
+				// As Linux does: the page counts as clean after a failed sync,
+				// so that the next one succeeds without having written it.
+				d.lost = true
+				f.inode.dirty[n] = d
+				continue
+			}
+			if d.lost {
+				continue
+			}
+			f.inode.synced[n] = d.p
+			f.inode.syncedSize = max(f.inode.syncedSize, min((n+1)*data.Block, f.inode.size))
+			delete(f.inode.dirty, n)
+		}
+		return nil
+	})
+}
+
+func (f *crashFile) Size() (int64, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return f.inode.size, nil
+}
+
+func (f *crashFile) Close() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.closed {
+		f.fs.violateLocked("%s was closed twice", f.name)
+		return fs.ErrClosed
+	}
+	f.closed = true
+	f.fs.opened--
+	return nil
+}
