@@ -76,7 +76,9 @@ func (b *Builtin) Erase(id KeyID) error {
 }
 
 // ChangeUnlock seals the keystore for another key file or passphrase. Copies of
-// older keystores still open with the former one. Errors: ErrUnavailable, u's, save's.
+// older keystores still open with the former one. After an error of save's the
+// caller cannot know which of the two opens what is on disk: keep both.
+// Errors: ErrUnavailable, u's, save's.
 func (b *Builtin) ChangeUnlock(u Unlocker) error {
 	b.changes.Lock()
 	defer b.changes.Unlock()

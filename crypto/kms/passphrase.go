@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
+	"runtime/debug"
 
 	"golang.org/x/crypto/argon2"
 
@@ -64,7 +65,11 @@ func (u passphraseUnlock) root(p rootParams) (*secret.Key, error) {
 	if len(u.passphrase) == 0 || len(u.passphrase) > MaxPassphrase {
 		return nil, fmt.Errorf("passphrase of %d bytes, want 1 to %d: %w", len(u.passphrase), MaxPassphrase, ErrWrongKey)
 	}
-	return secret.Take(argon2.IDKey(u.passphrase, p.salt[:], p.argon.passes, p.argon.memoryKiB, p.argon.threads, secret.Size))
+	key, err := secret.Take(argon2.IDKey(u.passphrase, p.salt[:], p.argon.passes, p.argon.memoryKiB, p.argon.threads, secret.Size))
+	// Argon2id's memory is of no more use, and the daemon that holds it would
+	// look twice its size. It also goes back without what was computed in it.
+	debug.FreeOSMemory()
+	return key, err
 }
 
 // ParsePassphraseFile returns the passphrase in text: its only line, without

@@ -1,0 +1,368 @@
+package kms
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+)
+
+// cheap is a passphrase that takes no time.
+func cheap(passphrase string) Unlocker {
+	return passphraseUnlock{[]byte(passphrase), argonParams{memoryKiB: 8, passes: 1, threads: 1}}
+}
+
+func noSave([]byte) error { return errors.New("not to be saved") }
+
+// keystoreBytes makes a keystore with the EKs "a" (three versions) and "b"
+// (disabled).
+func keystoreBytes(t testing.TB, u Unlocker) []byte {
+	t.Helper()
+	var saved []byte
+	b, err := NewKeystore(u, func(p []byte) error { saved = p; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := errors.Join(b.Create("a"), b.Rotate("a"), b.Rotate("a"), b.Create("b"), b.Disable("b")); err != nil {
+		t.Fatal(err)
+	}
+	return saved
+}
+
+func refusedStore(t *testing.T, what string, b []byte, u Unlocker, want ...error) {
+	t.Helper()
+	s, err := OpenKeystore(b, u, noSave)
+	if s != nil {
+		t.Fatalf("%s: opened", what)
+	}
+	if !slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) }) {
+		t.Fatalf("%s: %v, want %v", what, err, want)
+	}
+}
+
+// recheck gives a changed header its check again, as an attacker would.
+func recheck(b []byte) []byte {
+	sum := sha256.Sum256(b[:offCheck])
+	copy(b[offCheck:headerLen], sum[:checkLen])
+	return b
+}
+
+func TestWrongKeyIsToldFromDamage(t *testing.T) {
+	key := secret.Random()
+	for _, test := range []struct{ right, wrong, kind Unlocker }{
+		{KeyFileUnlock(key), KeyFileUnlock(secret.Random()), cheap("x")},
+		{cheap("open sesame"), cheap("open sesame "), KeyFileUnlock(key)},
+	} {
+		b := keystoreBytes(t, test.right)
+		if kind, err := KeystoreUnlockKind(b); err != nil || kind != test.right.Kind() {
+			t.Fatalf("KeystoreUnlockKind = %v, %v", kind, err)
+		}
+		refusedStore(t, "wrong key", b, test.wrong, ErrWrongKey)
+		refusedStore(t, "wrong kind", b, test.kind, ErrWrongKey)
+		for i := range b {
+			for bit := range 8 {
+				c := bytes.Clone(b)
+				c[i] ^= 1 << bit
+				want := ErrCorrupt
+				if i == 8 || i == 9 {
+					want = ErrVersion
+				}
+				refusedStore(t, fmt.Sprintf("byte %d, bit %d", i, bit), c, test.right, want)
+			}
+		}
+		for n := range b {
+			refusedStore(t, fmt.Sprint("cut to ", n), b[:n], test.right, ErrCorrupt)
+		}
+		refusedStore(t, "longer", append(bytes.Clone(b), 0), test.right, ErrCorrupt)
+		if s, err := OpenKeystore(b, test.right, noSave); err != nil {
+			t.Fatal(err)
+		} else {
+			s.Close()
+		}
+	}
+}
+
+func TestForgedHeaderNeverOpens(t *testing.T) {
+	key := secret.Random()
+	b := keystoreBytes(t, cheap("p"))
+	for i := offKind; i < offCheck; i++ {
+		c := bytes.Clone(b)
+		c[i] ^= 1
+		// Costs that the forger asks for are not worth waiting for.
+		if _, p, err := parseHeader(recheck(c)); err == nil && (p.argon.memoryKiB > 1<<12 || p.argon.passes > 4) {
+			continue
+		}
+		refusedStore(t, fmt.Sprint("byte ", i), c, cheap("p"), ErrCorrupt, ErrWrongKey, ErrVersion)
+	}
+	// A body from another keystore of the same key, or from an older state of
+	// this one, does not fit another header.
+	x, y := keystoreBytes(t, KeyFileUnlock(key)), keystoreBytes(t, KeyFileUnlock(key))
+	refusedStore(t, "body swapped", append(bytes.Clone(x[:headerLen]), y[headerLen:]...), KeyFileUnlock(key), ErrCorrupt)
+}
+
+func TestHeaderBoundsWhatItAsksFor(t *testing.T) {
+	b := keystoreBytes(t, cheap("p"))
+	set := func(off int, v uint32) func([]byte) {
+		return func(b []byte) { binary.BigEndian.PutUint32(b[off:], v) }
+	}
+	for name, change := range map[string]func([]byte){
+		"no threads":     func(b []byte) { b[11] = 0 },
+		"17 threads":     func(b []byte) { b[11] = 17 },
+		"no memory":      set(12, 0),
+		"7 KiB":          set(12, 7),
+		"over 1 GiB":     set(12, 1<<20+1),
+		"4 TiB":          set(12, 1<<32-1),
+		"no passes":      set(16, 0),
+		"17 passes":      set(16, 17),
+		"endless passes": set(16, 1<<32-1),
+		"key file kind":  func(b []byte) { b[offKind] = byte(UnlockKeyFile) },
+		"length":         set(offLength, 1<<32-1),
+	} {
+		c := bytes.Clone(b)
+		change(c)
+		if _, err := KeystoreUnlockKind(recheck(c)); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		refusedStore(t, name, c, cheap("p"), ErrCorrupt)
+	}
+	for _, kind := range []byte{0, 3, 255} {
+		c := bytes.Clone(b)
+		c[offKind] = kind
+		if _, err := KeystoreUnlockKind(recheck(c)); !errors.Is(err, ErrVersion) {
+			t.Errorf("kind %d: %v", kind, err)
+		}
+	}
+	for _, p := range []argonParams{{8, 1, 1}, {128, 1, 16}, {1 << 20, 16, 16}, defaultArgon} {
+		if !p.valid() {
+			t.Errorf("%+v is refused", p)
+		}
+	}
+	big := append(bytes.Clone(b), make([]byte, maxBody)...)
+	binary.BigEndian.PutUint32(big[offLength:], uint32(len(big)-headerLen))
+	if _, err := KeystoreUnlockKind(recheck(big)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("larger than any keystore: %v", err)
+	}
+}
+
+func TestEverySaveIsSealedAnew(t *testing.T) {
+	key := secret.Random()
+	var saves [][]byte
+	b, err := NewKeystore(KeyFileUnlock(key), func(p []byte) error { saves = append(saves, p); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := errors.Join(b.Create("a"), b.Disable("a"), b.Disable("a")); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range saves {
+		for _, y := range saves[:i] {
+			if bytes.Equal(x[offSalt:offCommit], y[offSalt:offCommit]) {
+				t.Error("two saves share a salt")
+			}
+		}
+		if bytes.Contains(x, key.Bytes()[:8]) || bytes.Contains(x, b.keys["a"].versions[0].Bytes()[:8]) {
+			t.Error("a key in the clear")
+		}
+	}
+}
+
+func TestChangeOfUnlock(t *testing.T) {
+	oldKey, newKey := secret.Random(), secret.Random()
+	var saved []byte
+	b, err := NewKeystore(KeyFileUnlock(oldKey), func(p []byte) error { saved = p; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if err := b.Create("a"); err != nil {
+		t.Fatal(err)
+	}
+	dk, err := b.GenerateDataKey(t.Context(), "a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := Unlocker(KeyFileUnlock(oldKey))
+	for _, u := range []Unlocker{KeyFileUnlock(newKey), cheap("one"), cheap("two"), KeyFileUnlock(oldKey)} {
+		if err := b.ChangeUnlock(u); err != nil {
+			t.Fatal(err)
+		}
+		refusedStore(t, "former unlock", saved, last, ErrWrongKey)
+		again, err := OpenKeystore(saved, u, noSave)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k, err := again.Decrypt(t.Context(), dk.Sealed, nil); err != nil || !k.Equal(dk.Plain) {
+			t.Fatal(err)
+		}
+		again.Close()
+		last = u
+		if err := b.Rotate("a"); err != nil { // later saves are under the new one
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPassphraseOfNoOrTooManyBytesIsRefused(t *testing.T) {
+	for _, n := range []int{0, MaxPassphrase + 1} {
+		if b, err := NewKeystore(cheap(string(make([]byte, n))), noSave); err == nil || b != nil {
+			t.Errorf("%d bytes are taken", n)
+		}
+	}
+}
+
+func TestFullKeystoreRefusesMore(t *testing.T) {
+	key := secret.Random()
+	versions := slices.Repeat([]*secret.Key{key}, maxVersions)
+	set := ekSet{"a": {state: StateEnabled, versions: versions}}
+	if _, err := set.encode(); err != nil {
+		t.Fatal(err)
+	}
+	set["a"].versions = append(versions, key)
+	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+		t.Errorf("one version more: %v", err)
+	}
+	set["a"].versions = versions
+	for i := range maxBody / (maxVersions * secret.Size) {
+		set[KeyID(fmt.Sprint("k", i))] = set["a"]
+	}
+	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+		t.Errorf("more bytes: %v", err)
+	}
+	set = ekSet{}
+	for i := range maxKeys + 1 {
+		set[KeyID(fmt.Sprint(i))] = &ek{state: StateEnabled, versions: []*secret.Key{key}}
+	}
+	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+		t.Errorf("more keys: %v", err)
+	}
+}
+
+// TestKnownKeystores opens keystores of version 1 for ever.
+func TestKnownKeystores(t *testing.T) {
+	text, err := os.ReadFile("testdata/v1.keyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ParseKeyFile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := os.ReadFile("testdata/v1.datakey")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, u := range map[string]Unlocker{
+		"testdata/v1.keyfile.keystore":    KeyFileUnlock(key),
+		"testdata/v1.passphrase.keystore": PassphraseUnlock([]byte("correct horse battery staple")),
+	} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenKeystore(b, u, noSave)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		created := time.Date(2026, 11, 20, 12, 0, 0, 42, time.UTC)
+		want := []KeyInfo{{"bucket-1", StateEnabled, 3, created}, {"old", StatePendingDeletion, 1, created}, {"store", StateEnabled, 1, created}}
+		if got, err := s.List(t.Context()); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		k, err := s.Decrypt(t.Context(), sealed, Context{"purpose": "test", "store": "x"})
+		if err != nil || !bytes.Equal(k.Bytes(), bytes.Repeat([]byte{0x42}, 32)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.Close()
+	}
+}
+
+func FuzzOpenKeystore(f *testing.F) {
+	key, err := secret.New(bytes.Repeat([]byte{1}, 32))
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := keystoreBytes(f, KeyFileUnlock(key))
+	f.Add(good)
+	f.Add(good[:headerLen])
+	f.Add(keystoreBytes(f, cheap("p")))
+	f.Add([]byte(keystoreMagic))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := OpenKeystore(b, KeyFileUnlock(key), noSave)
+		if err == nil {
+			if !bytes.Equal(b, good) {
+				t.Fatal("opened what nobody saved")
+			}
+			s.Close()
+			return
+		}
+		if s != nil || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrWrongKey) && !errors.Is(err, ErrVersion) {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzParseBody reaches what lies behind the seal.
+func FuzzParseBody(f *testing.F) {
+	for _, set := range []ekSet{
+		{},
+		{"a": {state: StateEnabled, created: time.Unix(1, 2), versions: []*secret.Key{secret.Random()}}},
+		{
+			"a": {state: StateDisabled, versions: []*secret.Key{secret.Random(), secret.Random()}},
+			"b": {state: StatePendingDeletion, versions: []*secret.Key{secret.Random()}},
+		},
+	} {
+		b, err := set.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		set, err := parseBody(b)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if again, err := set.encode(); err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("does not round-trip: %v", err)
+		}
+	})
+}
+
+func FuzzParseDataKey(f *testing.F) {
+	ek := secret.Random()
+	head := dataKeyHead{id: "store", version: 1}
+	rand.Read(head.serial[:])
+	good := sealDataKey(ek, head, nil, secret.Random())
+	f.Add(good)
+	f.Add(good[:dataKeyFixed])
+	f.Add([]byte{dataKeyVersion, dataKeyAlg})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := parseDataKey(b)
+		if err != nil {
+			if !errors.Is(err, ErrTampered) && !errors.Is(err, ErrVersion) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if h.id.Validate() != nil || h.version == 0 {
+			t.Fatalf("accepted %+v", h)
+		}
+		if k, err := openDataKey(ek, b, nil); (err == nil) != bytes.Equal(b, good) || (k == nil) == (err == nil) {
+			t.Fatalf("%v", err)
+		}
+	})
+}
