@@ -39,6 +39,10 @@ func lookup(id, secret string) Lookup {
 // wire reads a request as a server does.
 func wire(t testing.TB, head string, body []byte) *http.Request {
 	t.Helper()
+	return wireRequest(t, head, body)
+}
+
+func wireRequest(t fataler, head string, body []byte) *http.Request {
 	raw := strings.ReplaceAll(strings.TrimSpace(head), "\n", "\r\n") + "\r\n\r\n"
 	r, err := http.ReadRequest(bufio.NewReader(io.MultiReader(strings.NewReader(raw), bytes.NewReader(body))))
 	if err != nil {
