@@ -1,0 +1,38 @@
+// Package mount puts a store together and runs it: it is the only package that
+// knows every driver, and it holds the life of the daemon, from the first check
+// of the command line to the last byte on disk.
+//
+// # The store directory
+//
+//	superblock   what must be known before anything opens (package record)
+//	keystore     the built-in key service's keys, sealed (package kms)
+//	meta/        metadata (package pebblekv)
+//	data/        segments (package localdata)
+//	lock         flock(2) of the daemon that has the store open, and its pid
+//	run/         admin.sock (0600), pid and endpoint of that daemon; ca.pem, which
+//	             stays when it ends, so that an AWS_CA_BUNDLE stays valid
+//
+// The directory has mode 0700. The key file and the daemon's log lie outside.
+//
+// # How a store is made
+//
+// The superblock is written first, not initialised, then the keystore, the
+// metadata with the root record, the first secrets, and last the superblock
+// again, initialised. A crash in between leaves a superblock that says so: the
+// next start goes on from what is there, and removes nothing. Once a store is
+// initialised nothing that is missing is ever made anew.
+//
+// # How it is opened
+//
+// Lock, superblock, keystore, store key, data, metadata, engine; closed in
+// reverse. The metadata driver is handed data.Sync as its BeforeDurable: that
+// closure, in compose.go, is the only place where data and metadata meet.
+//
+// # Daemons
+//
+// One process has a store open. `coffer mount` starts it in the background, and
+// a later `coffer mount` of the same store asks it over run/admin.sock, JSON in
+// HTTP, answered only to the same user and to root. A daemon that was started
+// by `mount` ends, and its S3 door with it, when its last mount is gone; one
+// that was started by `serve` ends when it is told to.
+package mount

@@ -1,0 +1,277 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// resolveMountpoint makes a mount point absolute and follows symbolic links.
+// Unlike filepath.EvalSymlinks it copes with a last component on which a dead
+// FUSE mount stands, where stat fails with ENOTCONN.
+func resolveMountpoint(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("no mount point given")
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for range 40 {
+		parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+		if err != nil {
+			return "", mountpointError(path, err)
+		}
+		abs = filepath.Join(parent, filepath.Base(abs))
+		target, err := os.Readlink(abs)
+		if err != nil {
+			return abs, nil // no link: a directory, a dead mount, or nothing
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(parent, target)
+		}
+		abs = filepath.Clean(target)
+	}
+	return "", fmt.Errorf("mount point %q: too many symbolic links", path)
+}
+
+func mountpointError(path string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return hinted(fmt.Errorf("mount point %q does not exist", path), fmt.Sprintf("make it: mkdir -p %s", ShellQuote(path)))
+	}
+	return fmt.Errorf("mount point %q: %w", path, err)
+}
+
+// checkMountpoint makes sure that dir, which resolveMountpoint returned, can be
+// mounted on: an empty directory that is no mount point, neither inside the
+// store nor around it. A mount that a dead daemon left there is removed; report
+// is told of it.
+func checkMountpoint(dir, store string, report func(string)) error {
+	if err := cleanStale(dir, report); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return mountpointError(dir, err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("mount point %q is not a directory", dir)
+	}
+	if isInside(dir, store) {
+		return fmt.Errorf("mount point %q lies inside the store %q", dir, store)
+	}
+	if isInside(store, dir) {
+		return fmt.Errorf("the store %q lies inside the mount point %q", store, dir)
+	}
+	table, err := mountTable()
+	if err != nil {
+		return err
+	}
+	if e := findMount(table, dir); e != nil {
+		if e.isOurs() {
+			return hinted(fmt.Errorf("a coffer store is mounted on %q already", dir), "coffer umount "+ShellQuote(dir))
+		}
+		return fmt.Errorf("%q is the mount point of another file system (%s)", dir, e.Type)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return mountpointError(dir, err)
+	}
+	defer f.Close()
+	switch _, err := f.Readdirnames(1); {
+	case err == nil:
+		return hinted(fmt.Errorf("mount point %q is not empty", dir), "mount on an empty directory: a mount would hide what is in this one")
+	case err != io.EOF:
+		return mountpointError(dir, err)
+	}
+	return nil
+}
+
+// isDead reports whether a FUSE mount stands on dir whose daemon is gone.
+func isDead(dir string) bool {
+	var st unix.Stat_t
+	return unix.Stat(dir, &st) == unix.ENOTCONN
+}
+
+// cleanStale removes the mounts that dead daemons left on dir.
+func cleanStale(dir string, report func(string)) error {
+	for range 16 { // several can lie on top of each other
+		if !isDead(dir) {
+			return nil
+		}
+		table, err := mountTable()
+		if err != nil {
+			return err
+		}
+		e := findMount(table, dir)
+		if e == nil || !e.isOurs() {
+			return hinted(fmt.Errorf("a dead mount that is not coffer's stands on %q", dir), "umount -l "+ShellQuote(dir))
+		}
+		if err := unmountPath(dir, true); err != nil {
+			return fmt.Errorf("remove the mount that a dead daemon left on %q: %w", dir, err)
+		}
+		report(fmt.Sprintf("removed the mount that a dead daemon left on %s", dir))
+	}
+	return fmt.Errorf("mount point %q stays dead", dir)
+}
+
+// cleanStaleOf removes all mounts that earlier daemons of the store left. The
+// caller holds the store's lock: no other daemon lives.
+func cleanStaleOf(store string, report func(string)) error {
+	table, err := mountTable()
+	if err != nil {
+		return err
+	}
+	for i := range table {
+		if e := &table[i]; e.store() == store && isDead(e.Mountpoint) {
+			if err := cleanStale(e.Mountpoint, report); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// canUnmountDirectly: root needs no helper.
+func canUnmountDirectly() bool { return os.Geteuid() == 0 }
+
+// errBusy: something in the mount is in use.
+var errBusy = errors.New("in use")
+
+// unmountPath unmounts the topmost mount on dir; lazy takes it out of the tree
+// even if it is in use. Error: errBusy.
+func unmountPath(dir string, lazy bool) error {
+	if canUnmountDirectly() {
+		flags := unix.UMOUNT_NOFOLLOW
+		if lazy {
+			flags |= unix.MNT_DETACH
+		}
+		err := unix.Unmount(dir, flags)
+		if err == unix.EBUSY {
+			return errBusy
+		}
+		if err != nil {
+			return &os.PathError{Op: "unmount", Path: dir, Err: err}
+		}
+		return nil
+	}
+	helper, err := fusermount()
+	if err != nil {
+		return err
+	}
+	args := []string{"-u", "--", dir}
+	if lazy {
+		args = []string{"-u", "-z", "--", dir}
+	}
+	cmd := exec.Command(helper, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	// The helper has one exit code for everything that can go wrong.
+	text := strings.TrimSpace(string(out))
+	if strings.Contains(text, "busy") {
+		return errBusy
+	}
+	return fmt.Errorf("%s: %w: %s", filepath.Base(helper), err, text)
+}
+
+// fusermount finds the helper that lets a user mount.
+func fusermount() (string, error) {
+	for _, name := range []string{"fusermount3", "fusermount"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+		for _, dir := range []string{"/usr/bin", "/bin"} {
+			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", hinted(errors.New("fusermount3 is missing, and only root can mount without it"),
+		"install the package fuse3 (Debian, Ubuntu: apt-get install fuse3; Fedora: dnf install fuse3; Arch: pacman -S fuse3; Alpine: apk add fuse3)")
+}
+
+// checkFUSE makes sure that this process can mount at all.
+func checkFUSE(allowOther bool) error {
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil && os.Geteuid() != 0 && errors.Is(err, os.ErrPermission) {
+		// Some systems let only the helper open the device.
+		err = nil
+	}
+	if err != nil {
+		return hinted(fmt.Errorf("cannot use FUSE: %w", err), "load the kernel module (modprobe fuse); a container needs --device /dev/fuse and CAP_SYS_ADMIN")
+	}
+	if f != nil {
+		f.Close()
+	}
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	if _, err := fusermount(); err != nil {
+		return err
+	}
+	if allowOther && !userAllowOther("/etc/fuse.conf") {
+		return hinted(errors.New("only root may mount with --allow-other on this system"), "add the line user_allow_other to /etc/fuse.conf")
+	}
+	return nil
+}
+
+func userAllowOther(conf string) bool {
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.TrimSpace(line) == "user_allow_other" {
+			return true
+		}
+	}
+	return false
+}
+
+// usersOf names up to max processes that use something below dir, as far as
+// this process may see: for a message only.
+func usersOf(dir string, max int) []string {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	var found []string
+	for _, p := range procs {
+		links, _ := filepath.Glob(p + "/fd/*")
+		links = append(links, p+"/cwd", p+"/root", p+"/exe")
+		for _, l := range links {
+			target, err := os.Readlink(l)
+			if err != nil || target != dir && !strings.HasPrefix(target, dir+"/") {
+				continue
+			}
+			name, _ := os.ReadFile(p + "/comm")
+			found = append(found, fmt.Sprintf("%s (%s)", strings.TrimSpace(string(name)), filepath.Base(p)))
+			break
+		}
+		if len(found) == max {
+			break
+		}
+	}
+	return found
+}
+
+// ShellQuote quotes s for a POSIX shell, if it needs it.
+func ShellQuote(s string) string {
+	plain := s != ""
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("_-./:@%+=,", c) >= 0) {
+			plain = false
+		}
+	}
+	if plain {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,55 @@
+package mount
+
+import "errors"
+
+// Problem is an error for people: what is wrong, and the next step where it is
+// known.
+type Problem struct {
+	Err  error
+	Hint string // a sentence, lower case, no full stop; may be empty
+	// Code is what Kind of problem it is, for the exit code.
+	Code Code
+}
+
+// Code tells a few problems apart that a script may want to.
+type Code int
+
+const (
+	CodeFailed     Code = 0 // anything not below
+	CodeNotRunning Code = 1 // no daemon has the store open
+	CodeInUse      Code = 2 // another process has the store open
+	CodeBusy       Code = 3 // a mount is in use
+)
+
+func (p *Problem) Error() string { return p.Err.Error() }
+func (p *Problem) Unwrap() error { return p.Err }
+
+// hinted gives err a hint, unless it has one.
+func hinted(err error, hint string) error {
+	if err == nil {
+		return nil
+	}
+	var p *Problem
+	if errors.As(err, &p) {
+		return err
+	}
+	return &Problem{Err: err, Hint: hint}
+}
+
+// CodeOf returns the code of the outermost Problem in err's chain.
+func CodeOf(err error) Code {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.Code
+	}
+	return CodeFailed
+}
+
+// HintOf returns the hint of the outermost Problem in err's chain, or "".
+func HintOf(err error) string {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.Hint
+	}
+	return ""
+}
