@@ -21,7 +21,7 @@ import (
 //	32   8  writer epoch
 //	40   8  time of creation, nanoseconds since 1970
 //	48   1  number of store keys, 1 to MaxStoreKeys; for each:
-//	        16 key id, 2 length, n sealed data key (opaque to this package)
+//	        4 key id, 2 length, n sealed data key (opaque to this package)
 //	 +  32  MAC of all bytes before it, under the first store key
 //	 +  16  check: the first bytes of SHA-256 of all bytes before it
 //
@@ -37,9 +37,10 @@ const (
 	// MaxSealedStoreKey bounds one sealed store key, in bytes.
 	MaxSealedStoreKey = 2048
 	// MaxSuperblock bounds a superblock, in bytes: read no more of a file.
-	MaxSuperblock = superblockHead + MaxStoreKeys*(18+MaxSealedStoreKey) + superblockTail
+	MaxSuperblock = superblockHead + MaxStoreKeys*(storeKeyHead+MaxSealedStoreKey) + superblockTail
 
 	superblockHead  = 49
+	storeKeyHead    = 6
 	superblockMAC   = 32
 	superblockCheck = 16
 	superblockTail  = superblockMAC + superblockCheck
@@ -62,7 +63,7 @@ func (e *NewerFormatError) Error() string {
 
 // StoreKey is one sealed store key.
 type StoreKey struct {
-	ID     [16]byte
+	ID     uint32 // named in the header of every metadata file
 	Sealed []byte // as the key service made it
 }
 
@@ -93,7 +94,7 @@ func AppendSuperblock(dst []byte, s *Superblock, mac func(body []byte) [32]byte)
 		if len(k.Sealed) == 0 || len(k.Sealed) > MaxSealedStoreKey {
 			panic("record: sealed store key of a wrong length")
 		}
-		size += 18 + len(k.Sealed)
+		size += storeKeyHead + len(k.Sealed)
 	}
 	start := len(dst)
 	dst = append(dst, superblockMagic...)
@@ -109,7 +110,7 @@ func AppendSuperblock(dst []byte, s *Superblock, mac func(body []byte) [32]byte)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(s.Created))
 	dst = append(dst, byte(len(s.Keys)))
 	for _, k := range s.Keys {
-		dst = append(dst, k.ID[:]...)
+		dst = binary.BigEndian.AppendUint32(dst, k.ID)
 		dst = binary.BigEndian.AppendUint16(dst, uint16(len(k.Sealed)))
 		dst = append(dst, k.Sealed...)
 	}
@@ -165,21 +166,22 @@ func ParseSuperblock(b []byte) (s *Superblock, body, mac []byte, err error) {
 	}
 	rest := body[superblockHead:]
 	for range n {
-		if len(rest) < 18 {
+		if len(rest) < storeKeyHead {
 			return bad("store keys are cut")
 		}
-		length := int(binary.BigEndian.Uint16(rest[16:]))
-		if length == 0 || length > MaxSealedStoreKey || len(rest) < 18+length {
+		length := int(binary.BigEndian.Uint16(rest[4:]))
+		end := storeKeyHead + length
+		if length == 0 || length > MaxSealedStoreKey || len(rest) < end {
 			return bad("length of a store key")
 		}
-		k := StoreKey{ID: [16]byte(rest[:16]), Sealed: rest[18 : 18+length : 18+length]}
+		k := StoreKey{ID: binary.BigEndian.Uint32(rest), Sealed: rest[storeKeyHead:end:end]}
 		for _, o := range s.Keys {
 			if o.ID == k.ID {
 				return bad("two store keys have one id")
 			}
 		}
 		s.Keys = append(s.Keys, k)
-		rest = rest[18+length:]
+		rest = rest[end:]
 	}
 	if len(rest) != 0 {
 		return bad("bytes after the store keys")

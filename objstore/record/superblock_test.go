@@ -21,7 +21,7 @@ func testMAC(body []byte) [32]byte {
 func testSuperblock() *Superblock {
 	return &Superblock{
 		StoreID: [16]byte{1, 2, 3}, Initialised: true, Epoch: 7, Created: 1234567890,
-		Keys: []StoreKey{{ID: [16]byte{9}, Sealed: []byte("sealed key")}, {ID: [16]byte{8}, Sealed: []byte("x")}},
+		Keys: []StoreKey{{ID: 9, Sealed: []byte("sealed key")}, {ID: 8, Sealed: []byte("x")}},
 	}
 }
 
@@ -33,7 +33,7 @@ func TestSuperblockComesBackAsItWas(t *testing.T) {
 			Epoch:       rapid.Uint64().Draw(t, "epoch"),
 		}
 		for i := range rapid.IntRange(1, MaxStoreKeys).Draw(t, "keys") {
-			s.Keys = append(s.Keys, StoreKey{ID: [16]byte{byte(i)}, Sealed: rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "sealed")})
+			s.Keys = append(s.Keys, StoreKey{ID: uint32(i), Sealed: rapid.SliceOfN(rapid.Byte(), 1, 200).Draw(t, "sealed")})
 		}
 		b := AppendSuperblock([]byte("before"), s, testMAC)[6:]
 		got, body, mac, err := ParseSuperblock(b)
