@@ -102,8 +102,25 @@ func (s *Store) unpin(staged []*stage) {
 	}
 }
 
-// readFile fills p from offset at of a file, with aligned transfers.
+// splitBytes is the length from which a read through a bounce buffer is done
+// in two halves side by side, so that one transfers while the other is copied.
+const splitBytes = 512 << 10
+
+// readFile fills p from offset at of a file.
 func (s *Store) readFile(h *handle, p []byte, at int64) error {
+	if len(p) < splitBytes || (roundDown(at) == at && isAligned(p)) {
+		return s.readPiece(h, p, at)
+	}
+	// The second half begins at a block, so that none is read twice.
+	half := roundUp(at+int64(len(p)/2)) - at
+	second := make(chan error, 1)
+	go func() { second <- s.readPiece(h, p[half:], at+half) }()
+	err := s.readPiece(h, p[:half], at)
+	return errors.Join(err, <-second)
+}
+
+// readPiece fills p from offset at of a file, with aligned transfers.
+func (s *Store) readPiece(h *handle, p []byte, at int64) error {
 	for len(p) > 0 {
 		if whole := int(roundDown(int64(len(p)))); whole > 0 && roundDown(at) == at && isAligned(p) {
 			if err := readFull(h, p[:whole], at, whole); err != nil {
