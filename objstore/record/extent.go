@@ -3,16 +3,18 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
-
-	"github.com/cofferfs/coffer/objstore"
 )
 
-// ChunkRef is a content's use of a chunk: it covers Span bytes from the offset
-// in its key. Chunks of one content do not overlap; what none covers is a hole.
+// ChunkRef is a content's use of a chunk: Span bytes of the content, from the
+// offset in the key on, are those of the chunk from Off on. References of one
+// content do not overlap; what none covers is a hole.
 type ChunkRef struct {
 	Chunk  ChunkID
+	Off    uint32 // bytes into the chunk
 	Span   uint32 // bytes, 1 to MaxChunk
 	Sealed []byte // chunk key under the content's object key
+	// Borrowed: the content does not own the chunk, there is a K record.
+	Borrowed bool
 }
 
 // MaxChunk is the largest span of a chunk, in bytes. It is on disk.
@@ -24,6 +26,8 @@ func (r *ChunkRef) Append(dst []byte) []byte {
 	e.bytes(1, r.Chunk[:])
 	e.uint(2, uint64(r.Span))
 	e.bytes(3, r.Sealed)
+	e.uint(4, uint64(r.Off))
+	e.bool(5, r.Borrowed)
 	return e.b
 }
 
@@ -39,11 +43,15 @@ func ParseChunkRef(b []byte) (*ChunkRef, error) {
 			r.Span = d.uint32()
 		case 3:
 			r.Sealed = d.copy()
+		case 4:
+			r.Off = d.uint32()
+		case 5:
+			r.Borrowed = d.bool()
 		default:
 			d.unknown()
 		}
 	}
-	if d.err == nil && (r.Span == 0 || r.Span > MaxChunk || len(r.Sealed) == 0) {
+	if d.err == nil && (r.Span == 0 || uint64(r.Off)+uint64(r.Span) > MaxChunk || len(r.Sealed) == 0) {
 		d.fail("chunk span")
 	}
 	if d.err != nil {
@@ -52,22 +60,18 @@ func ParseChunkRef(b []byte) (*ChunkRef, error) {
 	return r, nil
 }
 
-// Chunk is the account of a chunk. The first owner is kept here; Shared says
-// that there are, or were, others, in K records: the chunk's map must not change.
+// Chunk is the account of a chunk. Shared says that there are, or were, other
+// contents that use it, in K records: its map must not change any more.
 type Chunk struct {
-	Owner    objstore.ContentID // zero: the first owner let go
-	OwnerOff int64
-	Shared   bool
+	Owned  bool // the content that made it still uses it
+	Shared bool
 }
 
 // Append encodes c behind dst.
 func (c *Chunk) Append(dst []byte) []byte {
 	e := newEncoder(dst)
-	if !c.Owner.IsZero() {
-		e.bytes(1, c.Owner[:])
-	}
-	e.uint(2, uint64(c.OwnerOff))
-	e.bool(3, c.Shared)
+	e.bool(1, c.Owned)
+	e.bool(2, c.Shared)
 	return e.b
 }
 
@@ -78,10 +82,8 @@ func ParseChunk(b []byte) (*Chunk, error) {
 	for d.next() {
 		switch d.num {
 		case 1:
-			c.Owner = d.id()
+			c.Owned = d.bool()
 		case 2:
-			c.OwnerOff = d.size()
-		case 3:
 			c.Shared = d.bool()
 		default:
 			d.unknown()

@@ -1,0 +1,230 @@
+package extent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Span is Len bytes of a content from Off on: a hole, or a part of an extent
+// with all that is needed to read it. It is valid while the reader's Pin is held.
+type Span struct {
+	Off int64
+	Len int64
+
+	id  record.ExtentID
+	x   *record.Extent // nil: a hole
+	off uint32         // into the extent
+	key *secret.Key
+}
+
+// Hole reports whether the span reads as zeroes.
+func (sp *Span) Hole() bool { return sp.x == nil }
+
+// Spans returns what covers n bytes of a content at off, in order and without
+// gaps. At most max spans are returned (0: no bound); the last one then ends
+// short of off+n.
+func (s *Store) Spans(r meta.Reader, c Content, off, n int64, max int) ([]Span, error) {
+	refs, err := refsIn(r, c.Refs, off, n)
+	if err != nil {
+		return nil, err
+	}
+	var list []Span
+	pos, end := off, off+n
+	hole := func(to int64) {
+		if to > pos {
+			list = append(list, Span{Off: pos, Len: to - pos})
+			pos = to
+		}
+	}
+	for _, p := range refs {
+		if max > 0 && len(list) >= max {
+			return list[:max], nil
+		}
+		lo, hi := maxOf(pos, p.at), min(end, p.end())
+		hole(lo)
+		entries, err := scanEntries(r, p.ref.Chunk, uint32(lo-p.at)+p.ref.Off, uint32(hi-p.at)+p.ref.Off)
+		if err != nil {
+			return nil, err
+		}
+		base := p.at - int64(p.ref.Off)
+		first := len(list)
+		for _, o := range entries {
+			start, stop := maxOf(lo, base+int64(o.start)), min(hi, base+int64(o.end))
+			hole(start)
+			list = append(list, Span{Off: start, Len: stop - start, id: o.m.Extent, off: o.m.Off + uint32(start-base) - o.start})
+			pos = stop
+		}
+		hole(hi)
+		if err := s.fill(r, c, p.ref, list[first:]); err != nil {
+			return nil, err
+		}
+	}
+	hole(end)
+	if max > 0 && len(list) > max {
+		list = list[:max]
+	}
+	return list, nil
+}
+
+func maxOf(a, b int64) int64 { return max(a, b) }
+
+// fill reads the extents of one chunk's spans and opens their keys.
+func (s *Store) fill(r meta.Reader, c Content, ref *record.ChunkRef, spans []Span) error {
+	var keys [][]byte
+	var index []int
+	for i := range spans {
+		if spans[i].id != (record.ExtentID{}) {
+			keys = append(keys, record.ExtentKey(spans[i].id))
+			index = append(index, i)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	vals, err := r.GetMany(keys)
+	if err != nil {
+		return err
+	}
+	var chunkKey *secret.Key
+	defer func() { chunkKey.Wipe() }()
+	for i, v := range vals {
+		sp := &spans[index[i]]
+		if v == nil {
+			return fmt.Errorf("%w: extent is missing", record.ErrCorrupt)
+		}
+		if sp.x, err = record.ParseExtent(v); err != nil {
+			return err
+		}
+		if int64(sp.off)+sp.Len > int64(sp.x.PlainLen) {
+			return fmt.Errorf("%w: map entry leaves its extent", record.ErrCorrupt)
+		}
+		if sp.key = s.keys.get(sp.id); sp.key != nil {
+			continue
+		}
+		if chunkKey == nil {
+			if chunkKey, err = openChunk(c, ref); err != nil {
+				return err
+			}
+		}
+		if sp.key, err = s.openExtent(r, ref.Chunk, chunkKey, sp.id, sp.x); err != nil {
+			return err
+		}
+		s.keys.put(sp.id, sp.key)
+	}
+	return nil
+}
+
+// openExtent opens an extent's key for a chunk.
+func (s *Store) openExtent(r meta.Reader, chunk record.ChunkID, chunkKey *secret.Key, id record.ExtentID, x *record.Extent) (*secret.Key, error) {
+	sealed := x.Sealed
+	if x.Owner != chunk {
+		v, err := r.Get(record.ExtentRefKey(id, chunk))
+		if err != nil {
+			return nil, missing(err, "extent reference")
+		}
+		ref, err := record.ParseExtentRef(v)
+		if err != nil {
+			return nil, err
+		}
+		sealed = ref.Sealed
+	}
+	return coffercrypto.OpenExtentKey(chunkKey, boundOf(chunk, id, x), sealed)
+}
+
+// plains lends buffers for whole packages of which only a part is wanted.
+var plains = sync.Pool{New: func() any { b := make([]byte, 0, record.MaxExtent); return &b }}
+
+// Read fills p, which has sp.Len bytes, with the span's plaintext. On an error
+// p holds nothing of it.
+func (s *Store) Read(ctx context.Context, sp *Span, p []byte) error {
+	return s.ReadPart(ctx, sp, 0, p)
+}
+
+// ReadPart fills p with the span's plaintext from off on; off+len(p) is at most
+// sp.Len.
+func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) error {
+	if off < 0 || off+int64(len(p)) > sp.Len {
+		return errors.New("extent: read outside of a span")
+	}
+	if sp.x == nil {
+		clear(p)
+		return nil
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	x := sp.x
+	plainLen := coffercrypto.PlainSize(x.PlainLen)
+	at := coffercrypto.PlainSize(int64(sp.off) + off)
+	first, _, size, err := coffercrypto.PackageRange(plainLen, at, coffercrypto.PlainSize(len(p)))
+	if err != nil {
+		return fmt.Errorf("read extent: %w", err)
+	}
+	buf := streams.Get().(*[]byte)
+	defer streams.Put(buf)
+	stored := (*buf)[:size]
+	if err := s.readPackages(ctx, x, uint32(first), stored); err != nil {
+		return err
+	}
+	skip := int(at) - first*packagePlain
+	whole := coffercrypto.PlainSize(len(p))
+	if skip == 0 && (whole%packagePlain == 0 || at+whole == plainLen) {
+		_, err := coffercrypto.DecryptPackages(p[:0], sp.key, x.Base, plainLen, first, stored)
+		return err
+	}
+	out := plains.Get().(*[]byte)
+	defer plains.Put(out)
+	plain, err := coffercrypto.DecryptPackages((*out)[:0], sp.key, x.Base, plainLen, first, stored)
+	if err != nil {
+		return err
+	}
+	copy(p, plain[skip:])
+	clear(plain)
+	return nil
+}
+
+// readPackages fills p with whole packages of an extent's stream from package
+// number first on.
+func (s *Store) readPackages(ctx context.Context, x *record.Extent, first uint32, p []byte) error {
+	for _, r := range x.Runs {
+		if len(p) == 0 {
+			return nil
+		}
+		if first < r.First || first >= r.First+r.Packages {
+			continue
+		}
+		off := uint64(first-r.First) * packageStored
+		size := runBytes(x, r)
+		n := min(uint64(len(p)), size-off)
+		loc := data.Location{Segment: data.SegmentID(r.Segment), Offset: r.Offset, Length: uint32(size)}
+		if err := s.data.ReadAt(ctx, loc, p[:n], int64(off)); err != nil {
+			return fmt.Errorf("read extent: %w", err)
+		}
+		p = p[n:]
+		first = r.First + r.Packages
+	}
+	if len(p) > 0 {
+		return fmt.Errorf("%w: packages of an extent are missing", record.ErrCorrupt)
+	}
+	return nil
+}
+
+// runBytes is the length of a run in its segment: whole packages, but for the
+// stream's last one.
+func runBytes(x *record.Extent, r record.Run) uint64 {
+	n := uint64(r.Packages) * packageStored
+	if r.First+r.Packages == packages(x.PlainLen) {
+		if tail := uint64(x.PlainLen) % packagePlain; tail != 0 {
+			n -= packagePlain - tail
+		}
+	}
+	return n
+}

@@ -1,0 +1,235 @@
+package extent
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"sync"
+
+	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// On disk.
+const (
+	frameSize  = 36
+	frameMagic = 0x63665831 // "cfX1"
+
+	packagePlain  = 64 << 10
+	packageStored = packagePlain + 32
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Store writes and reads extents. All methods may be called concurrently.
+type Store struct {
+	data data.Store
+	keys *keyCache
+
+	mu    sync.Mutex // guards the fields below
+	holds map[record.SegmentID]int
+	pins  map[uint64]struct{}
+	pinNo uint64
+}
+
+// New returns a Store over the data store.
+func New(d data.Store) *Store {
+	return &Store{data: d, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
+}
+
+// Content names a content and lends the key that opens it.
+type Content struct {
+	// Refs is the id under which the content's chunk references are kept.
+	Refs objstore.ContentID
+	// Bound is the id that its keys are bound to. It differs from Refs for the
+	// parts of an upload only, whose keys are those of the future content.
+	Bound objstore.ContentID
+	OEK   *secret.Key
+}
+
+// Of is the Content of a finished content.
+func Of(id objstore.ContentID, oek *secret.Key) Content {
+	return Content{Refs: id, Bound: id, OEK: oek}
+}
+
+// Piece is a run of plaintext that has been encrypted and appended, to be
+// pointed to by Edit.Map. It may be mapped into one chunk only.
+type Piece struct {
+	id   record.ExtentID
+	key  *secret.Key
+	size uint32
+	base coffercrypto.Nonce
+	loc  data.Location
+}
+
+// Batch holds what was encrypted for one transaction.
+type Batch struct {
+	s      *Store
+	mu     sync.Mutex // guards pieces
+	pieces []*Piece
+}
+
+// NewBatch begins a batch.
+func (s *Store) NewBatch() *Batch { return &Batch{s: s} }
+
+// streams lends buffers for one encrypted extent with its frame.
+var streams = sync.Pool{New: func() any {
+	b := make([]byte, 0, frameSize+int(coffercrypto.EncryptedSize(record.MaxExtent)))
+	return &b
+}}
+
+// Encrypt encrypts plain (1 to record.MaxExtent bytes) under a fresh key and
+// appends it to a segment. It is not durable before data.Sync. It may be called
+// concurrently.
+func (b *Batch) Encrypt(ctx context.Context, plain []byte) (*Piece, error) {
+	p := &Piece{id: newID(), key: secret.Random(), size: uint32(len(plain))}
+	buf := streams.Get().(*[]byte)
+	defer streams.Put(buf)
+	out := (*buf)[:frameSize]
+	out, base, err := coffercrypto.Encrypt(out, p.key, plain)
+	if err != nil {
+		return nil, fmt.Errorf("encrypt extent: %w", err)
+	}
+	p.base = base
+	*buf = out[:0]
+	putFrame(out, p.id, 0, packages(p.size))
+	loc, err := b.append(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	p.loc = loc
+	b.mu.Lock()
+	b.pieces = append(b.pieces, p)
+	b.mu.Unlock()
+	return p, nil
+}
+
+// append appends a frame and holds its segment. The hold is taken without a
+// gap: an active segment is never removed, and Append leaves it active until
+// the next Append at the earliest, which cannot make it collectable before the
+// collector has looked at holds again (see Collectable).
+func (b *Batch) append(ctx context.Context, frame []byte) (data.Location, error) {
+	b.s.mu.Lock()
+	b.s.holds[record.SegmentID{}]++ // a hold on everything until the segment is known
+	b.s.mu.Unlock()
+	loc, err := b.s.data.Append(ctx, frame)
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	b.s.unhold(record.SegmentID{})
+	if err != nil {
+		return loc, err
+	}
+	b.s.holds[record.SegmentID(loc.Segment)]++
+	return loc, nil
+}
+
+// Release ends the batch: its pieces are committed, or given up.
+func (b *Batch) Release() {
+	b.mu.Lock()
+	pieces := b.pieces
+	b.pieces = nil
+	b.mu.Unlock()
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	for _, p := range pieces {
+		b.s.unhold(record.SegmentID(p.loc.Segment))
+		p.key.Wipe()
+	}
+}
+
+func (s *Store) unhold(id record.SegmentID) {
+	if s.holds[id]--; s.holds[id] <= 0 {
+		delete(s.holds, id)
+	}
+}
+
+// Pin keeps every segment that the maps of a later snapshot point to from being
+// removed, until it is released.
+type Pin struct {
+	s  *Store
+	no uint64
+}
+
+// Pin takes a pin. It must be taken before the snapshot.
+func (s *Store) Pin() Pin {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinNo++
+	s.pins[s.pinNo] = struct{}{}
+	return Pin{s, s.pinNo}
+}
+
+// Release gives the pin up.
+func (p Pin) Release() {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	delete(p.s.pins, p.no)
+}
+
+// PinMark returns a mark: pins taken before it are those that PinnedBefore asks about.
+func (s *Store) PinMark() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pinNo++
+	return s.pinNo
+}
+
+// PinnedBefore reports whether a pin that is older than the mark is still held.
+func (s *Store) PinnedBefore(mark uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for no := range s.pins {
+		if no < mark {
+			return true
+		}
+	}
+	return false
+}
+
+// Held reports whether a segment holds, or may hold, appends that are not
+// committed yet.
+func (s *Store) Held(id record.SegmentID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds[id] > 0 || s.holds[record.SegmentID{}] > 0
+}
+
+// packages is the number of DARE packages of size bytes of plaintext.
+func packages(size uint32) uint32 { return (size + packagePlain - 1) / packagePlain }
+
+// putFrame fills the header of a frame whose packages stand behind it.
+func putFrame(frame []byte, id record.ExtentID, first, count uint32) {
+	binary.BigEndian.PutUint32(frame, frameMagic)
+	binary.BigEndian.PutUint32(frame[4:], uint32(len(frame)-frameSize))
+	binary.BigEndian.PutUint32(frame[8:], first)
+	binary.BigEndian.PutUint32(frame[12:], count)
+	copy(frame[16:], id[:])
+	binary.BigEndian.PutUint32(frame[32:], crc32.Checksum(frame[:32], castagnoli))
+}
+
+// run is where a piece's packages stand.
+func (p *Piece) run() record.Run {
+	return record.Run{
+		Segment:  record.SegmentID(p.loc.Segment),
+		Offset:   p.loc.Offset + frameSize,
+		Packages: packages(p.size),
+	}
+}
+
+func (p *Piece) bound(chunk record.ChunkID) coffercrypto.Extent {
+	return coffercrypto.Extent{
+		ChunkID: chunk, ExtentID: p.id, PlainLen: coffercrypto.PlainSize(p.size),
+		Suite: coffercrypto.SuiteDARE20, Base: p.base,
+	}
+}
+
+func boundOf(chunk record.ChunkID, id record.ExtentID, x *record.Extent) coffercrypto.Extent {
+	return coffercrypto.Extent{
+		ChunkID: chunk, ExtentID: id, PlainLen: coffercrypto.PlainSize(x.PlainLen),
+		Suite: coffercrypto.Suite(x.Suite), Base: x.Base,
+	}
+}
