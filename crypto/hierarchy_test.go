@@ -121,25 +121,38 @@ func TestOneLevelDoesNotOpenAsAnother(t *testing.T) {
 	}
 }
 
-// TestKnownSeals opens seals of version 1 for ever. Parent is the key
-// 00 01 .. 1f, what was sealed is pattern(32) or the text.
+// knownSeals are seals of version 1, which open for ever. Parent is the key
+// 00 01 .. 1f. They were checked against an implementation in another language.
+var knownSeals = []struct {
+	name, sealed, plain string
+	open                func(parent *secret.Key, sealed []byte) ([]byte, error)
+}{
+	{"object key", "01011af08caa7ace9314ae81e07b968b08097f3fe68323edadbe6a727d86ed7f64c3bcacb109374d4f93d8f4375c1207e6fea101cd0d7c66cfed87ea9e7dd12602f3db103c2bb2dab286a222f1a515b88bf9ef1de31ceeb6d7f6c335ebff91ddabfd8905677f1f0401a452c6d51251c93804", string(pattern(32)),
+		func(parent *secret.Key, sealed []byte) ([]byte, error) {
+			return keyBytes(OpenObjectKey(parent, 1, id(1), id(2), sealed))
+		}},
+	{"chunk key", "0122dd067d8d770148fdd916959da00d372aa1a765d2fed7e2803bc72699876ed5c338b470e6e5d36592437fb1e73321d2dda340e565fb82071d2bd89cefb21d3f196fb132091ec6d07fdfcccb33b1ff3e", string(pattern(32)),
+		func(parent *secret.Key, sealed []byte) ([]byte, error) {
+			return keyBytes(OpenChunkKey(parent, id(2), 7, id(3), sealed))
+		}},
+	{"extent key", "01c90f50e3651d37e78c2e1621c09d8d6b35bb7a393d5ffd88a5587bcf2bfde7fa447536bf146459010e944aeb0eb352082130878165c61037736d7ef2543329ec4b18d3ee0a8e5adba69ce18b8d8b630f", string(pattern(32)),
+		func(parent *secret.Key, sealed []byte) ([]byte, error) {
+			return keyBytes(OpenExtentKey(parent, testExtent, sealed))
+		}},
+	{"bytes", "01017d0c4263fa5911dec5b424f20d99b190243fcfe00796a6db0494629c5ae28b33aaab66b945a3eacb887bd7e33ddcfae7a6056bb2e288a9a0de1c448b663c0ea49f0ffd78b34b1e62a7744d953a5e42898cc0b88eb1e6e5fb", "a secret",
+		func(parent *secret.Key, sealed []byte) ([]byte, error) {
+			return OpenBytes(parent, testBinding, sealed)
+		}},
+}
+
 func TestKnownSeals(t *testing.T) {
 	parent, _ := vectorKey(t)
-	want := pattern(32)
-	for _, v := range []struct {
-		name, sealed, want string
-		open               func(sealed []byte) ([]byte, error)
-	}{
-		{"object key", "01011af08caa7ace9314ae81e07b968b08097f3fe68323edadbe6a727d86ed7f64c3bcacb109374d4f93d8f4375c1207e6fea101cd0d7c66cfed87ea9e7dd12602f3db103c2bb2dab286a222f1a515b88bf9ef1de31ceeb6d7f6c335ebff91ddabfd8905677f1f0401a452c6d51251c93804", string(want), func(s []byte) ([]byte, error) { return keyBytes(OpenObjectKey(parent, 1, id(1), id(2), s)) }},
-		{"chunk key", "0122dd067d8d770148fdd916959da00d372aa1a765d2fed7e2803bc72699876ed5c338b470e6e5d36592437fb1e73321d2dda340e565fb82071d2bd89cefb21d3f196fb132091ec6d07fdfcccb33b1ff3e", string(want), func(s []byte) ([]byte, error) { return keyBytes(OpenChunkKey(parent, id(2), 7, id(3), s)) }},
-		{"extent key", "01c90f50e3651d37e78c2e1621c09d8d6b35bb7a393d5ffd88a5587bcf2bfde7fa447536bf146459010e944aeb0eb352082130878165c61037736d7ef2543329ec4b18d3ee0a8e5adba69ce18b8d8b630f", string(want), func(s []byte) ([]byte, error) { return keyBytes(OpenExtentKey(parent, testExtent, s)) }},
-		{"bytes", "01017d0c4263fa5911dec5b424f20d99b190243fcfe00796a6db0494629c5ae28b33aaab66b945a3eacb887bd7e33ddcfae7a6056bb2e288a9a0de1c448b663c0ea49f0ffd78b34b1e62a7744d953a5e42898cc0b88eb1e6e5fb", "a secret", func(s []byte) ([]byte, error) { return OpenBytes(parent, testBinding, s) }},
-	} {
+	for _, v := range knownSeals {
 		sealed, err := hex.DecodeString(v.sealed)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := v.open(sealed); err != nil || string(got) != v.want {
+		if got, err := v.open(parent, sealed); err != nil || string(got) != v.plain {
 			t.Errorf("%s: %x, %v", v.name, got, err)
 		}
 	}
@@ -147,4 +160,34 @@ func TestKnownSeals(t *testing.T) {
 	if got := hex.EncodeToString(mac[:]); got != "255343a4de6b10f61916dbe53043f0a7bc7e566abf714e639334761cc58351e0" {
 		t.Errorf("MAC = %s", got)
 	}
+}
+
+// FuzzOpen checks that nothing opens but what was sealed, byte for byte.
+func FuzzOpen(f *testing.F) {
+	parent, _ := vectorKey(f)
+	for _, v := range knownSeals {
+		sealed, err := hex.DecodeString(v.sealed)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(sealed)
+		f.Add(sealed[:len(sealed)-1])
+	}
+	f.Add([]byte{})
+	f.Add([]byte{sealVersion, sealAlg})
+	f.Fuzz(func(t *testing.T, sealed []byte) {
+		for _, v := range knownSeals {
+			got, err := v.open(parent, sealed)
+			if err == nil {
+				if hex.EncodeToString(sealed) != v.sealed {
+					t.Fatalf("%s opened what nobody sealed", v.name)
+				}
+				continue
+			}
+			known := errors.Is(err, ErrWrongKey) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion)
+			if got != nil || !known {
+				t.Fatalf("%s: %v", v.name, err)
+			}
+		}
+	})
 }

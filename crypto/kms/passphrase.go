@@ -66,9 +66,11 @@ func (u passphraseUnlock) root(p rootParams) (*secret.Key, error) {
 		return nil, fmt.Errorf("passphrase of %d bytes, want 1 to %d: %w", len(u.passphrase), MaxPassphrase, ErrWrongKey)
 	}
 	key, err := secret.Take(argon2.IDKey(u.passphrase, p.salt[:], p.argon.passes, p.argon.memoryKiB, p.argon.threads, secret.Size))
-	// Argon2id's memory is of no more use, and the daemon that holds it would
-	// look twice its size. It also goes back without what was computed in it.
-	debug.FreeOSMemory()
+	// Give back Argon2id's memory, which otherwise stays with the daemon for
+	// minutes, and what was computed in it with it.
+	if p.argon.memoryKiB >= 16<<10 {
+		debug.FreeOSMemory()
+	}
 	return key, err
 }
 
