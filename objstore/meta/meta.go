@@ -8,7 +8,10 @@
 //
 // What the caller must do: treat every slice that comes out as read-only and
 // valid only until the function given to View or Update returns, and pass in
-// slices that it does not change until that function returned.
+// slices that it does not change until that function returned. A Reader, a
+// Txn and what they returned must not be used after that. The functions must
+// not call Update, Sync or Close of the same store: with one writer at a time
+// they would wait for themselves.
 //
 // Drivers: pebblekv (embedded). Every driver passes metatest.
 package meta
@@ -19,7 +22,8 @@ import (
 	"iter"
 )
 
-// Limits every driver accepts at least.
+// Limits every driver accepts at least; beyond them Update may return
+// ErrTooLarge.
 const (
 	MaxKeySize   = 4 << 10   // bytes
 	MaxValueSize = 256 << 10 // bytes
@@ -35,12 +39,19 @@ var (
 	// ErrCorrupt marks bytes that failed authentication or decoding. It is
 	// never reported as ErrNotFound or as an end of iteration.
 	ErrCorrupt = errors.New("meta: corrupt")
-	// ErrReadOnly is returned by Update and Sync after a failed write to
-	// stable storage turned the store read-only, and by stores opened so.
+	// ErrReadOnly is returned by Update, Sync and Close after a failed write to
+	// stable storage turned the store read-only; the first cause is wrapped
+	// with it, and what was not covered by a Sync before may be lost. Reads go
+	// on. It is also returned by the Update of a store that was opened
+	// read-only, whose Sync has nothing to do.
 	ErrReadOnly = errors.New("meta: read-only")
-	// ErrNoSpace is returned by Update and Sync when the disk is full. The
-	// store stays usable; the Update had no effect.
+	// ErrNoSpace is returned by Update when the disk is full or about to be.
+	// The Update had no effect and the store stays usable: reads go on, so do
+	// Updates that delete as long as they can, and all do when there is room.
 	ErrNoSpace = errors.New("meta: no space left")
+	// ErrTooLarge is returned by an Update that set a key, a value or a sum of
+	// them beyond the limits. It had no effect.
+	ErrTooLarge = errors.New("meta: too large")
 	// ErrClosed is returned by any use after Close.
 	ErrClosed = errors.New("meta: closed")
 )
@@ -52,14 +63,16 @@ type Store interface {
 	View(ctx context.Context, fn func(Reader) error) error
 	// Update runs fn and commits what it set and deleted, all or nothing. When
 	// fn returns an error nothing is changed and Update returns that error.
-	// fn may run again after ErrConflict and must have no other effect.
-	// A committed Update is visible to every View and Update that starts
+	// fn may run again after ErrConflict and must have no other effect. When
+	// ctx is done before the commit, nothing is changed; the commit itself is
+	// not interrupted. A committed Update is visible to every View and Update that starts
 	// after it returned; it is durable only after Sync.
 	Update(ctx context.Context, fn func(Txn) error) error
 	// Sync returns when all Updates that returned before it are durable.
 	// Concurrent calls share one barrier.
 	Sync(ctx context.Context) error
-	// Close makes everything durable and releases the store. It is idempotent.
+	// Close waits for calls in progress, makes everything durable and releases
+	// the store. An error tells that the first did not happen. It is idempotent.
 	Close() error
 }
 
@@ -70,12 +83,15 @@ type Reader interface {
 	// GetMany returns the values of keys in their order, nil for the absent.
 	// An empty value that is present is a non-nil empty slice.
 	GetMany(keys [][]byte) ([][]byte, error)
-	// Scan iterates over a range in key order. A failure ends the iteration
-	// with one last step whose error is not nil.
+	// Scan iterates over a range in key order, backwards if r.Reverse. It
+	// sees what was set and deleted before the iteration began, so that a
+	// Txn may set and delete while it scans. A failure ends the iteration with
+	// one last step whose error is not nil.
 	Scan(r Range) iter.Seq2[Pair, error]
 }
 
-// Txn reads its own writes.
+// Txn reads its own writes. Within one Update later calls win over earlier
+// ones; deleting what is absent is no error. A nil value is an empty one.
 type Txn interface {
 	Reader
 	Set(key, value []byte)

@@ -1,0 +1,92 @@
+package pebblekv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore/meta"
+)
+
+const (
+	// maxImmutable is the number of memtables that may wait for their flush. It
+	// bounds memory and the log that an opening has to replay.
+	maxImmutable = 2
+	// maxSublevels is the depth of level 0 at which writers are slowed down.
+	maxSublevels = 20
+	// slowDown is the longest an Update waits for a compaction: compactions may
+	// be failing for good, and reads work without them.
+	slowDown = 100 * time.Millisecond
+)
+
+// stall makes writers wait while Pebble catches up.
+type stall struct {
+	mu     sync.Mutex    // guards the fields below
+	stale  bool          // Pebble's figures changed since they were last read
+	signal chan struct{} // closed and replaced when they change
+}
+
+func newStall() *stall { return &stall{stale: true, signal: make(chan struct{})} }
+
+// changed is called from Pebble's events, with locks of Pebble's held.
+func (s *stall) changed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = true
+	close(s.signal)
+	s.signal = make(chan struct{})
+}
+
+// take tells whether the figures have to be read, and what to wait for if
+// they are bad.
+func (s *stall) take() (stale bool, signal <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stale, s.stale = s.stale, false
+	return stale, s.signal
+}
+
+// again has the next Update read the figures, which were bad.
+func (s *stall) again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = true
+}
+
+// wait returns when Pebble has room for another memtable. One Update at a time
+// calls it.
+func (s *stall) wait(ctx context.Context, store *Store) error {
+	var timeout <-chan time.Time
+	for {
+		stale, signal := s.take()
+		if !stale {
+			return nil
+		}
+		m := store.db.Metrics()
+		full := m.MemTable.Count > maxImmutable+1 // one is the mutable one
+		if !full && m.Levels[0].Sublevels <= maxSublevels {
+			return nil
+		}
+		s.again()
+		var stuck <-chan struct{}
+		switch {
+		case full:
+			stuck, timeout = store.fs.Stuck(), nil
+		case timeout == nil:
+			timeout = time.After(slowDown)
+		}
+		select {
+		case <-signal:
+		case <-timeout:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stuck:
+			if err := store.readOnly(); err != nil {
+				return err
+			}
+			return fmt.Errorf("%w: metadata cannot be flushed: %w", meta.ErrNoSpace, store.fs.TableErr())
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package pebblekv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cofferfs/coffer/objstore/meta"
+)
+
+// View implements meta.Store.
+func (s *Store) View(ctx context.Context, fn func(meta.Reader) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	r := newReader(s, snapshot)
+	defer r.release()
+	return fn(r)
+}
+
+// Update implements meta.Store.
+func (s *Store) Update(ctx context.Context, fn func(meta.Txn) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if s.o.ReadOnly {
+		return fmt.Errorf("%w: opened so", meta.ErrReadOnly)
+	}
+	select {
+	case s.writer <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.writer }()
+	if err := s.readOnly(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	batch := s.db.NewIndexedBatch()
+	defer batch.Close()
+	t := txn{reader: newReader(s, batch), batch: batch}
+	defer t.release()
+	if err := fn(&t); err != nil {
+		return err
+	}
+	if t.err != nil {
+		return t.err
+	}
+	if batch.Empty() {
+		return nil
+	}
+	return s.commit(ctx, &t)
+}
+
+func (s *Store) commit(ctx context.Context, t *txn) error {
+	if err := s.stall.wait(ctx, s); err != nil {
+		return err
+	}
+	if err := s.space.admit(t.size, t.deletes > 0); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := s.readOnly(); err != nil {
+		return err
+	}
+	// From here on there is no way back.
+	fatal := s.log.fatal.Load()
+	if err := s.db.Apply(t.batch, pebble.NoSync); err != nil {
+		return s.mapError(err)
+	}
+	if s.log.fatal.Load() != fatal {
+		return s.readOnly()
+	}
+	s.committed.Add(1)
+	return nil
+}
+
+// source is what a reader reads: a snapshot, or a batch over the store.
+type source interface {
+	pebble.Reader
+}
+
+// reader implements meta.Reader.
+type reader struct {
+	s     *Store
+	from  source
+	arena []byte // values handed out; valid until release
+}
+
+const (
+	// arenaSize is the size of the pieces in which values are copied out.
+	arenaSize = 8 << 10
+	// arenaMax is the largest value that goes into one.
+	arenaMax = arenaSize / 4
+)
+
+var readerPool = sync.Pool{New: func() any { return &reader{arena: make([]byte, 0, arenaSize)} }}
+
+func newReader(s *Store, from source) *reader {
+	r := readerPool.Get().(*reader)
+	r.s, r.from, r.arena = s, from, r.arena[:0]
+	return r
+}
+
+func (r *reader) release() {
+	r.s, r.from = nil, nil
+	readerPool.Put(r)
+}
+
+// keep copies v to where it stays until release. The result is never nil.
+func (r *reader) keep(v []byte) []byte {
+	if len(v) > arenaMax {
+		return bytes.Clone(v)
+	}
+	if len(r.arena)+len(v) > cap(r.arena) {
+		r.arena = make([]byte, 0, arenaSize)
+	}
+	n := len(r.arena)
+	r.arena = append(r.arena, v...)
+	return r.arena[n:len(r.arena):len(r.arena)]
+}
+
+func (r *reader) Get(key []byte) ([]byte, error) {
+	v, closer, err := r.from.Get(key)
+	if err != nil {
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil, meta.ErrNotFound
+		}
+		return nil, r.s.mapError(err)
+	}
+	kept := r.keep(v)
+	if err := closer.Close(); err != nil {
+		return nil, r.s.mapError(err)
+	}
+	return kept, nil
+}
+
+func (r *reader) GetMany(keys [][]byte) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		v, err := r.Get(key)
+		if err == meta.ErrNotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		values[i] = v
+	}
+	return values, nil
+}
+
+func (r *reader) Scan(rg meta.Range) iter.Seq2[meta.Pair, error] {
+	return func(yield func(meta.Pair, error) bool) {
+		if rg.End != nil && bytes.Compare(rg.Start, rg.End) >= 0 {
+			return
+		}
+		it, err := r.from.NewIter(&pebble.IterOptions{LowerBound: rg.Start, UpperBound: rg.End})
+		if err != nil {
+			yield(meta.Pair{}, r.s.mapError(err))
+			return
+		}
+		more, err := r.walk(it, rg.Reverse, yield)
+		// Close repeats the error that ended the walk, so the first counts.
+		if closeErr := it.Close(); err == nil {
+			err = closeErr
+		}
+		if more && err != nil {
+			yield(meta.Pair{}, r.s.mapError(err))
+		}
+	}
+}
+
+// walk yields what it finds; more is false when the caller wants no more.
+func (r *reader) walk(it *pebble.Iterator, reverse bool, yield func(meta.Pair, error) bool) (more bool, err error) {
+	first, next := it.First, it.Next
+	if reverse {
+		first, next = it.Last, it.Prev
+	}
+	for ok := first(); ok; ok = next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return true, err
+		}
+		if !yield(meta.Pair{Key: it.Key(), Value: v}, nil) {
+			return false, nil
+		}
+	}
+	return true, it.Error()
+}
+
+// txn implements meta.Txn.
+type txn struct {
+	*reader
+	batch   *pebble.Batch
+	size    int // of keys and values set
+	deletes int
+	err     error // why it cannot be committed
+}
+
+func (t *txn) Set(key, value []byte) {
+	if !t.fits(key, value) {
+		return
+	}
+	if err := t.batch.Set(key, value, nil); err != nil && t.err == nil {
+		t.err = t.s.mapError(err)
+	}
+}
+
+func (t *txn) Delete(key []byte) {
+	t.deletes++
+	if !t.fits(key, nil) {
+		return
+	}
+	if err := t.batch.Delete(key, nil); err != nil && t.err == nil {
+		t.err = t.s.mapError(err)
+	}
+}
+
+func (t *txn) fits(key, value []byte) bool {
+	t.size += len(key) + len(value)
+	if t.err == nil && (len(key) > meta.MaxKeySize || len(value) > meta.MaxValueSize || t.size > meta.MaxTxnBytes) {
+		t.err = fmt.Errorf("%w: key of %d, value of %d, sum of %d bytes", meta.ErrTooLarge, len(key), len(value), t.size)
+	}
+	return t.err == nil
+}

@@ -1,0 +1,140 @@
+// Package sealedfs is an encrypting, authenticating vfs.FS for one Pebble
+// store. Everything Pebble writes is sealed before it reaches the file system
+// below; nothing that fails to authenticate is ever returned as data or as the
+// end of a file.
+//
+// # What it promises
+//
+// No byte of a key or value is readable below. A flipped, moved, missing or
+// foreign byte, and a removed, renamed or swapped file, is an error that
+// matches ErrCorrupt (and so meta.ErrCorrupt and pebble.ErrCorruption), either
+// from Check or from the read that meets it. What is not detected is listed at
+// the end.
+//
+// Nothing that Pebble wrote to a log is handed down before Options.BeforeDurable
+// returned nil; nor is any other file synced, nor a directory.
+//
+// A failing disk never ends the process. Pebble panics with a mutex already
+// unlocked when closing or creating a log fails, and when a directory cannot be
+// synced; both end the process whatever recovers. So the FS never reports such
+// a failure to Pebble. It freezes instead: from then on nothing below is
+// changed, logs and manifests are written into nothing, new tables wait for
+// Shutdown, reads go on. The owner asks Err before it reports anything as
+// durable, and answers read-only from then on.
+//
+// # What the caller must do
+//
+// One FS per store and per opening of it. Call Check before pebble.Open, ask
+// Err after every barrier, call Release before DB.Close and Shutdown after.
+// Give Pebble a Cleaner with NeedsFileContents, so that it does not keep
+// logs for recycling. BeforeDurable runs while Pebble's commit lock can be
+// held: it must not call back into the store or wait for anyone who does.
+//
+// # Files
+//
+// All integers are big endian. Every file begins with a header of HeaderSize
+// (136) bytes:
+//
+//	off len
+//	  0   8  magic "coffermd"
+//	  8   2  format version, 1; any other is refused
+//	 10   1  kind: 1 log, 2 manifest, 3 table, 4 blob, 5 other, 6 shutdown
+//	 11   1  zero
+//	 12   4  payload of a page in bytes; zero for logs and manifests
+//	 16   4  id of the store key
+//	 20   4  zero
+//	 24   8  number of the file, the one in its name
+//	 32  32  random salt
+//	 64   8  predecessor's number (logs; else zero)
+//	 72  16  predecessor's final tag (logs; else zero)
+//	 88   8  anchor: all logs up to this number are obsolete (logs; else zero)
+//	 96   8  anchor: number of the manifest in force
+//	104   8  anchor: length up to which that manifest is synced
+//	112   8  anchor: first 8 bytes of the tag of its last frame there
+//	120  16  tag: GCM of nothing, under counter 0, over the 120 bytes before
+//
+// The key is HKDF of the store key, the salt, kind and number (see
+// crypto.PageCipher). Kind and number must fit the file's name, so files that
+// were swapped or renamed do not open.
+//
+// # Tables
+//
+// Tables, blobs and Pebble's options ("other") are written once, front to
+// back, and read anywhere. After the header come pages of PagePayload (4096)
+// bytes of plaintext, each followed by its 16-byte tag; only the last page may
+// be shorter, and it alone is sealed as the last (additional data 1, for the
+// others 0). Page i is sealed under counter i+1. An empty file has one empty
+// page. The number of pages and the size of the last so follow from the length
+// of the file, and opening it verifies the last page: a file that was cut or
+// extended anywhere does not open. The first Sync ends a table; it takes no
+// Write after that.
+//
+// # Logs and manifests
+//
+// They are sequences of frames, never rewritten, and a file is never opened again
+// for writing:
+//
+//	off len
+//	  0   4  length of the ciphertext without its tag, at most MaxFrame
+//	  4   1  type: 1 data, 2 mark, 3 anchor, 4 final
+//	  5   3  zero
+//	  8   8  index: 1 for the first frame, then counting up; also the counter
+//	 16   8  length of the file that was known to be synced
+//	 24   n  ciphertext, then the tag (16 bytes); the 24 bytes before are
+//	         additional data
+//
+// Data frames hold what Pebble wrote. Up to Options.HoldBytes of it stay in
+// memory until Pebble syncs.
+//
+// When reading meets a frame that does not open, at offset X, it looks at all
+// that follows for a frame that does, with a higher index, and that says more
+// than X was synced: then X was durable once, and this is corruption. If there
+// is none, the log ended before X when the machine stopped, and X is the end.
+// Complete frames may well stand beyond X (sectors reach the disk in any order): they
+// were never acknowledged, and history is the part before X. A mark is
+// a frame without content, written after each sync and not itself synced, so
+// that a process that was killed leaves evidence for its last sync too.
+//
+// # The chain of logs
+//
+// Pebble replays the logs it finds. It does not miss one that is gone. So the
+// header of each log names its predecessor and the tag of the predecessor's
+// last synced data or anchor frame. A log that was closed ends in a final frame with the
+// number of its successor, written once the successor's header is durable and
+// before anything is written to it: so a closed log also proves that its
+// successor existed. From Pebble's Close to that moment the file stays open
+// here. A log that exists only as a damaged header and no more is what a crash in between
+// leaves, and counts as absent.
+//
+// When several memtables wait for their flush several logs are live. Which
+// of them are obsolete is known to Pebble's manifest, whose content this package
+// does not parse, and whose end can be cut as a log's can. So before any
+// log, table, blob or manifest is removed, an anchor frame is written to the current log
+// and synced: it holds the highest log number that Pebble ever
+// asked to remove, the number of the manifest in force, and how far that is synced. Removals wait for
+// it, and for a current log where there is none. Check follows the chain from
+// the newest log back to what its anchor calls obsolete: every log in between
+// must be there, whole, and no other; the manifest must reach at least as far
+// as the anchor says. What a cut of the manifest behind the
+// anchor can undo is then only work whose inputs still exist.
+//
+// Shutdown writes a file of kind shutdown with the length and last tag of the
+// newest log, by rename, and Check of the next opening removes it: after an
+// orderly stop not even a cut at the end of the newest log goes unnoticed.
+//
+// # Other names
+//
+// Pebble's markers are empty files whose names carry a manifest's number and a format
+// version. They pass through and must stay empty; Check holds the first
+// against the anchor. LOCK passes through. Any other name is refused, so
+// nothing unsealed can be written by oversight.
+//
+// # What is not detected
+//
+// Replay of the whole store to an older state. After an unclean stop, a cut at
+// the end of the newest log, be it by truncation or by damage to what no later frame
+// vouches for. A cut of log and manifest together with
+// removal of the shutdown file. A table that was
+// written and lost in a crash, put back in place of the one that was given the
+// same number after it. Sizes, times and numbers of files are visible.
+package sealedfs

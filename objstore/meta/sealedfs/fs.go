@@ -1,0 +1,415 @@
+package sealedfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cofferfs/coffer/crypto/secret"
+)
+
+// Options configure New. Base, Dir, Keys and CurrentKey are required.
+type Options struct {
+	// Base is the file system below.
+	Base vfs.FS
+	// Dir is the store's directory in Base, the one given to pebble.Open.
+	Dir string
+	// Keys are the store keys by id. They stay the caller's, who keeps them
+	// until Shutdown returned.
+	Keys map[uint32]*secret.Key
+	// CurrentKey is the id of the store key under which files are written.
+	CurrentKey uint32
+	// BeforeDurable makes durable what the metadata points to. It is called
+	// before held log bytes are written down, and before any other file or
+	// directory is synced. When it fails the FS freezes. Nil means that there
+	// is nothing to do.
+	BeforeDurable func() error
+	// NoSpace is called when a write met a full disk. It returns whether it made
+	// room and the write may go on. Nil means never.
+	NoSpace func() bool
+	// HoldBytes bounds the log bytes held in memory between syncs; 0 means 1 MiB.
+	HoldBytes int
+	// ReadOnly keeps Check from changing anything.
+	ReadOnly bool
+	// Logger takes what an operator should know; nil means slog.Default.
+	Logger *slog.Logger
+}
+
+const (
+	defaultHoldBytes = 1 << 20
+	// maxTableBackoff bounds the pause before a table is created after
+	// others failed: Pebble repeats a failed flush at once and forever.
+	maxTableBackoff = time.Second
+	// stuckAfter is the number of tables that fail in a row before Stuck.
+	stuckAfter = 6
+)
+
+// FS is a vfs.FS. Lock order: anchorMu, a logWriter's mu, mu.
+type FS struct {
+	base vfs.FS
+	o    Options
+
+	cause    atomic.Pointer[error] // why the FS is frozen
+	released chan struct{}         // closed by Release
+	stuck    chan struct{}         // closed when tables keep failing, or on freeze
+	once     struct{ release, stuck sync.Once }
+
+	// anchorMu serialises anchors, removals and the creation of logs.
+	anchorMu sync.Mutex
+
+	mu       sync.Mutex    // guards the fields below
+	log      *logWriter    // the current log; nil between two
+	closing  *logWriter    // closed by Pebble, waits for its final frame
+	newest   uint64        // number of the newest log; 0 for none
+	tail     tag           // its last chained tag, if it is not open here
+	state    anchor        // what the next anchor says
+	anchored anchor        // what the last one said
+	synced   manifestState // of the manifest that was synced last
+	marked   uint64        // manifest of the marker created last, until a sync of Dir
+	removals []string      // wait for an anchor
+	failures int           // tables that failed in a row
+	tableErr error         // of the last that failed
+}
+
+type manifestState struct {
+	number uint64
+	end    int64
+	tag    tag
+}
+
+var _ vfs.FS = (*FS)(nil)
+
+// New returns the sealed view of o.Base. It touches no file.
+func New(o Options) (*FS, error) {
+	if o.Base == nil || o.Dir == "" {
+		return nil, errors.New("sealedfs: Options.Base and Options.Dir are required")
+	}
+	if o.Keys[o.CurrentKey] == nil {
+		return nil, fmt.Errorf("%w: id %d", ErrUnknownKey, o.CurrentKey)
+	}
+	if o.HoldBytes == 0 {
+		o.HoldBytes = defaultHoldBytes
+	}
+	if o.HoldBytes < 1 || o.HoldBytes > MaxFrame {
+		return nil, fmt.Errorf("sealedfs: Options.HoldBytes %d is not within 1 to %d", o.HoldBytes, MaxFrame)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &FS{base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{})}, nil
+}
+
+// Err returns nil, or why the FS froze. It matches ErrFrozen and the cause.
+// Nothing that Pebble reports as synced after that is.
+func (fs *FS) Err() error { return fs.frozen() }
+
+// Freeze freezes the FS from outside.
+func (fs *FS) Freeze(cause error) { fs.freeze("freeze", fs.o.Dir, cause) }
+
+// Stuck is closed when the FS froze, or when so many tables failed in a row that
+// whoever waits for a flush will wait in vain.
+func (fs *FS) Stuck() <-chan struct{} { return fs.stuck }
+
+// Release lets go of whoever waits for a new table. Call it before DB.Close.
+func (fs *FS) Release() { fs.once.release.Do(func() { close(fs.released) }) }
+
+func (fs *FS) freeze(op, name string, cause error) {
+	err := fmt.Errorf("%w: %s %q: %w", ErrFrozen, op, path.Base(name), cause)
+	if fs.cause.CompareAndSwap(nil, &err) {
+		fs.o.Logger.Error("metadata files are frozen: the store is read-only", "op", op, "file", path.Base(name), "err", cause)
+		fs.once.stuck.Do(func() { close(fs.stuck) })
+	}
+}
+
+func (fs *FS) frozen() error {
+	if p := fs.cause.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (fs *FS) isFrozen() bool { return fs.cause.Load() != nil }
+
+func (fs *FS) beforeDurable() error {
+	if err := fs.frozen(); err != nil {
+		return err
+	}
+	if fs.o.BeforeDurable == nil {
+		return nil
+	}
+	if err := fs.o.BeforeDurable(); err != nil {
+		fs.freeze("order data before metadata", fs.o.Dir, err)
+	}
+	return fs.frozen()
+}
+
+// writeAll writes p and asks for room when there is none.
+func (fs *FS) writeAll(f vfs.File, p []byte) (int, error) {
+	total := 0
+	for {
+		n, err := f.Write(p[total:])
+		total += max(n, 0)
+		if err == nil && total < len(p) {
+			err = io.ErrShortWrite
+		}
+		if !errors.Is(err, syscall.ENOSPC) || total >= len(p) || fs.o.NoSpace == nil || !fs.o.NoSpace() {
+			return total, err
+		}
+	}
+}
+
+// TableErr returns why the last table failed to be written, if none
+// succeeded since.
+func (fs *FS) TableErr() error {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.tableErr
+}
+
+func (fs *FS) tableFailed(err error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.tableErr = err
+	fs.failures++
+	if fs.failures >= stuckAfter {
+		fs.once.stuck.Do(func() { close(fs.stuck) })
+	}
+}
+
+func (fs *FS) tableSucceeded() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.failures, fs.tableErr = 0, nil
+}
+
+// awaitTable holds back the creation of a table after others failed, and until
+// Release when the FS is frozen.
+func (fs *FS) awaitTable() error {
+	fs.mu.Lock()
+	failures := fs.failures
+	fs.mu.Unlock()
+	if failures > 0 && !fs.isFrozen() {
+		pause := time.NewTimer(min(5*time.Millisecond<<min(failures, 10), maxTableBackoff))
+		defer pause.Stop()
+		select {
+		case <-pause.C:
+		case <-fs.released:
+		}
+	}
+	if fs.isFrozen() {
+		<-fs.released
+	}
+	return fs.frozen()
+}
+
+// Create implements vfs.FS.
+func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if _, _, _, ok := marker(name); ok {
+		return fs.createMarker(name, category)
+	}
+	k, number, ok := classify(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: create %q", errUnsupported, path.Base(name))
+	}
+	switch k {
+	case kindLog:
+		return fs.createLog(name, number, category), nil
+	case kindManifest:
+		return fs.createManifest(name, number, category), nil
+	case kindTable, kindBlob:
+		if err := fs.awaitTable(); err != nil {
+			return nil, err
+		}
+	}
+	if err := fs.frozen(); err != nil {
+		return nil, err
+	}
+	return fs.createTable(name, k, number, category)
+}
+
+func (fs *FS) createMarker(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if fs.isFrozen() {
+		return &nullFile{}, nil
+	}
+	f, err := fs.base.Create(name, category)
+	if err != nil {
+		fs.freeze("create", name, err)
+		return &nullFile{}, nil
+	}
+	if number, ok := markedManifest(name); ok {
+		fs.mu.Lock()
+		fs.marked = number
+		fs.mu.Unlock()
+	}
+	return markerFile{f}, nil
+}
+
+func (fs *FS) createManifest(name string, number uint64, category vfs.DiskWriteCategory) vfs.File {
+	if fs.isFrozen() {
+		return &nullFile{}
+	}
+	h, err := fs.newHeader(kindManifest, number)
+	if err != nil {
+		fs.freeze("create", name, err)
+		return &nullFile{}
+	}
+	w, err := fs.startLog(name, h, category)
+	if err != nil {
+		fs.freeze("create", name, err)
+		return &nullFile{}
+	}
+	return w
+}
+
+// startLog creates the file of h and writes its header.
+func (fs *FS) startLog(name string, h *header, category vfs.DiskWriteCategory) (*logWriter, error) {
+	base, err := fs.base.Create(name, category)
+	if err != nil {
+		return nil, err
+	}
+	w := &logWriter{fs: fs, name: name, base: base, h: h, dirty: true}
+	n, err := fs.writeAll(base, h.append(nil))
+	if err != nil {
+		base.Close()
+		return nil, err
+	}
+	w.end, w.last = int64(n), h.tag
+	return w, nil
+}
+
+// Open implements vfs.FS.
+func (fs *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	k, _, ok := classify(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: open %q", errUnsupported, path.Base(name))
+	}
+	base, err := fs.base.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	var f vfs.File
+	if k.isLog() {
+		f, err = fs.openLog(name, base)
+	} else {
+		f, err = fs.openTable(name, base)
+	}
+	if err != nil {
+		base.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Remove implements vfs.FS. What an anchor must precede can still be there when
+// it returned.
+func (fs *FS) Remove(name string) error {
+	if fs.isFrozen() {
+		return nil
+	}
+	k, number, ok := classify(name)
+	if !ok || !k.anchored() {
+		return fs.base.Remove(name)
+	}
+	fs.mu.Lock()
+	if k == kindLog {
+		fs.state.retired = max(fs.state.retired, number)
+	}
+	fs.removals = append(fs.removals, name)
+	fs.mu.Unlock()
+	return fs.removeAnchored()
+}
+
+// Rename implements vfs.FS: for Pebble's options, whose number stays.
+func (fs *FS) Rename(oldname, newname string) error {
+	k1, n1, ok1 := classify(oldname)
+	k2, n2, ok2 := classify(newname)
+	if !ok1 || !ok2 || k1 != k2 || n1 != n2 || k1.anchored() {
+		return fmt.Errorf("%w: rename %q to %q", errUnsupported, path.Base(oldname), path.Base(newname))
+	}
+	if err := fs.beforeDurable(); err != nil {
+		return err
+	}
+	return fs.base.Rename(oldname, newname)
+}
+
+// ReuseForWrite makes a new file and removes the old one: bytes of an
+// older log must never stand behind those of a newer.
+func (fs *FS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.Create(newname, category)
+	if err != nil {
+		return nil, err
+	}
+	if err := fs.Remove(oldname); err != nil && !errors.Is(err, os.ErrNotExist) {
+		fs.o.Logger.Warn("an obsolete metadata log stays", "file", path.Base(oldname), "err", err)
+	}
+	return f, nil
+}
+
+// Stat implements vfs.FS. The size is that of the plaintext for tables, and of
+// the file for logs.
+func (fs *FS) Stat(name string) (vfs.FileInfo, error) {
+	fi, err := fs.base.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	k, _, ok := classify(name)
+	if !ok || k.isLog() {
+		return fi, nil
+	}
+	size, ok := tableSize(fi.Size())
+	if !ok {
+		return nil, corrupt(name, "length %d", fi.Size())
+	}
+	return fileInfo{FileInfo: fi, size: size}, nil
+}
+
+// OpenDir implements vfs.FS.
+func (fs *FS) OpenDir(name string) (vfs.File, error) {
+	f, err := fs.base.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return dir{File: f, fs: fs, store: path.Clean(name) == path.Clean(fs.o.Dir)}, nil
+}
+
+// Lock implements vfs.FS. Where nothing can be written and nothing is meant to
+// be, there is nothing to lock.
+func (fs *FS) Lock(name string) (io.Closer, error) {
+	c, err := fs.base.Lock(name)
+	if err != nil && fs.o.ReadOnly && (errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		return io.NopCloser(nil), nil
+	}
+	return c, err
+}
+
+// MkdirAll implements vfs.FS.
+func (fs *FS) MkdirAll(name string, perm os.FileMode) error { return fs.base.MkdirAll(name, perm) }
+
+// List implements vfs.FS.
+func (fs *FS) List(name string) ([]string, error) { return fs.base.List(name) }
+
+// GetDiskUsage implements vfs.FS.
+func (fs *FS) GetDiskUsage(name string) (vfs.DiskUsage, error) { return fs.base.GetDiskUsage(name) }
+
+// PathBase, PathJoin, PathDir and Unwrap implement vfs.FS.
+func (fs *FS) PathBase(p string) string       { return fs.base.PathBase(p) }
+func (fs *FS) PathJoin(elem ...string) string { return fs.base.PathJoin(elem...) }
+func (fs *FS) PathDir(p string) string        { return fs.base.PathDir(p) }
+func (fs *FS) Unwrap() vfs.FS                 { return fs.base }
+func (fs *FS) Link(oldname, _ string) error {
+	return fmt.Errorf("%w: link %q", errUnsupported, oldname)
+}
+func (fs *FS) RemoveAll(name string) error {
+	return fmt.Errorf("%w: remove all %q", errUnsupported, name)
+}
+func (fs *FS) OpenReadWrite(name string, _ vfs.DiskWriteCategory, _ ...vfs.OpenOption) (vfs.File, error) {
+	return nil, fmt.Errorf("%w: open %q for writing", errUnsupported, path.Base(name))
+}
