@@ -234,6 +234,22 @@ func TestDataKeyOfAnotherKeystoreIsRefused(t *testing.T) {
 	}
 }
 
+func TestKeystorePutBackToAnOlderStateLacksNewerVersions(t *testing.T) {
+	key := secret.Random()
+	b, d := newStore(t, key, "a")
+	older := &disk{bytes: d.bytes}
+	if err := b.Rotate("a"); err != nil {
+		t.Fatal(err)
+	}
+	dk, err := b.GenerateDataKey(t.Context(), "a", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reopen(t, key, older).Decrypt(t.Context(), dk.Sealed, nil); !errors.Is(err, kms.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
 func TestChangesAfterCloseAreRefused(t *testing.T) {
 	b, d := newStore(t, secret.Random(), "a")
 	b.Close()

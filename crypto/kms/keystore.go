@@ -33,7 +33,8 @@ import (
 // salt of the sealing give the AES-256-GCM key and the commitment. The header
 // is associated data. Its check has no key: it tells damage from a wrong key or
 // passphrase for honest files, and an attacker who adjusts it gains a refusal
-// with another name.
+// with another name. An older keystore put in place of a newer one is whole and
+// opens: it lacks later keys and versions, whose data keys are then not found.
 //
 // The body:
 //

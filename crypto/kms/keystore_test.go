@@ -219,6 +219,78 @@ func TestPassphraseOfNoOrTooManyBytesIsRefused(t *testing.T) {
 	}
 }
 
+func TestBodyIsReadOneWayOnly(t *testing.T) {
+	one := func(name string, state State, versions int) []byte {
+		b, err := ekSet{KeyID(name): {state: state, versions: slices.Repeat([]*secret.Key{secret.Random()}, versions)}}.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b[4:]
+	}
+	body := func(count uint32, keys ...[]byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, count), bytes.Join(keys, nil)...)
+	}
+	a, b := one("a", StateEnabled, 2), one("b", StateDisabled, 1)
+	if set, err := parseBody(body(2, a, b)); err != nil || len(set) != 2 {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"bytes after its end": body(2, a, b, []byte{0}),
+		"key after its end":   body(1, a, b),
+		"key missing":         body(3, a, b),
+		"wrong order":         body(2, b, a),
+		"same name":           body(2, a, a),
+		"no name":             body(1, one("", StateEnabled, 1)),
+		"bad name":            body(1, one("a/b", StateEnabled, 1)),
+		"state 0":             body(1, one("a", 0, 1)),
+		"state 4":             body(1, one("a", 4, 1)),
+		"no version":          body(1, one("a", StateEnabled, 0)),
+		"count":               body(maxKeys+1, a),
+	} {
+		if _, err := parseBody(bad); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	whole := body(2, a, b)
+	for n := range whole {
+		if _, err := parseBody(whole[:n]); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d: %v", n, err)
+		}
+	}
+}
+
+func TestErasedAndClosedKeysAreWiped(t *testing.T) {
+	b, err := NewKeystore(KeyFileUnlock(secret.Random()), func([]byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Create("a"), b.Rotate("a"), b.Create("b"), b.ScheduleDeletion("a")); err != nil {
+		t.Fatal(err)
+	}
+	root, other := b.root, b.keys["b"].versions
+	erased := b.keys["a"].versions
+	if err := b.Erase("a"); err != nil {
+		t.Fatal(err)
+	}
+	wiped := func(keys ...*secret.Key) bool {
+		return !slices.ContainsFunc(keys, func(k *secret.Key) bool { return k.String() != "key:wiped" })
+	}
+	if !wiped(erased...) || wiped(other...) {
+		t.Error("Erase left keys, or wiped others")
+	}
+	if err := b.ChangeUnlock(KeyFileUnlock(secret.Random())); err != nil {
+		t.Fatal(err)
+	}
+	if !wiped(root) {
+		t.Error("ChangeUnlock left the former root key")
+	}
+	root = b.root
+	b.Close()
+	if !wiped(append(other, root)...) {
+		t.Error("Close left keys")
+	}
+}
+
 func TestFullKeystoreRefusesMore(t *testing.T) {
 	key := secret.Random()
 	versions := slices.Repeat([]*secret.Key{key}, maxVersions)

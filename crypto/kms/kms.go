@@ -2,6 +2,9 @@
 // that never leave it, makes data keys (DEK) under them, and unseals those.
 //
 // Drivers: the built-in keystore (Builtin). Every driver passes kmstest.
+//
+// Formats on disk: the keystore in keystore.go, its sealed data keys in
+// datakey.go, key files in keyfile.go. Each begins with its version.
 package kms
 
 import (
