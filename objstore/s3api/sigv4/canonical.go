@@ -12,12 +12,19 @@ import (
 // param is one parameter of a query, decoded.
 type param struct{ name, value string }
 
+// maxQuery bounds a query, in bytes as sent. A key or marker of 1,024 bytes has
+// 3,072 at most.
+const maxQuery = 32 << 10
+
 // parseQuery decodes a query as net/url does, for whoever acts on the request
 // sees it through net/url: what is signed and what is done must be the same.
 // What net/url would drop (a raw semicolon, a bad escape) is refused.
 func parseQuery(raw string) ([]param, bool) {
 	if raw == "" {
 		return nil, true
+	}
+	if len(raw) > maxQuery {
+		return nil, false
 	}
 	params := make([]param, 0, strings.Count(raw, "&")+1)
 	for pair := range strings.SplitSeq(raw, "&") {

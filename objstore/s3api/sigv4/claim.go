@@ -16,8 +16,11 @@ const (
 	longDate  = "20060102T150405Z"
 	shortDate = "20060102"
 
-	// maxKeyID bounds an access key id, in bytes.
-	maxKeyID = 128
+	// maxKeyID bounds an access key id, maxAuthorization the Authorization
+	// header and the list of signed headers in a query, in bytes. S3 takes 8 KiB
+	// of headers in all.
+	maxKeyID         = 128
+	maxAuthorization = 16 << 10
 )
 
 // claim is what a request says of its own signature, parsed and not yet
@@ -45,7 +48,7 @@ func (c *claim) scope() string {
 const credentialForm = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
 
 func (c *claim) parseCredential(s string) *Error {
-	parts := strings.Split(s, "/")
+	parts := strings.SplitN(s, "/", 6)
 	if len(parts) != 5 || len(parts[0]) > maxKeyID {
 		return errCredential(c.presigned, credentialForm)
 	}
@@ -66,6 +69,9 @@ func (c *claim) parseCredential(s string) *Error {
 // wants it sorted; the canonical request is made in the order given, so that a
 // list in another order can only fail to match.
 func (c *claim) parseSignedHeaders(s string) bool {
+	if len(s) > maxAuthorization {
+		return false
+	}
 	c.signedHeaders = s
 	c.signed = strings.Split(s, ";")
 	for _, name := range c.signed {
@@ -102,6 +108,9 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 	values := h["Authorization"]
 	if len(values) != 1 {
 		return nil, errHeader("only one Authorization header is allowed.")
+	}
+	if len(values[0]) > maxAuthorization {
+		return nil, errHeader("the header is too long.")
 	}
 	mechanism, rest, _ := strings.Cut(values[0], " ")
 	if mechanism != algorithm {

@@ -92,6 +92,8 @@ func TestRefusedHeaders(t *testing.T) {
 		}, 400, "InvalidToken", "", ""},
 		{swap("/test.txt", "/test.txt?a;b"), 400, "InvalidURI", "", ""},
 		{swap("/test.txt", "/test.txt?a=%zz"), 400, "InvalidURI", "", ""},
+		{swap("/test.txt", "/test.txt?"+strings.Repeat("a&", maxQuery/2)+"a"), 400, "InvalidURI", "", ""},
+		{swap("SignedHeaders=host", "SignedHeaders=host"+strings.Repeat(";host", maxAuthorization/5)), 400, "AuthorizationHeaderMalformed", "too long", ""},
 	} {
 		head := get(c.change)
 		_, err := exampleVerifier().Verify(wire(t, head, nil))
