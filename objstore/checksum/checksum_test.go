@@ -11,8 +11,7 @@ import (
 func all() []Algorithm { return append(Algorithms(), MD5) }
 
 func TestKnownAnswers(t *testing.T) {
-	// "123456789" is the check string of the CRC catalogue; the values of empty
-	// string are in every standard.
+	// "123456789" is the check string of the CRC catalogues.
 	for _, c := range []struct {
 		alg  Algorithm
 		data string

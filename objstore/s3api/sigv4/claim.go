@@ -151,6 +151,12 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 	return c, c.parseTime(h)
 }
 
+// parseLongDate is strict: time.Parse alone takes fractions of a second too.
+func parseLongDate(s string) (time.Time, bool) {
+	t, err := time.Parse(longDate, s)
+	return t, err == nil && len(s) == len(longDate)
+}
+
 // parseTime takes the time of a request that is signed in a header.
 func (c *claim) parseTime(h http.Header) *Error {
 	name := "X-Amz-Date"
@@ -159,7 +165,7 @@ func (c *claim) parseTime(h http.Header) *Error {
 	}
 	values := h[name]
 	if len(values) == 1 {
-		if t, err := time.Parse(longDate, values[0]); err == nil {
+		if t, ok := parseLongDate(values[0]); ok {
 			c.time, c.timestamp = t, values[0]
 		} else if t, err := http.ParseTime(values[0]); err == nil {
 			c.time, c.timestamp = t, t.UTC().Format(longDate)

@@ -69,8 +69,8 @@ func parsePresigned(query []param) (*claim, *Error) {
 	if err := c.parseCredential(values[1]); err != nil {
 		return nil, err
 	}
-	t, err := time.Parse(longDate, values[2])
-	if err != nil {
+	t, ok := parseLongDate(values[2])
+	if !ok {
 		return nil, errQuery(`X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd'T'HHmmss'Z'"`)
 	}
 	c.time, c.timestamp = t, values[2]

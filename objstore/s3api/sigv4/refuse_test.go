@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -51,6 +52,7 @@ func TestRefusedHeaders(t *testing.T) {
 		{swap("Signature=f0", "Signature="), 403, "SignatureDoesNotMatch", "", ""},
 		{swap(exampleID, "AKIAOTHER"), 403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", "AWSAccessKeyId=AKIAOTHER"},
 		{swap("x-amz-date: 20130524T000000Z\n", ""), 403, "AccessDenied", "AWS authentication requires a valid Date or x-amz-date header", ""},
+		{swap("T000000Z", "T000000.5Z"), 403, "AccessDenied", "valid Date", ""},
 		{swap("T000000Z", "T000000"), 403, "AccessDenied", "valid Date", ""},
 		{swap("x-amz-date: 20130524T000000Z", "x-amz-date: 20130524T000000Z\nx-amz-date: 20130524T000000Z"), 400, "InvalidArgument", "", ""},
 		{swap("T000000Z", "T001501Z"), 403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", "RequestTime=20130524T001501Z"},
@@ -230,6 +232,27 @@ func TestAChangedSecretCountsAtOnce(t *testing.T) {
 	if _, err := v.Verify(wire(t, head, nil)); code(err) != "InvalidAccessKeyId" {
 		t.Fatalf("removed key: %v", err)
 	}
+}
+
+func TestAVerifierServesManyAtOnce(t *testing.T) {
+	v := exampleVerifier()
+	v.Region = ""
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 50 {
+				head := get(swap("", ""))
+				if i%2 == 1 {
+					head = get(swap("bytes=0-9", "bytes=0-1"))
+				}
+				_, err := v.Verify(wire(t, head, nil))
+				if want := []string{"", "SignatureDoesNotMatch"}[i%2]; code(err) != want {
+					t.Errorf("got %v, want %q", err, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestKeyCacheIsBounded(t *testing.T) {

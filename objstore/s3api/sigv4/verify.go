@@ -9,6 +9,10 @@
 // about it. Before that nothing is known of the body: the caller commits only
 // after io.EOF, and must drop what it did on any other error.
 //
+// What was verified is what net/http shows: r.Method, r.URL.Path, r.URL.Query(),
+// r.Host and r.Header. Whoever acts on the request takes it from there, and not
+// from RawPath or RequestURI, where the same path can be written in other ways.
+//
 // What is taken: the Authorization header and presigned URLs; as payload a
 // SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed and unsigned, with
 // and without a trailer. Not taken: Signature Version 2, Version 4A, session
