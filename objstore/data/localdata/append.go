@@ -33,13 +33,13 @@ func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
 		return data.Location{}, err
 	}
 	// From here on the append runs to its end.
-	l := data.Location{Segment: g.id, Offset: uint64(g.end), Length: uint32(len(p))}
-	if err := s.place(g, p); err != nil {
+	off, err := s.place(g, p)
+	if err != nil {
 		return data.Location{}, err
 	}
 	s.stats.appends.Add(1)
 	s.stats.appendedBytes.Add(uint64(len(p)))
-	return l, nil
+	return data.Location{Segment: g.id, Offset: uint64(off), Length: uint32(len(p))}, nil
 }
 
 // takeTurn returns the active segment, with room for a run of n bytes, and
@@ -81,10 +81,14 @@ func (s *Store) roomFor(n int64) (*segment, error) {
 	}
 	s.mu.Lock()
 	g := s.active
+	end := int64(0)
+	if g != nil {
+		end = g.end
+	}
 	unsealed := len(s.unsealed)
 	s.mu.Unlock()
-	if g != nil && (g.end+n <= s.opt.SegmentBytes || g.end == headerBytes) {
-		return g, s.grant(g, n)
+	if g != nil && (end+n <= s.opt.SegmentBytes || end == headerBytes) {
+		return g, s.grant(g, end, n)
 	}
 	if unsealed >= maxUnsealed {
 		return nil, errTooManyUnsealed
@@ -104,7 +108,7 @@ func (s *Store) newActive(n int64) (*segment, error) {
 		return nil, fmt.Errorf("data: create segment %v: %w", id, err)
 	}
 	g := &segment{id: id, h: newHandle(id, f, 0), end: headerBytes}
-	if err := s.grant(g, n); err != nil {
+	if err := s.grant(g, g.end, n); err != nil {
 		g.h.release()
 		if rerr := s.fs.Remove(id.String()); rerr != nil {
 			s.opt.Logger.Warn("empty segment left behind", "dir", s.opt.Dir, "segment", id, "error", rerr)
@@ -138,14 +142,15 @@ func (s *Store) newActive(n int64) (*segment, error) {
 	return g, nil
 }
 
-// grant sets room for a run of n bytes aside in g. The caller holds turn.
-func (s *Store) grant(g *segment, n int64) error {
-	need := roundUp(g.end + n)
+// grant sets room for a run of n bytes aside in g, which ends at end. The
+// caller holds turn. A barrier can still move the end to the next block.
+func (s *Store) grant(g *segment, end, n int64) error {
+	need := roundUp(end) + roundUp(n)
 	if need <= g.granted {
 		return nil
 	}
 	exact := need - g.granted
-	step := max(exact, min(max(g.end, minGrant), maxGrant))
+	step := max(exact, min(max(end, minGrant), maxGrant))
 	if most := s.opt.SegmentBytes - g.granted; step > most {
 		step = max(exact, most)
 	}
@@ -189,10 +194,14 @@ func (s *Store) grantStep(g *segment, step int64) error {
 	return nil
 }
 
-// place copies p to the end of g, through as many stages as it takes. It gives
-// turn back.
-func (s *Store) place(g *segment, p []byte) error {
+// place copies p to the end of g, through as many stages as it takes, and
+// returns where it stands. It gives turn back.
+//
+// A barrier that comes between two pieces does not tear the run: each piece
+// but the last fills its stage, so there is nothing to pad.
+func (s *Store) place(g *segment, p []byte) (int64, error) {
 	now := s.opt.Now().UnixNano()
+	off := int64(-1)
 	for {
 		s.mu.Lock()
 		b := s.filling
@@ -201,8 +210,11 @@ func (s *Store) place(g *segment, p []byte) error {
 			if b, err = s.takeStageLocked(g); err != nil {
 				s.mu.Unlock()
 				<-s.turn
-				return err
+				return 0, err
 			}
+		}
+		if off < 0 {
+			off = g.end
 		}
 		at := b.n
 		k := min(len(p), len(b.mem)-at)
@@ -224,7 +236,7 @@ func (s *Store) place(g *segment, p []byte) error {
 		copy(b.mem[at:at+k], p)
 		s.copied(b)
 		if last {
-			return nil
+			return off, nil
 		}
 		p = p[k:]
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/data/datatest"
@@ -238,4 +239,93 @@ func TestCrashAtEveryWritePoint(t *testing.T) {
 			t.Error(v)
 		}
 	}
+}
+
+// TestAppendDuringABarrierNeedsTheNext: what is appended while a barrier is
+// under way is not covered by it, and is made durable by the next, although
+// nothing was appended in between.
+func TestAppendDuringABarrierNeedsTheNext(t *testing.T) {
+	for _, segment := range []int64{0, 8192} { // 8192: the second append rotates
+		synctest.Test(t, func(t *testing.T) {
+			fs := datatest.NewCrashFS(nil)
+			s := open(t, localdata.Options{FS: fs, SegmentBytes: segment})
+			gate := make(chan struct{})
+			fs.SetHook(func(op datatest.Op) datatest.Fault {
+				if op.Kind == "sync" {
+					return datatest.Fault{Wait: gate}
+				}
+				return datatest.Fault{}
+			})
+			var runs []run
+			add := func() {
+				r := run{seed: uint64(len(runs)), synced: true}
+				var err error
+				if r.l, err = s.Append(t.Context(), datatest.Bytes(r.seed, 3000)); err != nil {
+					t.Error(err)
+				}
+				runs = append(runs, r)
+			}
+			add()
+			done := make(chan error)
+			go func() { done <- s.Sync(t.Context()) }()
+			synctest.Wait() // in fdatasync
+			add()
+			add()
+			close(gate)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Sync(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := checkAfterCrash(t, fs.Clone(nil), localdata.Options{}, runs); err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+		})
+	}
+}
+
+// TestBarrierInTheMiddleOfARunLeavesItWhole: a Sync that arrives while an
+// append waits for room in memory neither waits for it nor tears it.
+func TestBarrierInTheMiddleOfARunLeavesItWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := datatest.NewCrashFS(nil)
+		s := open(t, localdata.Options{FS: fs})
+		gate := make(chan struct{})
+		fs.SetHook(func(op datatest.Op) datatest.Fault {
+			if op.Kind == "write" {
+				return datatest.Fault{Wait: gate}
+			}
+			return datatest.Fault{}
+		})
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		var runs []run
+		for i := range uint64(4) {
+			wg.Go(func() {
+				r := run{seed: i, synced: true}
+				var err error
+				if r.l, err = s.Append(t.Context(), datatest.Bytes(i, 5<<20+123)); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				runs = append(runs, r)
+				mu.Unlock()
+				if err := s.Sync(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(gate)
+		wg.Wait()
+		if err := checkAfterCrash(t, fs.Clone(nil), localdata.Options{}, runs); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range fs.Violations() {
+			t.Error(v)
+		}
+		s.Close()
+	})
 }

@@ -254,7 +254,7 @@ func (s *Store) segments(ctx context.Context) ([]data.SegmentInfo, error) {
 	s.mu.Lock()
 	unsealed := make(map[data.SegmentID]data.SegmentInfo, len(s.unsealed))
 	for id, g := range s.unsealed {
-		unsealed[id] = data.SegmentInfo{ID: id, Start: headerBytes, Size: uint64(g.end), Modified: time.Unix(0, g.modified)}
+		unsealed[id] = data.SegmentInfo{ID: id, Start: headerBytes, Size: uint64(max(g.end, headerBytes)), Modified: time.Unix(0, g.modified)}
 	}
 	s.mu.Unlock()
 

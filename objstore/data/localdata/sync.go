@@ -68,8 +68,6 @@ type cut struct {
 // flushAll makes everything durable that was appended before it. It runs once
 // at a time: its caller holds barrier, or is Close.
 func (s *Store) flushAll() error {
-	// While an append is between two stages its run must not be padded.
-	s.turn <- struct{}{}
 	s.mu.Lock()
 	target := s.appended.Load()
 	if s.resendStuckLocked() {
@@ -84,7 +82,6 @@ func (s *Store) flushAll() error {
 		}
 	}
 	s.mu.Unlock()
-	<-s.turn
 
 	if b != nil {
 		s.write(b) // here, since a hop to a writer costs more than a small write

@@ -1,0 +1,70 @@
+package localdata_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"testing"
+
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/data/datatest"
+	"github.com/cofferfs/coffer/objstore/data/localdata"
+)
+
+func TestContractWithoutDirectIO(t *testing.T) {
+	datatest.Run(t, func(t *testing.T) data.Store {
+		return open(t, localdata.Options{FS: localdata.BufferedOS(t.TempDir()), SegmentBytes: 8 << 20})
+	})
+}
+
+func TestContractInMemory(t *testing.T) {
+	datatest.Run(t, func(t *testing.T) data.Store {
+		cfs := datatest.NewCrashFS(nil)
+		t.Cleanup(func() {
+			for _, v := range cfs.Violations() {
+				t.Error(v)
+			}
+			if n := cfs.Opened(); n != 0 {
+				t.Errorf("%d files are open", n)
+			}
+		})
+		return open(t, localdata.Options{FS: cfs, SegmentBytes: 300_000})
+	})
+}
+
+// TestRefusedDirectTransferFallsBack: a transfer that O_DIRECT refuses, as on
+// a device with larger blocks, is done through the page cache, and so are
+// those after it.
+func TestRefusedDirectTransferFallsBack(t *testing.T) {
+	dir := localdata.OS(t.TempDir())
+	f, err := dir.Create("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !localdata.IsDirect(f) {
+		t.Skip("no O_DIRECT here")
+	}
+	p := datatest.Bytes(1, 5000)
+	if _, err := f.WriteAt(p[:4999], 1); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 4999)
+	if _, err := f.ReadAt(got, 1); err != nil || !bytes.Equal(got, p[:4999]) {
+		t.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	g, err := dir.OpenRead("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if _, err := g.ReadAt(got, 1); err != nil || !bytes.Equal(got, p[:4999]) {
+		t.Fatal(err)
+	}
+	if _, err := dir.Create("a"); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("second create: %v, want ErrExist", err)
+	}
+}
