@@ -40,9 +40,6 @@ var (
 // Algorithms lists the x-amz-checksum family in the order in which S3 names it.
 func Algorithms() []Algorithm { return []Algorithm{CRC32, CRC32C, CRC64NVME, SHA1, SHA256} }
 
-// MaxSize is the length of the longest sum in bytes.
-const MaxSize = 32
-
 // Size is the length of a's sum in bytes, 0 if a is none or unknown.
 func (a Algorithm) Size() int {
 	switch a {

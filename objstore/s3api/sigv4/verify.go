@@ -19,8 +19,8 @@
 // tokens, POST forms (their signature is in the form).
 //
 // Of each value that says how to read the request (date, payload hash, lengths)
-// one copy is allowed. Sizes of headers are bounded by the http.Server, those of
-// chunk headers and trailers here. Secrets are never in an error; signatures
+// one copy is allowed. The query, the Authorization header, chunk headers and
+// trailers are bounded here, all headers together by the http.Server. Secrets are never in an error; signatures
 // are compared in constant time.
 //
 // References: "Signature Calculations for the Authorization Header", "...:
