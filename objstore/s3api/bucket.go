@@ -1,0 +1,156 @@
+package s3api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// defaultRegion is the one that S3 writes as an empty location.
+const defaultRegion = "us-east-1"
+
+const maxBuckets = 10000 // S3's largest page of buckets
+
+func (q *request) createBucket() error {
+	if q.get("X-Amz-Bucket-Object-Lock-Enabled") == "true" {
+		return errHeader("x-amz-bucket-object-lock-enabled")
+	}
+	if o := q.get("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" {
+		return errHeader("x-amz-object-ownership")
+	}
+	if acl := q.get("X-Amz-Acl"); acl != "" && acl != "private" {
+		return newError(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership",
+			"Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+	}
+	var doc struct {
+		LocationConstraint string
+		Location           *struct{}
+		Bucket             *struct{}
+		Tags               *struct {
+			Tag []struct{ Key, Value string }
+		}
+		Other []unknown `xml:",any"`
+	}
+	if q.auth.ContentLength != 0 {
+		if err := q.decodeXML(maxConfigBytes, "CreateBucketConfiguration", &doc); err != nil {
+			return err
+		}
+	}
+	if doc.Location != nil || doc.Bucket != nil || doc.Tags != nil && len(doc.Tags.Tag) > 0 {
+		return errNotBuilt("This part of CreateBucketConfiguration")
+	}
+	if err := q.checkLocation(doc.LocationConstraint); err != nil {
+		return err
+	}
+	_, err := q.s.store.CreateBucket(q.ctx, q.caller, objstore.CreateBucketRequest{Name: q.bucket})
+	// In us-east-1 alone, S3 takes a bucket that is yours for just made.
+	if err != nil && !(q.s.o.Region == defaultRegion && objstore.IsKind(err, objstore.KindBucketExists)) {
+		return err
+	}
+	q.settle()
+	h := q.w.Header()
+	h["Location"] = []string{"/" + q.bucket}
+	h["x-amz-bucket-arn"] = []string{bucketARN(q.bucket)}
+	return q.send(http.StatusOK)
+}
+
+// checkLocation compares a location constraint with the one region there is.
+func (q *request) checkLocation(c string) error {
+	region := q.s.o.Region
+	switch {
+	case c == "" && region == defaultRegion, c == region && region != defaultRegion:
+		return nil
+	case c == defaultRegion && region == defaultRegion, region == defaultRegion && !strings.Contains(c, "-"), c == "aws-global" && region == defaultRegion:
+		return newError(http.StatusBadRequest, "InvalidLocationConstraint", "The specified location-constraint is not valid",
+			field("LocationConstraint", c))
+	case c == "":
+		c = "unspecified"
+	}
+	return newError(http.StatusBadRequest, "IllegalLocationConstraintException",
+		"The "+c+" location constraint is incompatible for the region specific endpoint this request was sent to.")
+}
+
+func bucketARN(name string) string { return "arn:aws:s3:::" + name }
+
+func (q *request) headBucket() error {
+	if _, err := q.s.store.HeadBucket(q.ctx, q.caller, q.bucket); err != nil {
+		return err
+	}
+	h := q.w.Header()
+	h["Content-Type"] = []string{"application/xml"}
+	h["x-amz-bucket-region"] = []string{q.s.o.Region}
+	h["x-amz-access-point-alias"] = []string{"false"}
+	h["x-amz-bucket-arn"] = []string{bucketARN(q.bucket)}
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (q *request) deleteBucket() error {
+	if err := q.s.store.DeleteBucket(q.ctx, q.caller, q.bucket); err != nil {
+		return err
+	}
+	q.settle()
+	return q.send(http.StatusNoContent)
+}
+
+func (q *request) getBucketLocation() error {
+	if _, err := q.s.store.HeadBucket(q.ctx, q.caller, q.bucket); err != nil {
+		return err
+	}
+	location := q.s.o.Region
+	if location == defaultRegion {
+		location = ""
+	}
+	var x xmlWriter
+	x.root("LocationConstraint")
+	x.b = appendEscaped(x.b, location)
+	x.close("LocationConstraint")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+func (q *request) listBuckets() error {
+	max, err := q.intParam("max-buckets", maxBuckets, maxBuckets)
+	if err != nil {
+		return err
+	}
+	if max == 0 {
+		return errInvalidArgument("Argument max-buckets must be an integer between 1 and 10000", "max-buckets", q.query.Get("max-buckets"))
+	}
+	prefix := q.query.Get("prefix")
+	after := ""
+	if token := q.query.Get("continuation-token"); token != "" {
+		if after, err = parseToken(token); err != nil {
+			return err
+		}
+	}
+	var list []objstore.BucketInfo
+	truncated := false
+	if region := q.query.Get("bucket-region"); region == "" || region == q.s.o.Region {
+		if list, truncated, err = q.s.store.ListBuckets(q.ctx, q.caller, prefix, after, max); err != nil {
+			return err
+		}
+	}
+	var x xmlWriter
+	x.root("ListAllMyBucketsResult")
+	x.open("Owner")
+	x.text("ID", q.s.o.OwnerID)
+	x.close("Owner")
+	x.open("Buckets")
+	for i := range list {
+		b := &list[i]
+		x.open("Bucket")
+		x.text("Name", b.Name)
+		x.time("CreationDate", b.Created)
+		x.text("BucketRegion", q.s.o.Region)
+		x.text("BucketArn", bucketARN(b.Name))
+		x.close("Bucket")
+	}
+	x.close("Buckets")
+	if truncated && len(list) > 0 {
+		x.text("ContinuationToken", formatToken(list[len(list)-1].Name))
+	}
+	x.textIf("Prefix", prefix)
+	x.close("ListAllMyBucketsResult")
+	return q.sendXML(http.StatusOK, &x)
+}

@@ -1,0 +1,213 @@
+package s3api
+
+import (
+	"net/http"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// This file answers for configurations that no bucket has yet: as S3 does for a
+// bucket without them, or with their defaults.
+
+// bucketExists finds the bucket whose configuration is asked for.
+func (q *request) bucketExists() error {
+	_, err := q.s.store.HeadBucket(q.ctx, q.caller, q.bucket)
+	return err
+}
+
+// unset answers that the bucket has no such configuration.
+func unset(code, message string) func(*request) error {
+	return func(q *request) error {
+		if err := q.bucketExists(); err != nil {
+			return err
+		}
+		return newError(http.StatusNotFound, code, message, field("BucketName", q.bucket))
+	}
+}
+
+// empty answers with an empty document.
+func empty(root string) func(*request) error {
+	return func(q *request) error {
+		if err := q.bucketExists(); err != nil {
+			return err
+		}
+		var x xmlWriter
+		x.root(root)
+		x.close(root)
+		return q.sendXML(http.StatusOK, &x)
+	}
+}
+
+// configurations answers for those that a bucket can have several of: with an
+// empty list, or that the one with the id is not there.
+func configurations(root string) func(*request) error {
+	return func(q *request) error {
+		if err := q.bucketExists(); err != nil {
+			return err
+		}
+		if _, ok := q.param("id"); ok {
+			return newError(http.StatusNotFound, "NoSuchConfiguration", "The specified configuration does not exist.")
+		}
+		var x xmlWriter
+		x.root(root)
+		x.bool("IsTruncated", false)
+		x.close(root)
+		return q.sendXML(http.StatusOK, &x)
+	}
+}
+
+// deleteUnset removes a configuration that is not there, which S3 takes for done.
+func (q *request) deleteUnset() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return q.send(http.StatusNoContent)
+}
+
+func (q *request) getBucketVersioning() error { return empty("VersioningConfiguration")(q) }
+
+func (q *request) getBucketEncryption() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("ServerSideEncryptionConfiguration")
+	x.open("Rule")
+	x.open("ApplyServerSideEncryptionByDefault")
+	x.text("SSEAlgorithm", "AES256")
+	x.close("ApplyServerSideEncryptionByDefault")
+	x.bool("BucketKeyEnabled", false)
+	x.close("Rule")
+	x.close("ServerSideEncryptionConfiguration")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+func (q *request) getPublicAccessBlock() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("PublicAccessBlockConfiguration")
+	x.bool("BlockPublicAcls", true)
+	x.bool("IgnorePublicAcls", true)
+	x.bool("BlockPublicPolicy", true)
+	x.bool("RestrictPublicBuckets", true)
+	x.close("PublicAccessBlockConfiguration")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+func (q *request) getOwnershipControls() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("OwnershipControls")
+	x.open("Rule")
+	x.text("ObjectOwnership", "BucketOwnerEnforced")
+	x.close("Rule")
+	x.close("OwnershipControls")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+func (q *request) getRequestPayment() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("RequestPaymentConfiguration")
+	x.text("Payer", "BucketOwner")
+	x.close("RequestPaymentConfiguration")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+func (q *request) getBucketACL() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return q.sendACL()
+}
+
+func (q *request) getObjectACL() error {
+	if err := q.objectExists(); err != nil {
+		return err
+	}
+	return q.sendACL()
+}
+
+// sendACL answers that the owner may do everything and nobody else anything.
+func (q *request) sendACL() error {
+	var x xmlWriter
+	x.root("AccessControlPolicy")
+	x.open("Owner")
+	x.text("ID", q.s.o.OwnerID)
+	x.close("Owner")
+	x.open("AccessControlList")
+	x.open("Grant")
+	x.b = append(x.b, `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">`...)
+	x.text("ID", q.s.o.OwnerID)
+	x.close("Grantee")
+	x.text("Permission", "FULL_CONTROL")
+	x.close("Grant")
+	x.close("AccessControlList")
+	x.close("AccessControlPolicy")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+// refuseACL answers as a bucket whose ACLs are disabled.
+func (q *request) refuseACL() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return errNoACL()
+}
+
+// objectExists finds the object that a subresource belongs to. Its key is not
+// needed for that.
+func (q *request) objectExists() error {
+	if err := q.checkVersion(); err != nil {
+		return err
+	}
+	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key})
+	if err != nil && objstore.IsKind(err, objstore.KindKeyRequired) {
+		return nil
+	}
+	return err
+}
+
+func (q *request) getObjectTagging() error {
+	if err := q.objectExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("Tagging")
+	x.open("TagSet")
+	x.close("TagSet")
+	x.close("Tagging")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+// deleteObjectTagging removes the tags that no object has.
+func (q *request) deleteObjectTagging() error {
+	if err := q.objectExists(); err != nil {
+		return err
+	}
+	return q.send(http.StatusNoContent)
+}
+
+// noObjectLock answers for a bucket without object lock.
+func (q *request) noObjectLock() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return errInvalidRequest("Bucket is missing Object Lock Configuration")
+}
+
+// preflight answers a browser's CORS preflight: no bucket has rules. It needs no
+// signature, so it does not tell whether the bucket exists.
+func (q *request) preflight() error {
+	if q.r.Header.Get("Origin") == "" {
+		return newError(http.StatusBadRequest, "BadRequest", "Insufficient information. Origin request header needed.")
+	}
+	return newError(http.StatusForbidden, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.",
+		field("Method", q.r.Header.Get("Access-Control-Request-Method")), field("ResourceType", "BUCKET"))
+}

@@ -1,0 +1,269 @@
+package s3api
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// copySource is x-amz-copy-source.
+type copySource struct{ bucket, key string }
+
+// parseCopySource reads "[/]bucket/key[?versionId=id]", percent-encoded. A plus
+// sign is a plus sign.
+func parseCopySource(s string) (copySource, error) {
+	bad := func() (copySource, error) {
+		return copySource{}, errInvalidArgument("Invalid copy source object key", "x-amz-copy-source", "x-amz-copy-source")
+	}
+	if at := strings.LastIndex(s, "?versionId="); at >= 0 {
+		id, err := url.QueryUnescape(s[at+len("?versionId="):])
+		if err != nil {
+			return bad()
+		}
+		if err := checkVersionID(id); err != nil {
+			return copySource{}, err
+		}
+		s = s[:at]
+	}
+	path, err := url.PathUnescape(s)
+	if err != nil {
+		return bad()
+	}
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if !ok || bucket == "" || key == "" {
+		return bad()
+	}
+	if !objstore.ValidBucketName(bucket) {
+		return copySource{}, newError(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.", field("BucketName", bucket))
+	}
+	if err := objstore.CheckKey("copy", key); err != nil {
+		if objstore.IsKind(err, objstore.KindNameTooLong) {
+			return copySource{}, err
+		}
+		return bad()
+	}
+	return copySource{bucket, key}, nil
+}
+
+func (q *request) copySource() (copySource, error) {
+	return parseCopySource(q.get("X-Amz-Copy-Source"))
+}
+
+func (q *request) copyObject() error {
+	if err := q.refuseUnbuilt(); err != nil {
+		return err
+	}
+	src, err := q.copySource()
+	if err != nil {
+		return err
+	}
+	replace, err := q.directive("X-Amz-Metadata-Directive")
+	if err != nil {
+		return err
+	}
+	if tags, err := q.directive("X-Amz-Tagging-Directive"); err != nil {
+		return err
+	} else if tags {
+		return errHeader("x-amz-tagging-directive")
+	}
+	meta, err := q.objectMeta()
+	if err != nil {
+		return err
+	}
+	req := objstore.CopyRequest{
+		SrcBucket: src.bucket, SrcKey: src.key,
+		SrcPrecondition: q.conditions(copyConditions),
+		DstBucket:       q.bucket, DstKey: q.key,
+	}
+	if req.DstPrecondition, err = q.writePrecondition(false); err != nil {
+		return err
+	}
+	if req.Encryption, err = q.encryption(); err != nil {
+		return err
+	}
+	if req.SrcCustomerKey, err = q.customerKey(copySourcePrefix); err != nil {
+		return err
+	}
+	if a := q.get("X-Amz-Checksum-Algorithm"); a != "" {
+		if req.Store, err = checksum.ParseAlgorithm(a); err != nil {
+			return errChecksumAlgorithm()
+		}
+	}
+	_, class := q.single("X-Amz-Storage-Class")
+	_, redirect := q.single("X-Amz-Website-Redirect-Location")
+	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
+	if src.bucket == q.bucket && src.key == q.key && !changes {
+		return errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
+	if replace {
+		req.Meta = &meta
+	}
+	info, err := q.copyKeeping(&req, meta)
+	if err != nil {
+		return q.copyFailed(src, req.SrcPrecondition, err)
+	}
+	q.settle()
+	q.setSSE(info.SSE)
+	return q.sendCopy("CopyObjectResult", info.ETag, info.LastModified, info.Checksum)
+}
+
+// directive reads COPY (false) or REPLACE (true).
+func (q *request) directive(name string) (replace bool, err error) {
+	switch v := q.get(name); v {
+	case "", "COPY":
+		return false, nil
+	case "REPLACE":
+		return true, nil
+	default:
+		what := "metadata"
+		if name == "X-Amz-Tagging-Directive" {
+			what = "tagging"
+		}
+		return false, errInvalidArgument("Unknown "+what+" directive.", strings.ToLower(name), v)
+	}
+}
+
+// copyKeeping copies. Storage class and redirect never come from the source
+// (AWS, CopyObject): where the two differ, the source's other headers are read
+// and the copy is bound to what they were read from.
+func (q *request) copyKeeping(req *objstore.CopyRequest, own objstore.ObjectMeta) (objstore.ObjectInfo, error) {
+	if req.Meta != nil {
+		return q.s.store.CopyObject(q.ctx, q.caller, *req)
+	}
+	const attempts = 3 // at a source that keeps changing
+	for i := 0; ; i++ {
+		bound := *req
+		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey}
+		src, err := q.s.store.HeadObject(q.ctx, q.caller, head)
+		if err != nil {
+			return objstore.ObjectInfo{}, q.sourceError(err, req.SrcBucket, req.SrcKey)
+		}
+		if src.Meta.StorageClass == own.StorageClass && src.Meta.WebsiteRedirect == own.WebsiteRedirect {
+			return q.s.store.CopyObject(q.ctx, q.caller, bound)
+		}
+		meta := src.Meta
+		meta.StorageClass, meta.WebsiteRedirect = own.StorageClass, own.WebsiteRedirect
+		bound.Meta = &meta
+		if len(bound.SrcPrecondition.IfMatch) == 0 && bound.SrcPrecondition.IfUnmodifiedSince == 0 {
+			bound.SrcPrecondition.IfMatch = []string{string(src.ETag)}
+		}
+		info, err := q.s.store.CopyObject(q.ctx, q.caller, bound)
+		if !objstore.IsKind(err, objstore.KindPreconditionFailed) || i+1 == attempts {
+			return info, err
+		}
+		if now, herr := q.s.store.HeadObject(q.ctx, q.caller, head); herr != nil || now.ETag == src.ETag {
+			return info, err // it was another condition
+		}
+	}
+}
+
+// sourceError names the source where the request's own key would be named.
+func (q *request) sourceError(err error, bucket, key string) error {
+	e := q.translate(err)
+	switch e.Code {
+	case "NoSuchKey":
+		e.Fields = []sigv4.Field{field("Key", key)}
+	case "NoSuchBucket":
+		e.Fields = []sigv4.Field{field("BucketName", bucket)}
+	default:
+		return err
+	}
+	return e
+}
+
+// copyFailed words the error of a copy. Which side it is about is found out by
+// looking at the source: it only words the answer.
+func (q *request) copyFailed(src copySource, pre objstore.Precondition, err error) error {
+	kind := kindOf(err)
+	switch kind {
+	case objstore.KindNotFound, objstore.KindNoSuchBucket, objstore.KindPreconditionFailed, objstore.KindNotModified:
+	default:
+		return err
+	}
+	// A key that was not given is no obstacle to knowing whether there is one.
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key})
+	switch {
+	case herr != nil && (kind == objstore.KindNotFound || kind == objstore.KindNoSuchBucket) && kindOf(herr) == kind:
+		return q.sourceError(err, src.bucket, src.key)
+	case kind == objstore.KindNotModified, kind == objstore.KindPreconditionFailed && !pre.IsZero() && (q.writeCondition() == "" || failing(copyConditions, pre, &info) != ""):
+		a := answers[objstore.KindPreconditionFailed]
+		e := newError(a.status, a.code, a.message, field("Condition", failedCondition(copyConditions, pre, &info)))
+		e.cause = err
+		return e
+	}
+	return q.writeFailed(err)
+}
+
+func (q *request) sendCopy(root string, etag objstore.ETag, modified objstore.Time, sum *objstore.Checksum) error {
+	var x xmlWriter
+	x.root(root)
+	x.time("LastModified", modified)
+	x.etag(etag)
+	if sum != nil && sum.Algorithm.Header() != "" {
+		x.text(checksumElement(sum.Algorithm), sum.Value)
+		if root == "CopyObjectResult" {
+			x.text("ChecksumType", string(sum.Type))
+		}
+	}
+	x.close(root)
+	return q.sendXML(http.StatusOK, &x)
+}
+
+// copyPart is UploadPartCopy.
+func (q *request) copyPart(upload objstore.UploadID, number int) error {
+	src, err := q.copySource()
+	if err != nil {
+		return err
+	}
+	req := objstore.CopyPartRequest{
+		SrcBucket: src.bucket, SrcKey: src.key,
+		SrcPrecondition: q.conditions(copyConditions),
+		Bucket:          q.bucket, Key: q.key,
+		Upload: upload, Number: number,
+	}
+	const rangeHeader = "x-amz-copy-source-range"
+	text, ranged := q.single("X-Amz-Copy-Source-Range")
+	if ranged {
+		r, ok := parseCopyRange(text)
+		if !ok {
+			return errInvalidArgument("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy", rangeHeader, text)
+		}
+		req.SrcRange = &r
+	}
+	if req.Encryption, err = q.customerKey(customerPrefix); err != nil {
+		return err
+	}
+	if req.SrcCustomerKey, err = q.customerKey(copySourcePrefix); err != nil {
+		return err
+	}
+	part, info, err := q.s.store.CopyPart(q.ctx, q.caller, req)
+	if err != nil {
+		if objstore.IsKind(err, objstore.KindInvalidRange) && ranged {
+			return q.copyRangeFailed(src, req, text, err)
+		}
+		return q.copyFailed(src, req.SrcPrecondition, err)
+	}
+	q.setSSE(info.SSE)
+	sum := part.Checksum
+	if info.Algorithm == "" {
+		sum = nil
+	}
+	return q.sendCopy("CopyPartResult", part.ETag, part.LastModified, sum)
+}
+
+// copyRangeFailed words a range that does not lie within the source.
+func (q *request) copyRangeFailed(src copySource, req objstore.CopyPartRequest, text string, err error) error {
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, CustomerKey: req.SrcCustomerKey})
+	if herr != nil {
+		return err
+	}
+	if req.SrcRange.First >= info.Size {
+		return errInvalidRequest("The specified copy range is invalid for the source object size")
+	}
+	return errInvalidArgument("Range specified is not valid for source object of size: "+strconv.FormatInt(info.Size, 10), "x-amz-copy-source-range", text)
+}

@@ -1,0 +1,114 @@
+package s3api
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"net/http"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+)
+
+// digest is what a request says about its body: Content-MD5, and a checksum in
+// a header or in the trailer.
+type digest struct {
+	md5 []byte // nil: none
+	// algorithm is the client's; empty when it named none.
+	algorithm checksum.Algorithm
+	value     []byte // nil: in the trailer, or none
+}
+
+// parseDigest reads Content-MD5 and the x-amz-checksum-* headers.
+// x-amz-sdk-checksum-algorithm alone says nothing: AWS ignores it, too.
+func (q *request) parseDigest() (d digest, err error) {
+	if text, ok := q.single("Content-Md5"); ok {
+		if d.md5, err = checksum.Parse(checksum.MD5, text); err != nil {
+			return d, newError(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified was invalid.", field("Content-MD5", text))
+		}
+	}
+	found := 0
+	for name, values := range q.header {
+		if len(name) < len("X-Amz-Checksum-") || !strings.EqualFold(name[:len("X-Amz-Checksum-")], "X-Amz-Checksum-") {
+			continue
+		}
+		switch name {
+		case "X-Amz-Checksum-Algorithm", "X-Amz-Checksum-Mode", "X-Amz-Checksum-Type":
+			continue
+		}
+		alg, ok := checksum.FromHeader(name)
+		if !ok {
+			return d, errChecksumAlgorithm()
+		}
+		found += len(values)
+		if found > 1 {
+			break
+		}
+		if d.value, err = checksum.Parse(alg, values[0]); err != nil {
+			return d, errInvalidRequest("Value for " + alg.Header() + " header is invalid.")
+		}
+		d.algorithm = alg
+	}
+	if q.auth.TrailerAlgorithm != "" {
+		found++
+		d.algorithm = q.auth.TrailerAlgorithm
+	}
+	if found > 1 {
+		return d, errInvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	}
+	return d, nil
+}
+
+func errChecksumAlgorithm() *Error {
+	return errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
+}
+
+// verify compares the digest with what was computed of the body. It is the
+// store's Verify callback: the body has been read to its end.
+func (q *request) verify(d digest) func(checksum.Sums) error {
+	q.auth.DeferTrailer()
+	return func(sums checksum.Sums) error {
+		q.body.rest()
+		if d.md5 != nil && !sums.Matches(checksum.MD5, d.md5) {
+			expected := hex.EncodeToString(d.md5)
+			if _, part := q.query["partNumber"]; part {
+				expected = base64.StdEncoding.EncodeToString(d.md5)
+			}
+			return newError(http.StatusBadRequest, "BadDigest", "The Content-MD5 you specified did not match what we received.",
+				field("ExpectedDigest", expected),
+				field("CalculatedDigest", base64.StdEncoding.EncodeToString(sums[checksum.MD5])))
+		}
+		if d.value != nil && !sums.Matches(d.algorithm, d.value) {
+			return newError(http.StatusBadRequest, "BadDigest", "The "+string(d.algorithm)+" you specified did not match the calculated checksum.")
+		}
+		return q.auth.CheckTrailer(sums)
+	}
+}
+
+// hasher computes what verify needs, where the door itself reads the body.
+func (q *request) hasher(d digest) *checksum.Hasher {
+	algs := []checksum.Algorithm{d.algorithm}
+	if d.md5 != nil {
+		algs = append(algs, checksum.MD5)
+	}
+	h, err := checksum.New(algs...)
+	if err != nil {
+		panic("s3api: a parsed algorithm is unknown: " + err.Error())
+	}
+	return h
+}
+
+// setChecksum writes a stored checksum as headers.
+func (q *request) setChecksum(c *objstore.Checksum) {
+	if c == nil || c.Algorithm.Header() == "" {
+		return
+	}
+	h := q.w.Header()
+	h[c.Algorithm.Header()] = []string{c.Value}
+	if c.Type != "" {
+		h["x-amz-checksum-type"] = []string{string(c.Type)}
+	}
+}
+
+// checksumElement is the element that carries a's value.
+func checksumElement(a checksum.Algorithm) string { return "Checksum" + string(a) }

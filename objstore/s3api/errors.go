@@ -1,0 +1,254 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// Error is a refusal as S3 words it.
+type Error struct {
+	Status  int
+	Code    string
+	Message string
+	Fields  []sigv4.Field // further elements of the document, in order
+	cause   error         // for the log; may be nil
+}
+
+// Error leaves the Fields out, which repeat what the client sent.
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return e.Code + ": " + e.cause.Error()
+	}
+	return e.Code + ": " + e.Message
+}
+
+func (e *Error) Unwrap() error { return e.cause }
+
+func newError(status int, code, message string, fields ...sigv4.Field) *Error {
+	return &Error{Status: status, Code: code, Message: message, Fields: fields}
+}
+
+func field(name, value string) sigv4.Field { return sigv4.Field{Name: name, Value: value} }
+
+func errInvalidArgument(message, name, value string) *Error {
+	fields := []sigv4.Field{field("ArgumentName", name)}
+	return newError(http.StatusBadRequest, "InvalidArgument", message, append(fields, field("ArgumentValue", value))...)
+}
+
+func errInvalidRequest(message string) *Error {
+	return newError(http.StatusBadRequest, "InvalidRequest", message)
+}
+
+func errAccessDenied(message string) *Error {
+	return newError(http.StatusForbidden, "AccessDenied", message)
+}
+
+func errMalformedXML() *Error {
+	return newError(http.StatusBadRequest, "MalformedXML",
+		"The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+func errTooLong() *Error {
+	return newError(http.StatusBadRequest, "MaxMessageLengthExceeded", "Your request was too big.")
+}
+
+// errHeader refuses a header whose meaning is not built.
+func errHeader(name string) *Error {
+	return newError(http.StatusNotImplemented, "NotImplemented",
+		"A header you provided implies functionality that is not implemented", field("Header", name))
+}
+
+func errNotBuilt(what string) *Error {
+	return newError(http.StatusNotImplemented, "NotImplemented", what+" is not implemented.")
+}
+
+func (q *request) errMethod(resource string) *Error {
+	return newError(http.StatusMethodNotAllowed, "MethodNotAllowed",
+		"The specified method is not allowed against this resource.",
+		field("Method", q.r.Method), field("ResourceType", resource))
+}
+
+// answer is how S3 words a Kind.
+type answer struct {
+	status  int
+	code    string
+	message string
+	// own says that a sentence of the store says more than message does.
+	own bool
+}
+
+// answers has S3's answer to every kind of error.
+var answers = [objstore.NumKinds]answer{
+	objstore.KindInternal:           {500, "InternalError", "We encountered an internal error. Please try again.", false},
+	objstore.KindNotFound:           {404, "NoSuchKey", "The specified key does not exist.", false},
+	objstore.KindNoSuchBucket:       {404, "NoSuchBucket", "The specified bucket does not exist", false},
+	objstore.KindNoSuchUpload:       {404, "NoSuchUpload", "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.", false},
+	objstore.KindExists:             {409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.", false},
+	objstore.KindBucketExists:       {409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.", false},
+	objstore.KindNotEmpty:           {409, "OperationAborted", "The directory you tried to delete is not empty.", false},
+	objstore.KindBucketNotEmpty:     {409, "BucketNotEmpty", "The bucket you tried to delete is not empty", false},
+	objstore.KindNotDirectory:       {400, "InvalidRequest", "A part of the key names a file.", true},
+	objstore.KindIsDirectory:        {400, "InvalidRequest", "The key names a directory.", true},
+	objstore.KindInvalidName:        {400, "InvalidURI", "Couldn't parse the specified URI.", false},
+	objstore.KindInvalidBucketName:  {400, "InvalidBucketName", "The specified bucket is not valid.", false},
+	objstore.KindNameTooLong:        {400, "KeyTooLongError", "Your key is too long", false},
+	objstore.KindInvalidArgument:    {400, "InvalidArgument", "Invalid Argument", true},
+	objstore.KindCrossBucket:        {400, "InvalidRequest", "The source and the destination are in different buckets.", true},
+	objstore.KindTooLarge:           {400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size", false},
+	objstore.KindTooManyLinks:       {400, "InvalidRequest", "The object has too many names.", true},
+	objstore.KindNoSpace:            {507, "InsufficientStorage", "The storage of this server is full. Nothing was changed.", false},
+	objstore.KindReadOnly:           {403, "AccessDenied", "This store is read-only.", false},
+	objstore.KindAccessDenied:       {403, "AccessDenied", "Access Denied", false},
+	objstore.KindNotPermitted:       {403, "AccessDenied", "Access Denied", false},
+	objstore.KindPreconditionFailed: {412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", false},
+	objstore.KindNotModified:        {304, "NotModified", "Not Modified", false},
+	objstore.KindConflict:           {409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.", false},
+	objstore.KindInvalidRange:       {416, "InvalidRange", "The requested range is not satisfiable", false},
+	objstore.KindInvalidPart:        {400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.", false},
+	objstore.KindInvalidPartOrder:   {400, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.", false},
+	objstore.KindPartTooSmall:       {400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed size", false},
+	objstore.KindBadDigest:          {400, "BadDigest", "The Content-MD5 or checksum value that you specified did not match what the server received.", true},
+	objstore.KindWrongKey:           {403, "AccessDenied", "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.", false},
+	objstore.KindKeyRequired:        {400, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", false},
+	objstore.KindKeyUnavailable:     {400, "KMS.DisabledException", "The key that protects this object is disabled, deleted or out of reach.", false},
+	objstore.KindCorrupt:            {500, "InternalError", "We encountered an internal error. Please try again.", false},
+	objstore.KindNoAttribute:        {400, "InvalidRequest", "The object has no such attribute.", true},
+	objstore.KindAttributeRange:     {400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", false},
+	objstore.KindNotSupported:       {501, "NotImplemented", "A header you provided implies functionality that is not implemented", true},
+	objstore.KindBusy:               {503, "SlowDown", "Please reduce your request rate.", false},
+	objstore.KindStale:              {409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.", false},
+	objstore.KindCanceled:           {400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.", false},
+	objstore.KindShutdown:           {503, "ServiceUnavailable", "Service is unable to handle request.", false},
+	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
+	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
+}
+
+// kindOf is objstore.KindOf, that also knows how the connection fails.
+func kindOf(err error) objstore.Kind {
+	var e *objstore.Error
+	var ne net.Error
+	switch {
+	case errors.As(err, &e):
+		return e.Kind
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne):
+		return objstore.KindCanceled
+	}
+	var refused *Error
+	var unsigned *sigv4.Error
+	if errors.As(err, &refused) && refused.Status < 500 || errors.As(err, &unsigned) {
+		return objstore.KindInvalidRequest
+	}
+	return objstore.KindInternal
+}
+
+// translate words err as S3 does.
+func (q *request) translate(err error) *Error {
+	// What was wrong with the body explains whatever the store made of it.
+	if q.body.err != nil {
+		err = q.body.err
+	}
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused
+	}
+	var unsigned *sigv4.Error
+	if errors.As(err, &unsigned) {
+		return &Error{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message, Fields: unsigned.Fields, cause: err}
+	}
+	a := answers[kindOf(err)]
+	e := &Error{Status: a.status, Code: a.code, Message: a.message, cause: err}
+	var o *objstore.Error
+	if a.own && errors.As(err, &o) && o.Msg != "" {
+		e.Message = o.Msg
+	}
+	e.Fields = q.fields(e.Code)
+	return e
+}
+
+// fields are the elements that S3 adds to an error of that code and that follow
+// from the request.
+func (q *request) fields(code string) []sigv4.Field {
+	switch code {
+	case "NoSuchKey":
+		return []sigv4.Field{field("Key", q.key)}
+	case "NoSuchBucket", "BucketNotEmpty", "BucketAlreadyOwnedByYou", "InvalidBucketName":
+		return []sigv4.Field{field("BucketName", q.bucket)}
+	case "NoSuchUpload", "InvalidPartOrder":
+		id, _ := q.param("uploadId")
+		return []sigv4.Field{field("UploadId", id)}
+	case "InvalidURI":
+		return []sigv4.Field{field("URI", q.r.URL.EscapedPath())}
+	case "KeyTooLongError":
+		return []sigv4.Field{field("Size", strconv.Itoa(len(q.key))), field("MaxSizeAllowed", strconv.Itoa(objstore.MaxKeyLen))}
+	case "ConditionalRequestConflict":
+		fields := []sigv4.Field{field("Key", q.key)}
+		if c := q.writeCondition(); c != "" {
+			fields = append(fields, field("Condition", c))
+		}
+		return fields
+	case "PreconditionFailed":
+		if c := q.writeCondition(); c != "" {
+			return []sigv4.Field{field("Condition", c)}
+		}
+	}
+	return nil
+}
+
+// fail answers with err. It reports whether the response has begun and must be
+// broken off instead.
+func (q *request) fail(err error) (abort bool) {
+	e := q.translate(err)
+	q.code = e.Code
+	if kindOf(err) == objstore.KindCorrupt {
+		q.s.log.LogAttrs(q.ctx, slog.LevelError, "object is corrupt",
+			slog.String("bucket", q.bucket), slog.String("key", q.key), slog.String("op", q.op),
+			slog.String("request_id", q.id), slog.Any("error", err))
+	}
+	if q.w.status != 0 {
+		return true
+	}
+	h := q.w.Header()
+	if e.Status == http.StatusNotModified {
+		q.w.WriteHeader(e.Status)
+		return false
+	}
+	for name := range h {
+		switch name {
+		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow":
+		default:
+			delete(h, name)
+		}
+	}
+	h["Content-Type"] = []string{"application/xml"}
+	if kindOf(err) == objstore.KindCanceled {
+		h["Connection"] = []string{"close"}
+	}
+	if q.r.Method == http.MethodHead {
+		q.w.WriteHeader(e.Status)
+		return false
+	}
+	var x xmlWriter
+	x.start()
+	x.open("Error")
+	x.text("Code", e.Code)
+	x.text("Message", e.Message)
+	for _, f := range e.Fields {
+		x.text(f.Name, f.Value)
+	}
+	x.text("RequestId", q.id)
+	x.text("HostId", q.hostID)
+	x.close("Error")
+	h["Content-Length"] = []string{strconv.Itoa(len(x.b))}
+	q.w.WriteHeader(e.Status)
+	_, werr := q.w.Write(x.b)
+	return werr != nil
+}

@@ -1,0 +1,270 @@
+package s3api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// getRequest reads what GET and HEAD have in common.
+func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
+	req = objstore.GetRequest{Bucket: q.bucket, Key: q.key}
+	if err = q.checkVersion(); err != nil {
+		return req, nil, err
+	}
+	if overrides, err = q.parseOverrides(); err != nil {
+		return req, nil, err
+	}
+	if req.CustomerKey, err = q.readKey(); err != nil {
+		return req, nil, err
+	}
+	req.Precondition = q.conditions(readConditions)
+	rangeHeader, ranged := q.single("Range")
+	if part, ok := q.param("partNumber"); ok {
+		if ranged {
+			return req, nil, errInvalidRequest("Cannot specify both Range header and partNumber query parameter")
+		}
+		req.PartNumber, err = parsePartNumber(part)
+		return req, overrides, err
+	}
+	// Without If-Range: a range that is ignored is always right (RFC 9110, 14.2).
+	if _, conditional := q.single("If-Range"); ranged && !conditional {
+		var unsatisfiable bool
+		req.Range, unsatisfiable = parseRange(rangeHeader)
+		if unsatisfiable {
+			// A range behind every object says the same to the store.
+			req.Range = &objstore.Range{First: 1<<63 - 1, Last: -1}
+		}
+	}
+	return req, overrides, nil
+}
+
+func parsePartNumber(s string) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > objstore.MaxPartNumber {
+		return 0, errInvalidArgument("Part number must be an integer between 1 and 10000, inclusive", "partNumber", s)
+	}
+	return n, nil
+}
+
+func (q *request) getObject() error {
+	return q.serveObject(func(o *engine.Object, status int) error {
+		n, err := o.WriteTo(&objectWriter{q.w, status})
+		if err == nil && n != o.Length {
+			err = objstore.E(objstore.KindInternal, "get", q.key, "the object ended early")
+		}
+		q.w.WriteHeader(status) // of an empty object
+		return err
+	})
+}
+
+// objectWriter sends the status with the first byte of data, so that an error
+// before it is still answered as one.
+type objectWriter struct {
+	w      *response
+	status int
+}
+
+func (o *objectWriter) Write(p []byte) (int, error) {
+	o.w.WriteHeader(o.status)
+	return o.w.Write(p)
+}
+
+func (q *request) headObject() error {
+	req, overrides, err := q.getRequest()
+	if err != nil {
+		return err
+	}
+	if req.Range != nil || req.PartNumber != 0 {
+		return q.serveObject(func(_ *engine.Object, status int) error { return q.sendHead(status) })
+	}
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
+	if err != nil {
+		return q.readFailed(req, err)
+	}
+	q.setPart(&engine.Object{Info: info, Length: info.Size}, overrides)
+	return q.sendHead(http.StatusOK)
+}
+
+func (q *request) sendHead(status int) error {
+	q.w.WriteHeader(status)
+	return nil
+}
+
+// serveObject finds the object and the part of it that is asked for, sets the
+// headers and lets send do the rest while the object is pinned.
+func (q *request) serveObject(send func(o *engine.Object, status int) error) error {
+	req, overrides, err := q.getRequest()
+	if err != nil {
+		return err
+	}
+	found := false
+	err = q.s.store.GetObject(q.ctx, q.caller, req, func(o *engine.Object) error {
+		found = true
+		status := http.StatusOK
+		if (req.Range != nil || req.PartNumber != 0) && o.Info.Size > 0 {
+			status = http.StatusPartialContent
+			q.w.Header()["Content-Range"] = []string{contentRange(o)}
+		}
+		if req.PartNumber != 0 && o.Info.Parts > 0 {
+			q.w.Header()["x-amz-mp-parts-count"] = []string{strconv.Itoa(o.Info.Parts)}
+		}
+		q.setPart(o, overrides)
+		if req.PartNumber != 0 && o.Info.Parts > 0 {
+			// The stored checksum is that of the object, not of this part.
+			q.unsetChecksum(o.Info.Checksum)
+		}
+		return send(o, status)
+	})
+	if err != nil && !found {
+		return q.readFailed(req, err)
+	}
+	return err
+}
+
+func contentRange(o *engine.Object) string {
+	b := append(make([]byte, 0, 64), "bytes "...)
+	b = strconv.AppendInt(b, o.Offset, 10)
+	b = append(b, '-')
+	b = strconv.AppendInt(b, o.Offset+o.Length-1, 10)
+	b = append(b, '/')
+	return string(strconv.AppendInt(b, o.Info.Size, 10))
+}
+
+// setPart sets the headers of a response with a part of an object, or all of it.
+func (q *request) setPart(o *engine.Object, overrides http.Header) {
+	q.setObjectHeaders(&o.Info)
+	h := q.w.Header()
+	h["Content-Length"] = []string{strconv.FormatInt(o.Length, 10)}
+	// A checksum of the whole says nothing of a part.
+	if o.Length == o.Info.Size && strings.EqualFold(q.get("X-Amz-Checksum-Mode"), "ENABLED") {
+		q.setChecksum(o.Info.Checksum)
+	}
+	for name, values := range overrides {
+		h[name] = values
+	}
+}
+
+func (q *request) unsetChecksum(c *objstore.Checksum) {
+	if c != nil {
+		delete(q.w.Header(), c.Algorithm.Header())
+		delete(q.w.Header(), "x-amz-checksum-type")
+	}
+}
+
+// readFailed words the errors of a read that S3 tells more about.
+func (q *request) readFailed(req objstore.GetRequest, err error) error {
+	switch kindOf(err) {
+	case objstore.KindPreconditionFailed:
+		e := q.translate(err)
+		e.Fields = nil
+		if info, ok := q.describe(req); ok {
+			e.Fields = []sigv4.Field{field("Condition", failedCondition(readConditions, req.Precondition, &info))}
+		}
+		return e
+	case objstore.KindNotModified:
+		// What a cache needs of the object that it holds (RFC 9110, 15.4.5).
+		if info, ok := q.describe(req); ok {
+			h := q.w.Header()
+			h["ETag"] = []string{quoteETag(info.ETag)}
+			h["Last-Modified"] = []string{info.LastModified.Std().Format(http.TimeFormat)}
+			if info.Meta.CacheControl != "" {
+				h["Cache-Control"] = []string{info.Meta.CacheControl}
+			}
+			if info.Meta.Expires != "" {
+				h["Expires"] = []string{info.Meta.Expires}
+			}
+		}
+	case objstore.KindInvalidRange, objstore.KindInvalidPart:
+		info, ok := q.describe(objstore.GetRequest{Bucket: req.Bucket, Key: req.Key, CustomerKey: req.CustomerKey})
+		if req.PartNumber != 0 {
+			e := newError(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable",
+				field("PartNumberRequested", strconv.Itoa(req.PartNumber)))
+			if ok {
+				e.Fields = append(e.Fields, field("ActualPartCount", strconv.Itoa(max(info.Parts, 1))))
+			}
+			return e
+		}
+		e := q.translate(err)
+		e.Fields = []sigv4.Field{field("RangeRequested", q.get("Range"))}
+		if ok {
+			e.Fields = append(e.Fields, field("ActualObjectSize", strconv.FormatInt(info.Size, 10)))
+		}
+		return e
+	}
+	return err
+}
+
+// describe is HeadObject that takes the info beside a failed precondition.
+func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, bool) {
+	req.Range, req.PartNumber = nil, 0
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
+	return info, err == nil ||
+		objstore.IsKind(err, objstore.KindPreconditionFailed) || objstore.IsKind(err, objstore.KindNotModified)
+}
+
+// getAttributes answers GetObjectAttributes. The parts of an object are counted;
+// they are not listed.
+func (q *request) getAttributes() error {
+	if err := q.checkVersion(); err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	for _, line := range q.header["X-Amz-Object-Attributes"] {
+		for name := range strings.SplitSeq(line, ",") {
+			name = strings.Trim(name, " \t")
+			switch name {
+			case "ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize":
+				wanted[name] = true
+			default:
+				return errInvalidArgument("Invalid attribute name specified.", "x-amz-object-attributes", name)
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return errInvalidArgument("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
+			"x-amz-object-attributes", "")
+	}
+	key, err := q.readKey()
+	if err != nil {
+		return err
+	}
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, CustomerKey: key})
+	if err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("GetObjectAttributesResponse")
+	if wanted["ETag"] {
+		x.text("ETag", string(info.ETag))
+	}
+	if c := info.Checksum; wanted["Checksum"] && c != nil {
+		x.open("Checksum")
+		value, _, _ := strings.Cut(c.Value, "-") // the number of parts stands in ObjectParts
+		x.text(checksumElement(c.Algorithm), value)
+		x.text("ChecksumType", string(c.Type))
+		x.close("Checksum")
+	}
+	if wanted["ObjectParts"] && info.Parts > 0 {
+		x.open("ObjectParts")
+		x.int("PartsCount", int64(info.Parts))
+		x.close("ObjectParts")
+	}
+	if wanted["StorageClass"] {
+		class := info.Meta.StorageClass
+		if class == "" {
+			class = "STANDARD"
+		}
+		x.text("StorageClass", class)
+	}
+	if wanted["ObjectSize"] {
+		x.int("ObjectSize", info.Size)
+	}
+	x.close("GetObjectAttributesResponse")
+	q.w.Header()["Last-Modified"] = []string{info.LastModified.Std().Format(http.TimeFormat)}
+	return q.sendXML(http.StatusOK, &x)
+}

@@ -1,0 +1,45 @@
+package s3api
+
+import "time"
+
+// Limits of requests. Sizes are bytes.
+const (
+	// maxHeaderBytes bounds the request line and headers. AWS allows 8 KiB of
+	// headers; a request line has up to 3 KiB of key and a signature.
+	maxHeaderBytes = 32 << 10
+
+	// maxCompleteBytes bounds a CompleteMultipartUpload document: 10,000 parts
+	// with an ETag and a SHA-256 are about 2.2 MiB.
+	maxCompleteBytes = 4 << 20
+
+	// maxDeleteBytes bounds a Delete document: 1,000 keys of 1,024 bytes, all
+	// of them written as six-byte character references.
+	maxDeleteBytes = 8 << 20
+
+	// maxConfigBytes bounds every other document.
+	maxConfigBytes = 64 << 10
+
+	// maxDeleteKeys is S3's limit for one DeleteObjects request.
+	maxDeleteKeys = 1000
+
+	// maxPutSize is S3's limit for an object put in one request.
+	maxPutSize = 5 << 30
+
+	// maxXMLDepth and maxXMLText bound a request document's nesting and the
+	// text of one element.
+	maxXMLDepth = 8
+	maxXMLText  = 8 << 10
+)
+
+// A client is slow when it takes longer than stallTimeout for stallBytes of a
+// body, in either direction; its connection is then closed. Only time spent
+// waiting for the client counts.
+const (
+	stallTimeout = time.Minute
+	stallBytes   = 32 << 10
+)
+
+const (
+	headerTimeout = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+)

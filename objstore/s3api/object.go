@@ -1,0 +1,231 @@
+package s3api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+)
+
+// putObject stores an object. A request with a copy source is CopyObject.
+func (q *request) putObject() error {
+	if _, ok := q.single("X-Amz-Copy-Source"); ok {
+		q.op = "CopyObject"
+		return q.copyObject()
+	}
+	if err := q.refuseUnbuilt(); err != nil {
+		return err
+	}
+	meta, err := q.objectMeta()
+	if err != nil {
+		return err
+	}
+	enc, err := q.encryption()
+	if err != nil {
+		return err
+	}
+	pre, err := q.writePrecondition(false)
+	if err != nil {
+		return err
+	}
+	size, err := q.contentLength(maxPutSize)
+	if err != nil {
+		return err
+	}
+	d, err := q.parseDigest()
+	if err != nil {
+		return err
+	}
+	stored := d.algorithm
+	if stored == "" {
+		stored = checksum.CRC64NVME
+	}
+	info, err := q.s.store.PutObject(q.ctx, q.caller, objstore.PutRequest{
+		Bucket: q.bucket, Key: q.key,
+		Body: &q.body, Size: size,
+		Meta: meta, Encryption: enc, Precondition: pre,
+		Algorithms: []checksum.Algorithm{stored},
+		Store:      stored,
+		Verify:     q.verify(d),
+	})
+	if err != nil {
+		return q.writeFailed(err)
+	}
+	q.settle()
+	q.w.Header()["ETag"] = []string{quoteETag(info.ETag)}
+	q.setSSE(info.SSE)
+	q.setChecksum(info.Checksum)
+	return q.send(http.StatusOK)
+}
+
+// contentLength is the length of the body that the client declared, as S3
+// requires it to.
+func (q *request) contentLength(max int64) (int64, error) {
+	n := q.auth.ContentLength
+	if n < 0 {
+		return 0, newError(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+	}
+	if n > max {
+		return 0, newError(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size",
+			field("ProposedSize", strconv.FormatInt(n, 10)), field("MaxSizeAllowed", strconv.FormatInt(max, 10)))
+	}
+	return n, nil
+}
+
+func (q *request) deleteObject() error {
+	if err := q.checkVersion(); err != nil {
+		return err
+	}
+	for _, name := range [...]string{"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"} {
+		if _, ok := q.single(name); ok {
+			return errHeader(strings.ToLower(name))
+		}
+	}
+	if _, ok := q.single("X-Amz-Bypass-Governance-Retention"); ok {
+		return newError(http.StatusBadRequest, "InvalidArgument",
+			"x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
+			field("ArgumentName", "x-amz-bypass-governance-retention"))
+	}
+	pre, err := q.writePrecondition(true)
+	if err != nil {
+		return err
+	}
+	if _, err := q.s.store.DeleteObject(q.ctx, q.caller, q.bucket, q.key, pre); err != nil {
+		return q.writeFailed(err)
+	}
+	q.settle()
+	return q.send(http.StatusNoContent)
+}
+
+// deleteDocument is the body of DeleteObjects.
+type deleteDocument struct {
+	Object []struct {
+		Key              string
+		VersionID        *string `xml:"VersionId"`
+		ETag             *string
+		LastModifiedTime *string
+		Size             *string
+		Other            []unknown `xml:",any"`
+	}
+	Quiet string
+	Other []unknown `xml:",any"`
+}
+
+// deleteOutcome is what became of one key of DeleteObjects.
+type deleteOutcome struct {
+	key, version string
+	err          *Error
+}
+
+func (q *request) deleteObjects() error {
+	if _, ok := q.single("X-Amz-Bypass-Governance-Retention"); ok {
+		return newError(http.StatusBadRequest, "InvalidArgument",
+			"x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
+			field("ArgumentName", "x-amz-bypass-governance-retention"))
+	}
+	d, err := q.parseDigest()
+	if err != nil {
+		return err
+	}
+	if d.md5 == nil && d.algorithm == "" {
+		return errInvalidRequest("Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+	}
+	if q.auth.ContentLength > maxDeleteBytes {
+		return errTooLong()
+	}
+	doc, err := q.readDelete(d)
+	if err != nil {
+		return err
+	}
+	outcomes := make([]deleteOutcome, len(doc.Object))
+	keys := make([]string, 0, len(doc.Object))
+	pres := make([]objstore.Precondition, 0, len(doc.Object))
+	index := make([]int, 0, len(doc.Object)) // into outcomes, of each key
+	for i := range doc.Object {
+		o := &doc.Object[i]
+		outcomes[i].key = o.Key
+		if o.VersionID != nil && *o.VersionID != "" && *o.VersionID != "null" {
+			outcomes[i].version = *o.VersionID
+			outcomes[i].err = newError(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
+			continue
+		}
+		if o.LastModifiedTime != nil || o.Size != nil {
+			outcomes[i].err = errNotBuilt("A condition on size or time")
+			continue
+		}
+		if err := objstore.CheckKey(q.op, o.Key); err != nil {
+			outcomes[i].err = q.translateFor(err, o.Key)
+			continue
+		}
+		var pre objstore.Precondition
+		if o.ETag != nil {
+			pre.IfMatch = parseETags(*o.ETag, true)
+		}
+		keys, pres, index = append(keys, o.Key), append(pres, pre), append(index, i)
+	}
+	errs, err := q.s.store.DeleteObjects(q.ctx, q.caller, q.bucket, keys, pres)
+	if err != nil {
+		return err
+	}
+	for i, err := range errs {
+		if err != nil {
+			outcomes[index[i]].err = q.translateFor(err, keys[i])
+		}
+	}
+	q.settle()
+	return q.sendDeleteResult(outcomes, doc.Quiet == "true")
+}
+
+// readDelete reads and verifies the document.
+func (q *request) readDelete(d digest) (doc deleteDocument, err error) {
+	hash := q.hasher(d)
+	verify := q.verify(d)
+	q.body.tee = hash
+	if err := q.decodeXML(maxDeleteBytes, "Delete", &doc); err != nil {
+		return doc, err
+	}
+	if err := verify(hash.Sums()); err != nil {
+		return doc, err
+	}
+	if len(doc.Object) == 0 || len(doc.Object) > maxDeleteKeys {
+		return doc, errMalformedXML()
+	}
+	switch doc.Quiet = strings.TrimSpace(doc.Quiet); doc.Quiet {
+	case "", "true", "false":
+		return doc, nil
+	}
+	return doc, errMalformedXML()
+}
+
+// translateFor words the error of one key of many.
+func (q *request) translateFor(err error, key string) *Error {
+	if kindOf(err) == objstore.KindCorrupt || kindOf(err) == objstore.KindInternal {
+		q.s.log.Error("cannot delete object", "bucket", q.bucket, "key", key, "request_id", q.id, "error", err)
+	}
+	return q.translate(err)
+}
+
+func (q *request) sendDeleteResult(outcomes []deleteOutcome, quiet bool) error {
+	var x xmlWriter
+	x.root("DeleteResult")
+	for i := range outcomes {
+		o := &outcomes[i]
+		switch {
+		case o.err != nil:
+			x.open("Error")
+			x.text("Key", o.key)
+			x.textIf("VersionId", o.version)
+			x.text("Code", o.err.Code)
+			x.text("Message", o.err.Message)
+			x.close("Error")
+		case !quiet:
+			x.open("Deleted")
+			x.text("Key", o.key)
+			x.close("Deleted")
+		}
+	}
+	x.close("DeleteResult")
+	return q.sendXML(http.StatusOK, &x)
+}

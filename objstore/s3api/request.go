@@ -1,0 +1,216 @@
+package s3api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// request is one request under way. It belongs to one goroutine.
+type request struct {
+	s   *Server
+	r   *http.Request
+	w   *response
+	ctx context.Context
+
+	id, hostID  string
+	op          string
+	bucket, key string // key is empty for a bucket's own operations
+	virtualHost bool
+
+	query  url.Values
+	header http.Header // of the request, and what a presigned query has for headers
+	auth   *sigv4.Result
+	caller objstore.Caller
+	body   body
+
+	keys []*secret.Key // wiped at the end
+	code string        // S3's code of the error that was answered
+}
+
+// close ends the request: what it borrowed is given back, keys are wiped.
+func (q *request) close() {
+	for _, k := range q.keys {
+		k.Wipe()
+	}
+}
+
+// authenticate verifies the signature and takes the body.
+func (q *request) authenticate() error {
+	auth, err := q.s.verifier.Verify(q.r)
+	if err != nil {
+		return err
+	}
+	q.auth = auth
+	q.header = q.r.Header
+	if len(auth.QueryHeaders) > 0 {
+		q.header = q.r.Header.Clone()
+		for name, values := range auth.QueryHeaders {
+			if _, ok := q.header[http.CanonicalHeaderKey(name)]; !ok {
+				q.header[http.CanonicalHeaderKey(name)] = values
+			}
+		}
+	}
+	q.body.init(q.w, auth.Body)
+	if auth.Anonymous {
+		// Nothing is public before there are bucket policies.
+		return errAccessDenied("Access Denied")
+	}
+	q.caller = objstore.S3Caller(auth.AccessKeyID)
+	return nil
+}
+
+// checkOwner compares x-amz-expected-bucket-owner, by which a client makes sure
+// that it has not reached somebody else's bucket.
+func (q *request) checkOwner() error {
+	for _, name := range [...]string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
+		owner, ok := q.single(name)
+		if !ok {
+			continue
+		}
+		if !validAccountID(owner) {
+			return newError(http.StatusBadRequest, "InvalidBucketOwnerAWSAccountID",
+				"The value of the expected bucket owner parameter must be an AWS Account ID... ["+owner+"]")
+		}
+		if owner != q.s.o.AccountID {
+			return errAccessDenied("Access Denied")
+		}
+	}
+	return nil
+}
+
+func validAccountID(s string) bool {
+	if len(s) != 12 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// get is the value of a header, or empty. name is in canonical form.
+func (q *request) get(name string) string {
+	if v := q.header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// single is get that tells an empty header from none.
+func (q *request) single(name string) (value string, ok bool) {
+	v, ok := q.header[name]
+	if !ok || len(v) == 0 {
+		return "", false
+	}
+	return v[0], true
+}
+
+// param is a query parameter that tells an empty one from none.
+func (q *request) param(name string) (value string, ok bool) {
+	v, ok := q.query[name]
+	if !ok || len(v) == 0 {
+		return "", false
+	}
+	return v[0], true
+}
+
+// intParam reads a count between 0 and 2147483647; an empty or absent one is
+// def. What is beyond max is max.
+func (q *request) intParam(name string, def, max int) (int, error) {
+	v, ok := q.param(name)
+	if !ok || v == "" {
+		return def, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, errInvalidArgument("Provided "+name+" not an integer or within integer range", name, v)
+	}
+	if n < 0 || n > 1<<31-1 {
+		return 0, errInvalidArgument("Argument "+name+" must be an integer between 0 and 2147483647", name, v)
+	}
+	return int(min(n, int64(max))), nil
+}
+
+// encodingURL reads encoding-type.
+func (q *request) encodingURL() (bool, error) {
+	v, ok := q.param("encoding-type")
+	if !ok {
+		return false, nil
+	}
+	if v != "url" {
+		return false, errInvalidArgument("Invalid Encoding Method specified in Request", "encoding-type", v)
+	}
+	return true, nil
+}
+
+// checkVersion takes the only version there is in a bucket without versioning.
+func (q *request) checkVersion() error {
+	v, ok := q.param("versionId")
+	if !ok {
+		return nil
+	}
+	return checkVersionID(v)
+}
+
+func checkVersionID(v string) error {
+	switch v {
+	case "null":
+		return nil
+	case "":
+		return errInvalidArgument("Version id cannot be the empty string", "versionId", v)
+	}
+	return errInvalidArgument("Invalid version id specified", "versionId", v)
+}
+
+// settle is what a write waits for before it is acknowledged: that the mounts
+// were told. The write itself is done and durable; running out of time only
+// means that a mount shows it a moment later.
+func (q *request) settle() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.ctx), q.s.o.CoherenceWait)
+	defer cancel()
+	if err := q.s.store.WaitWatchers(ctx); err != nil {
+		q.s.log.Warn("a mount was slow to drop what it cached", "request_id", q.id, "bucket", q.bucket, "key", q.key)
+	}
+}
+
+// location is the URL of the object, for CompleteMultipartUpload.
+func (q *request) location() string {
+	scheme := "https://"
+	if q.r.TLS == nil {
+		scheme = "http://"
+	}
+	var b strings.Builder
+	b.WriteString(scheme)
+	b.WriteString(q.r.Host)
+	b.WriteByte('/')
+	if !q.virtualHost {
+		b.WriteString(q.bucket)
+		b.WriteByte('/')
+	}
+	b.WriteString(encodePath(q.key))
+	return b.String()
+}
+
+// encodePath percent-encodes all but unreserved characters and slashes.
+func encodePath(s string) string {
+	const hexDigits = "0123456789ABCDEF"
+	b := make([]byte, 0, len(s)+16)
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.~/", c) >= 0 {
+			b = append(b, c)
+			continue
+		}
+		b = append(b, '%', hexDigits[c>>4], hexDigits[c&15])
+	}
+	return string(b)
+}

@@ -1,0 +1,211 @@
+package s3api
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// route is an operation.
+type route struct {
+	name   string // of S3's API reference
+	handle func(*request) error
+}
+
+// subresource is a query parameter that makes another operation of a method.
+// The first one of a list that is in the query counts.
+type subresource struct {
+	param string
+	route
+}
+
+// resource are the operations of a method on one kind of resource.
+type resource struct {
+	subresources []subresource
+	plain        route // without any of them; handle is nil when there is none
+}
+
+var serviceRoutes = map[string]resource{
+	http.MethodGet: {plain: route{"ListBuckets", (*request).listBuckets}},
+}
+
+var bucketRoutes = map[string]resource{
+	http.MethodGet: {
+		subresources: []subresource{
+			{"location", route{"GetBucketLocation", (*request).getBucketLocation}},
+			{"uploads", route{"ListMultipartUploads", (*request).listUploads}},
+			{"versions", route{"ListObjectVersions", (*request).listVersions}},
+			{"versioning", route{"GetBucketVersioning", (*request).getBucketVersioning}},
+			{"acl", route{"GetBucketAcl", (*request).getBucketACL}},
+			{"policy", route{"GetBucketPolicy", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
+			{"policyStatus", route{"GetBucketPolicyStatus", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
+			{"encryption", route{"GetBucketEncryption", (*request).getBucketEncryption}},
+			{"tagging", route{"GetBucketTagging", unset("NoSuchTagSet", "The TagSet does not exist")}},
+			{"cors", route{"GetBucketCors", unset("NoSuchCORSConfiguration", "The CORS configuration does not exist")}},
+			{"lifecycle", route{"GetBucketLifecycleConfiguration", unset("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")}},
+			{"website", route{"GetBucketWebsite", unset("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")}},
+			{"replication", route{"GetBucketReplication", unset("ReplicationConfigurationNotFoundError", "The replication configuration was not found")}},
+			{"object-lock", route{"GetObjectLockConfiguration", unset("ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")}},
+			{"publicAccessBlock", route{"GetPublicAccessBlock", (*request).getPublicAccessBlock}},
+			{"ownershipControls", route{"GetBucketOwnershipControls", (*request).getOwnershipControls}},
+			{"notification", route{"GetBucketNotificationConfiguration", empty("NotificationConfiguration")}},
+			{"logging", route{"GetBucketLogging", empty("BucketLoggingStatus")}},
+			{"accelerate", route{"GetBucketAccelerateConfiguration", empty("AccelerateConfiguration")}},
+			{"requestPayment", route{"GetBucketRequestPayment", (*request).getRequestPayment}},
+			{"analytics", route{"ListBucketAnalyticsConfigurations", configurations("ListBucketAnalyticsConfigurationResult")}},
+			{"metrics", route{"ListBucketMetricsConfigurations", configurations("ListMetricsConfigurationsResult")}},
+			{"inventory", route{"ListBucketInventoryConfigurations", configurations("ListInventoryConfigurationsResult")}},
+			{"intelligent-tiering", route{"ListBucketIntelligentTieringConfigurations", configurations("ListBucketIntelligentTieringConfigurationsOutput")}},
+			{"list-type", route{"ListObjectsV2", (*request).listObjectsV2}},
+		},
+		plain: route{"ListObjects", (*request).listObjectsV1},
+	},
+	http.MethodHead: {plain: route{"HeadBucket", (*request).headBucket}},
+	http.MethodPut: {
+		subresources: append(notBuilt("PutBucket", "versioning", "policy", "encryption", "tagging", "cors", "lifecycle", "website",
+			"replication", "object-lock", "publicAccessBlock", "ownershipControls", "notification", "logging", "accelerate",
+			"requestPayment", "analytics", "metrics", "inventory", "intelligent-tiering"),
+			subresource{"acl", route{"PutBucketAcl", (*request).refuseACL}}),
+		plain: route{"CreateBucket", (*request).createBucket},
+	},
+	http.MethodPost: {
+		subresources: []subresource{{"delete", route{"DeleteObjects", (*request).deleteObjects}}},
+		plain:        route{"PostObject", func(*request) error { return errNotBuilt("POST Object") }},
+	},
+	http.MethodDelete: {
+		subresources: append([]subresource{
+			{"policy", route{"DeleteBucketPolicy", (*request).deleteUnset}},
+			{"tagging", route{"DeleteBucketTagging", (*request).deleteUnset}},
+			{"cors", route{"DeleteBucketCors", (*request).deleteUnset}},
+			{"lifecycle", route{"DeleteBucketLifecycle", (*request).deleteUnset}},
+			{"website", route{"DeleteBucketWebsite", (*request).deleteUnset}},
+			{"encryption", route{"DeleteBucketEncryption", (*request).deleteUnset}},
+			{"replication", route{"DeleteBucketReplication", (*request).deleteUnset}},
+		}, notBuilt("DeleteBucket", "publicAccessBlock", "ownershipControls", "analytics", "metrics", "inventory", "intelligent-tiering")...),
+		plain: route{"DeleteBucket", (*request).deleteBucket},
+	},
+}
+
+var objectRoutes = map[string]resource{
+	http.MethodGet: {
+		subresources: append([]subresource{
+			{"uploadId", route{"ListParts", (*request).listParts}},
+			{"attributes", route{"GetObjectAttributes", (*request).getAttributes}},
+			{"acl", route{"GetObjectAcl", (*request).getObjectACL}},
+			{"tagging", route{"GetObjectTagging", (*request).getObjectTagging}},
+			{"retention", route{"GetObjectRetention", (*request).noObjectLock}},
+			{"legal-hold", route{"GetObjectLegalHold", (*request).noObjectLock}},
+		}, notBuilt("GetObject", "torrent")...),
+		plain: route{"GetObject", (*request).getObject},
+	},
+	http.MethodHead: {plain: route{"HeadObject", (*request).headObject}},
+	http.MethodPut: {
+		subresources: append([]subresource{
+			{"uploadId", route{"UploadPart", (*request).uploadPart}},
+			{"partNumber", route{"UploadPart", (*request).uploadPart}},
+			{"acl", route{"PutObjectAcl", (*request).refuseACL}},
+			{"retention", route{"PutObjectRetention", (*request).noObjectLock}},
+			{"legal-hold", route{"PutObjectLegalHold", (*request).noObjectLock}},
+		}, notBuilt("PutObject", "tagging", "encryption", "renameObject", "append")...),
+		plain: route{"PutObject", (*request).putObject},
+	},
+	http.MethodPost: {
+		subresources: append([]subresource{
+			{"uploads", route{"CreateMultipartUpload", (*request).createUpload}},
+			{"uploadId", route{"CompleteMultipartUpload", (*request).completeUpload}},
+		}, notBuilt("PostObject", "restore", "select")...),
+	},
+	http.MethodDelete: {
+		subresources: []subresource{
+			{"uploadId", route{"AbortMultipartUpload", (*request).abortUpload}},
+			{"tagging", route{"DeleteObjectTagging", (*request).deleteObjectTagging}},
+		},
+		plain: route{"DeleteObject", (*request).deleteObject},
+	},
+}
+
+// notBuilt are operations that are refused with NotImplemented. It is better to
+// say so than to store an object where a configuration was meant.
+func notBuilt(prefix string, params ...string) []subresource {
+	list := make([]subresource, 0, len(params))
+	for _, p := range params {
+		name := prefix + "?" + p
+		list = append(list, subresource{p, route{name, func(*request) error { return errNotBuilt(name) }}})
+	}
+	return list
+}
+
+// parseTarget finds bucket and key. The path is percent-decoded once, by
+// net/url, and taken apart at the first slash; nothing is cleaned.
+func (q *request) parseTarget() error {
+	q.query = q.r.URL.Query()
+	path := strings.TrimPrefix(q.r.URL.Path, "/")
+	if q.bucket = bucketOfHost(q.r.Host, q.s.o.Domains); q.bucket != "" {
+		q.virtualHost = true
+		q.key = path
+		return nil
+	}
+	q.bucket, q.key, _ = strings.Cut(path, "/")
+	if q.bucket == "" && q.key != "" {
+		return newError(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.", field("BucketName", ""))
+	}
+	return nil
+}
+
+// bucketOfHost is the bucket of a virtual-host style request, or empty.
+func bucketOfHost(host string, domains []string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, d := range domains {
+		if b, ok := strings.CutSuffix(host, "."+d); ok {
+			return b
+		}
+	}
+	return ""
+}
+
+// route finds the operation.
+func (q *request) route() (route, error) {
+	table, kind := objectRoutes, "OBJECT"
+	switch {
+	case q.bucket == "":
+		table, kind = serviceRoutes, "SERVICE"
+	case q.key == "":
+		table, kind = bucketRoutes, "BUCKET"
+	}
+	res, ok := table[q.r.Method]
+	if ok {
+		for i := range res.subresources {
+			if _, ok := q.query[res.subresources[i].param]; ok {
+				return res.subresources[i].route, nil
+			}
+		}
+		if res.plain.handle != nil {
+			return res.plain, nil
+		}
+	}
+	methods := make([]string, 0, len(table))
+	for m := range table {
+		methods = append(methods, m)
+	}
+	q.w.Header()["Allow"] = []string{strings.Join(methods, ", ")}
+	return route{}, q.errMethod(kind)
+}
+
+// checkTarget refuses names that cannot exist.
+func (q *request) checkTarget(r route) error {
+	if q.bucket == "" {
+		return nil
+	}
+	if !objstore.ValidBucketName(q.bucket) {
+		return objstore.E(objstore.KindInvalidBucketName, r.name, q.bucket, "")
+	}
+	if q.key == "" {
+		return nil
+	}
+	return objstore.CheckKey(r.name, q.key)
+}

@@ -1,0 +1,213 @@
+package s3api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// Options are what a Server is made of. Store and Credentials must be set.
+type Options struct {
+	Store *engine.Store
+	// Credentials finds the secret of an access key id; sigv4.ErrUnknownKey
+	// (wrapped) when there is none. The secret is lent.
+	Credentials func(ctx context.Context, accessKeyID string) (secret []byte, err error)
+	// Region that requests are signed for and that buckets are in. Empty:
+	// us-east-1.
+	Region string
+	// Domains are the base names of virtual-host style requests, without port:
+	// with "localhost", the host "photos.localhost" means the bucket photos.
+	Domains []string
+	// OwnerID is the canonical user id in listings. Empty: a fixed one.
+	OwnerID string
+	// AccountID is the 12-digit account that x-amz-expected-bucket-owner is
+	// compared with. Empty: 000000000000.
+	AccountID string
+	// CoherenceWait bounds how long a write waits for the mounts to have
+	// dropped what they cached. 0: 2 s.
+	CoherenceWait time.Duration
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Logger takes one event per request; nil: none.
+	Logger *slog.Logger
+}
+
+// Server is the S3 door, an http.Handler. It may be used by many goroutines.
+type Server struct {
+	o        Options
+	store    *engine.Store
+	verifier *sigv4.Verifier
+	log      *slog.Logger
+}
+
+// New makes a Server. It does not take over the Store.
+func New(o Options) (*Server, error) {
+	if o.Store == nil || o.Credentials == nil {
+		return nil, errors.New("s3api: Store and Credentials must be set")
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.OwnerID == "" {
+		o.OwnerID = "8c57a1a7b1b1f6a1b0a95d2f5c4f0b8a7d2d7ee4a5b9a9a4b5a6d1b3f8c0e2d4"
+	}
+	if o.AccountID == "" {
+		o.AccountID = "000000000000"
+	}
+	if !validAccountID(o.AccountID) {
+		return nil, errors.New("s3api: AccountID must have 12 digits")
+	}
+	if o.CoherenceWait == 0 {
+		o.CoherenceWait = 2 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	domains := make([]string, len(o.Domains))
+	for i, d := range o.Domains {
+		domains[i] = strings.ToLower(strings.Trim(d, "."))
+		if domains[i] == "" {
+			return nil, errors.New("s3api: empty domain")
+		}
+	}
+	o.Domains = domains
+	return &Server{
+		o:     o,
+		store: o.Store,
+		log:   o.Logger,
+		verifier: &sigv4.Verifier{
+			Region: o.Region,
+			Lookup: o.Credentials,
+			Now:    o.Now,
+		},
+	}, nil
+}
+
+// HTTPServer returns an http.Server for s, without address, listener or TLS
+// configuration. It speaks HTTP/1.1: a body then goes from the engine's buffer
+// to the TLS connection with no frame, window or copy in between.
+func (s *Server) HTTPServer() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           s,
+		Protocols:         protocols,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// ServeHTTP answers one request. It panics with http.ErrAbortHandler when a
+// response that has begun cannot be finished.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	var random [40]byte
+	rand.Read(random[:])
+	q := &request{
+		s:      s,
+		r:      r,
+		w:      newResponse(w),
+		ctx:    r.Context(),
+		id:     strings.ToUpper(hex.EncodeToString(random[:8])),
+		hostID: base64.StdEncoding.EncodeToString(random[8:]),
+	}
+	defer q.close()
+	h := w.Header()
+	h["x-amz-request-id"] = []string{q.id}
+	h["x-amz-id-2"] = []string{q.hostID}
+	h["Server"] = []string{"coffer"}
+
+	err := q.run()
+	abort := false
+	if err != nil {
+		abort = q.fail(err)
+	}
+	q.logAccess(start, err)
+	if abort {
+		panic(http.ErrAbortHandler)
+	}
+	q.w.finish()
+}
+
+// run answers the request, or returns why it cannot. A panic of a handler is
+// an internal error of this request, not the end of the process.
+func (q *request) run() (err error) {
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			panic(p)
+		default:
+			q.s.log.Error("panic in S3 request", "request_id", q.id, "op", q.op, "panic", p, "stack", string(debug.Stack()))
+			err = errors.New("s3api: panic")
+		}
+	}()
+	if err := q.parseTarget(); err != nil {
+		return err
+	}
+	if q.r.Method == http.MethodOptions {
+		q.op = "Preflight"
+		return q.preflight()
+	}
+	if err := q.authenticate(); err != nil {
+		return err
+	}
+	route, err := q.route()
+	if err != nil {
+		return err
+	}
+	q.op = route.name
+	if err := q.checkTarget(route); err != nil {
+		return err
+	}
+	if err := q.checkOwner(); err != nil {
+		return err
+	}
+	return route.handle(q)
+}
+
+// logAccess writes the one event of this request.
+func (q *request) logAccess(start time.Time, err error) {
+	level := slog.LevelInfo
+	if q.w.status >= http.StatusInternalServerError && q.w.status != http.StatusNotImplemented {
+		level = slog.LevelError
+	}
+	if !q.s.log.Enabled(q.ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs,
+		slog.String("method", q.r.Method),
+		slog.String("op", q.op),
+		slog.String("bucket", q.bucket),
+		slog.String("key", q.key),
+		slog.Int("status", q.w.status),
+		slog.Int64("bytes_in", q.body.n),
+		slog.Int64("bytes_out", q.w.bytes),
+		slog.Duration("duration", time.Since(start)),
+		slog.String("request_id", q.id),
+		slog.String("remote", q.r.RemoteAddr),
+	)
+	if q.caller.AccessKeyID != "" {
+		attrs = append(attrs, slog.String("access_key", q.caller.AccessKeyID))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("code", q.code), slog.String("kind", kindOf(err).String()), slog.Any("error", err))
+	}
+	q.s.log.LogAttrs(q.ctx, level, "s3", attrs...)
+}

@@ -1,0 +1,185 @@
+package s3api
+
+import (
+	"crypto/md5"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// Header names of server-side encryption, in canonical form.
+const (
+	sseHeader        = "X-Amz-Server-Side-Encryption"
+	sseKeyIDHeader   = "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"
+	sseContextHeader = "X-Amz-Server-Side-Encryption-Context"
+	sseBucketKey     = "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"
+
+	customerPrefix   = "X-Amz-Server-Side-Encryption-Customer-"
+	copySourcePrefix = "X-Amz-Copy-Source-Server-Side-Encryption-Customer-"
+
+	// maxContext bounds an encryption context in bytes of base64.
+	maxContext = 8 << 10
+)
+
+// errSSE is InvalidArgument as S3 words it for encryption.
+func errSSE(message string) *Error {
+	return newError(http.StatusBadRequest, "InvalidArgument", message, field("ArgumentName", "x-amz-server-side-encryption"))
+}
+
+// encryption reads what a write says about the encryption of its object.
+func (q *request) encryption() (objstore.Encryption, error) {
+	e, err := q.customerKey(customerPrefix)
+	if err != nil {
+		return e, err
+	}
+	mode, given := q.single(sseHeader)
+	if e.Mode == objstore.SSEC {
+		if given {
+			err := errSSE("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+			err.Fields = append(err.Fields, field("ArgumentValue", mode))
+			return e, err
+		}
+		return e, nil
+	}
+	switch {
+	case !given:
+	case mode == "AES256":
+		e.Mode = objstore.SSES3
+	case mode == "aws:kms":
+		e.Mode = objstore.SSEKMS
+	case mode == "aws:kms:dsse":
+		e.Mode = objstore.SSEDSSE
+	default:
+		err := errSSE("The encryption method specified is not supported")
+		err.Fields = append(err.Fields, field("ArgumentValue", mode))
+		return e, err
+	}
+	kms := e.Mode == objstore.SSEKMS || e.Mode == objstore.SSEDSSE
+	if e.KMSKeyID = q.get(sseKeyIDHeader); e.KMSKeyID != "" && !kms {
+		return e, errInvalidArgument("Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
+			strings.ToLower(sseHeader), mode)
+	}
+	if v := q.get(sseContextHeader); v != "" {
+		if !kms {
+			return e, errInvalidArgument("Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms",
+				strings.ToLower(sseHeader), mode)
+		}
+		if e.Context, err = parseContext(v); err != nil {
+			return e, err
+		}
+	}
+	if v := q.get(sseBucketKey); v != "" {
+		switch strings.ToLower(v) {
+		case "true":
+			e.BucketKey = true
+		case "false":
+		default:
+			return e, errInvalidArgument("The value of the header is not a boolean.", strings.ToLower(sseBucketKey), v)
+		}
+	}
+	return e, nil
+}
+
+// parseContext reads an encryption context: the base64 of a JSON object of
+// strings.
+func parseContext(s string) (map[string]string, error) {
+	bad := func() error {
+		return errInvalidArgument("The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map",
+			strings.ToLower(sseContextHeader), s)
+	}
+	if len(s) > maxContext {
+		return nil, bad()
+	}
+	text, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil, bad()
+	}
+	var m map[string]string
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, bad()
+	}
+	return m, nil
+}
+
+// customerKey reads the three headers of a customer's key. Without any of them
+// the Mode of what it returns is SSENone. The key is wiped when the request
+// ends.
+func (q *request) customerKey(prefix string) (objstore.Encryption, error) {
+	algorithm, hasAlgorithm := q.single(prefix + "Algorithm")
+	text, hasKey := q.single(prefix + "Key")
+	sum, hasSum := q.single(http.CanonicalHeaderKey(prefix + "Key-MD5"))
+	none := objstore.Encryption{}
+	if !hasAlgorithm && !hasKey && !hasSum {
+		return none, nil
+	}
+	const subject = "Requests specifying Server Side Encryption with Customer provided keys must "
+	switch {
+	case q.r.TLS == nil:
+		return none, errInvalidRequest(subject + "be made over a secure connection. The key that was sent must be taken for compromised.")
+	case !hasAlgorithm:
+		return none, errSSE(subject + "provide a valid encryption algorithm.")
+	case algorithm != "AES256":
+		return none, newError(http.StatusBadRequest, "InvalidEncryptionAlgorithmError",
+			"The Encryption request you specified is not valid. Supported value: AES256.",
+			field("ArgumentName", "x-amz-server-side-encryption"), field("ArgumentValue", algorithm))
+	case !hasKey:
+		return none, errSSE(subject + "provide an appropriate secret key.")
+	case !hasSum:
+		return none, errSSE(subject + "provide the client calculated MD5 of the secret key.")
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	defer clear(raw)
+	if err != nil || len(raw) != secret.Size {
+		return none, errSSE("The secret key was invalid for the specified algorithm.")
+	}
+	want, err := base64.StdEncoding.DecodeString(sum)
+	got := md5.Sum(raw)
+	if err != nil || subtle.ConstantTimeCompare(got[:], want) != 1 {
+		return none, errSSE("The calculated MD5 hash of the key did not match the hash that was provided.")
+	}
+	key, err := secret.Take(raw)
+	if err != nil {
+		return none, errSSE("The secret key was invalid for the specified algorithm.")
+	}
+	q.keys = append(q.keys, key)
+	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: key}, nil
+}
+
+// readKey reads the customer's key of a read, which has no other encryption
+// headers.
+func (q *request) readKey() (objstore.Encryption, error) {
+	if v, ok := q.single(sseHeader); ok {
+		return objstore.Encryption{}, errInvalidArgument("x-amz-server-side-encryption header is not supported for this operation.",
+			strings.ToLower(sseHeader), v)
+	}
+	return q.customerKey(customerPrefix)
+}
+
+// setSSE tells how an object is encrypted.
+func (q *request) setSSE(sse objstore.SSEInfo) {
+	h := q.w.Header()
+	switch sse.Mode {
+	case objstore.SSES3:
+		h["x-amz-server-side-encryption"] = []string{"AES256"}
+	case objstore.SSEKMS, objstore.SSEDSSE:
+		mode := "aws:kms"
+		if sse.Mode == objstore.SSEDSSE {
+			mode = "aws:kms:dsse"
+		}
+		h["x-amz-server-side-encryption"] = []string{mode}
+		h["x-amz-server-side-encryption-aws-kms-key-id"] = []string{sse.KMSKeyID}
+		if sse.BucketKey {
+			h["x-amz-server-side-encryption-bucket-key-enabled"] = []string{"true"}
+		}
+	case objstore.SSEC:
+		h["x-amz-server-side-encryption-customer-algorithm"] = []string{"AES256"}
+		if sum := q.get(http.CanonicalHeaderKey(customerPrefix + "Key-MD5")); sum != "" {
+			h["x-amz-server-side-encryption-customer-key-MD5"] = []string{sum}
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package s3api
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore/checksum"
+)
+
+// pace gives a client stallTimeout for each stallBytes. It counts only the time
+// between begin and end.
+type pace struct {
+	left  time.Duration
+	bytes int
+}
+
+// begin returns how long the client has for what comes next.
+func (p *pace) begin() time.Duration {
+	if p.left == 0 {
+		p.left = stallTimeout
+	}
+	return p.left
+}
+
+// end records that n bytes took d.
+func (p *pace) end(n int, d time.Duration) {
+	p.bytes += n
+	if p.bytes >= stallBytes {
+		p.left, p.bytes = stallTimeout, 0
+		return
+	}
+	// Never 0, which would start afresh.
+	p.left = max(p.left-d, time.Millisecond)
+}
+
+// body is a request's body as handlers read it: it keeps the first error that
+// was the client's fault, whatever the engine makes of it, and holds a slow
+// client to its pace.
+type body struct {
+	src  io.ReadCloser
+	ctl  *http.ResponseController
+	pace pace
+	tee  *checksum.Hasher // takes what is read, when it is not nil
+	n    int64
+	err  error // the first error but io.EOF
+}
+
+func (b *body) init(w *response, src io.ReadCloser) {
+	b.src, b.ctl = src, w.ctl
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	start := time.Now()
+	// Not every connection has deadlines (a test's recorder has none).
+	_ = b.ctl.SetReadDeadline(start.Add(b.pace.begin()))
+	n, err := b.src.Read(p)
+	b.pace.end(n, time.Since(start))
+	b.n += int64(n)
+	if b.tee != nil {
+		b.tee.Write(p[:n]) // never fails
+	}
+	if err != nil {
+		b.rest()
+		if err != io.EOF && b.err == nil {
+			b.err = err
+		}
+	}
+	return n, err
+}
+
+// rest lifts the deadline: nothing more is expected of the client, and one that
+// ran out would cancel the request's context under a long commit.
+func (b *body) rest() { _ = b.ctl.SetReadDeadline(time.Time{}) }
+
+// writePiece is how much is written to a client under one deadline.
+const writePiece = 256 << 10
+
+// response is the http.ResponseWriter of a request: it knows what was sent and
+// holds a slow client to its pace.
+type response struct {
+	http.ResponseWriter
+	ctl    *http.ResponseController
+	pace   pace
+	status int // 0: nothing sent
+	bytes  int64
+}
+
+func newResponse(w http.ResponseWriter) *response {
+	ctl := http.NewResponseController(w)
+	// The connection's last request left a deadline, which must not meet the
+	// "100 Continue" that net/http writes for this one.
+	_ = ctl.SetWriteDeadline(time.Time{})
+	return &response{ResponseWriter: w, ctl: ctl}
+}
+
+// WriteHeader sends the status, once.
+func (w *response) WriteHeader(status int) {
+	if w.status != 0 {
+		return
+	}
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (total int, err error) {
+	w.WriteHeader(http.StatusOK)
+	for len(p) > 0 {
+		piece := p[:min(len(p), writePiece)]
+		start := time.Now()
+		_ = w.ctl.SetWriteDeadline(start.Add(w.pace.begin()))
+		n, err := w.ResponseWriter.Write(piece)
+		w.pace.end(n, time.Since(start))
+		w.bytes += int64(n)
+		total += n
+		if err != nil {
+			return total, err
+		}
+		p = p[n:]
+	}
+	return total, nil
+}
+
+// finish gives net/http time to send what it still buffers.
+func (w *response) finish() {
+	w.WriteHeader(http.StatusOK)
+	_ = w.ctl.SetWriteDeadline(time.Now().Add(stallTimeout))
+}
