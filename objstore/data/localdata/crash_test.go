@@ -260,7 +260,7 @@ func TestAppendDuringABarrierNeedsTheNext(t *testing.T) {
 			add := func() {
 				r := run{seed: uint64(len(runs)), synced: true}
 				var err error
-				if r.l, err = s.Append(t.Context(), datatest.Bytes(r.seed, 3000)); err != nil {
+				if r.l, err = s.Append(t.Context(), datatest.Bytes(r.seed, 4096)); err != nil {
 					t.Error(err)
 				}
 				runs = append(runs, r)
