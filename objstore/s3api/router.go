@@ -160,12 +160,16 @@ func bucketOfHost(host string, domains []string) string {
 		host = h
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	bucket := ""
 	for _, d := range domains {
-		if b, ok := strings.CutSuffix(host, "."+d); ok {
-			return b
+		if host == d {
+			return "" // a domain may lie within another
+		}
+		if b, ok := strings.CutSuffix(host, "."+d); ok && (bucket == "" || len(b) < len(bucket)) {
+			bucket = b
 		}
 	}
-	return ""
+	return bucket
 }
 
 // route finds the operation.
