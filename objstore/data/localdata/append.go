@@ -182,6 +182,9 @@ func (s *Store) grantStep(g *segment, step int64) error {
 	}
 	err := f.Preallocate(g.granted, step)
 	if isNoSpace(err) {
+		// A part may have been set aside all the same. Somebody else, the
+		// metadata for one, may need it more.
+		s.trim(g, g.granted)
 		return fmt.Errorf("%w: %w", data.ErrNoSpace, err)
 	}
 	if err != nil {

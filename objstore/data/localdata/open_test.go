@@ -381,3 +381,68 @@ func TestSegmentCanBeWalkedWithoutMetadata(t *testing.T) {
 		}
 	}
 }
+
+// TestFullRealDisk fills a file system to the brim and goes on after room was
+// made. COFFER_SMALL_DISK names a directory on a file system of at most a few
+// hundred MiB that nobody else uses.
+func TestFullRealDisk(t *testing.T) {
+	parent := os.Getenv("COFFER_SMALL_DISK")
+	if parent == "" {
+		t.Skip("COFFER_SMALL_DISK is not set")
+	}
+	dir, err := os.MkdirTemp(parent, "full")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	opt := localdata.Options{Dir: dir, SegmentBytes: 16 << 20}
+	s := open(t, opt)
+	var runs []run
+	for round := range 3 {
+		var err error
+		for {
+			r := run{seed: uint64(len(runs))}
+			if r.l, err = s.Append(t.Context(), datatest.Bytes(r.seed, 300_000)); err != nil {
+				break
+			}
+			runs = append(runs, r)
+			if len(runs)%7 == 0 {
+				if err := s.Sync(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !errors.Is(err, data.ErrNoSpace) {
+			t.Fatal(err)
+		}
+		t.Logf("round %d: full with %d runs: %v", round, len(runs), err)
+		if err := s.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range runs {
+			if err := datatest.Check(t.Context(), s, r.l, r.bytes()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		gone := runs[0].l.Segment
+		if err := s.Remove(t.Context(), gone); err != nil {
+			t.Fatal(err)
+		}
+		kept := runs[:0]
+		for _, r := range runs {
+			if r.l.Segment != gone {
+				kept = append(kept, r)
+			}
+		}
+		runs = kept
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, opt)
+	for _, r := range runs {
+		if err := datatest.Check(t.Context(), s, r.l, r.bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

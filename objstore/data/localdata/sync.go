@@ -117,12 +117,8 @@ func (s *Store) flushAll() error {
 
 func (s *Store) syncSegment(c cut) error {
 	f := c.seg.h.file
-	if c.seal && c.seg.granted > c.end {
-		// Only room that was never written is given back, so a failure costs
-		// nothing else.
-		if err := f.Truncate(c.end); err != nil {
-			s.opt.Logger.Warn("surplus room kept", "dir", s.opt.Dir, "segment", c.seg.id, "error", err)
-		}
+	if c.seal {
+		s.trim(c.seg, c.end)
 	}
 	s.stats.syncs.Add(1)
 	if err := f.Sync(); err != nil {
@@ -131,6 +127,18 @@ func (s *Store) syncSegment(c cut) error {
 		return s.failure()
 	}
 	return nil
+}
+
+// trim gives back the room of g beyond end, which was never written. A failure
+// costs that room and nothing else.
+func (s *Store) trim(g *segment, end int64) {
+	size, err := g.h.file.Size()
+	if err == nil && size > end {
+		err = g.h.file.Truncate(end)
+	}
+	if err != nil {
+		s.opt.Logger.Warn("surplus room kept", "dir", s.opt.Dir, "segment", g.id, "error", err)
+	}
 }
 
 // syncNames makes the names of new segments durable.
