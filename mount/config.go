@@ -226,3 +226,19 @@ func checkWritable(dir string) error {
 	}
 	return &os.PathError{Op: "access", Path: dir, Err: err}
 }
+
+func (c *Config) listenHost() string {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+func (c *Config) listenPort() string {
+	_, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return ""
+	}
+	return port
+}

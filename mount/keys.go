@@ -161,3 +161,23 @@ func readSecretFile(path, what string) (text []byte, warn string, err error) {
 	}
 	return text, warn, nil
 }
+
+// checkNewUnlock makes sure that what a new store is to open with can be read,
+// where it was named and exists, before anything is made.
+func checkNewUnlock(c *Config) error {
+	var u *unlock
+	var err error
+	switch {
+	case c.PassphraseFile != "":
+		u, err = readPassphrase(c.PassphraseFile)
+	case c.KeyFile != "":
+		u, err = readKeyFile(c.KeyFile)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+	}
+	if u != nil {
+		u.wipe()
+	}
+	return err
+}

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -145,8 +147,20 @@ func canUnmountDirectly() bool { return os.Geteuid() == 0 }
 var errBusy = errors.New("in use")
 
 // unmountPath unmounts the topmost mount on dir; lazy takes it out of the tree
-// even if it is in use. Error: errBusy.
+// even if it is in use. It tries a few times, since the kernel lets go of files
+// some time after they were closed. Error: errBusy.
 func unmountPath(dir string, lazy bool) error {
+	var err error
+	for wait := 5 * time.Millisecond; wait < 200*time.Millisecond; wait *= 2 {
+		if err = unmountOnce(dir, lazy); err != errBusy {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+func unmountOnce(dir string, lazy bool) error {
 	if canUnmountDirectly() {
 		flags := unix.UMOUNT_NOFOLLOW
 		if lazy {
@@ -182,6 +196,30 @@ func unmountPath(dir string, lazy bool) error {
 		return errBusy
 	}
 	return fmt.Errorf("%s: %w: %s", filepath.Base(helper), err, text)
+}
+
+// flushPath has the kernel hand over all dirty pages of the file system on dir.
+// When ctx ends first the work goes on behind it. The descriptor keeps the
+// mount busy meanwhile.
+func flushPath(ctx context.Context, dir string) error {
+	done := make(chan error, 1)
+	go func() {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err == nil {
+			err = unix.Syncfs(fd)
+			unix.Close(fd)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			return &os.PathError{Op: "syncfs", Path: dir, Err: err}
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // fusermount finds the helper that lets a user mount.

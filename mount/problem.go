@@ -7,11 +7,12 @@ import "errors"
 type Problem struct {
 	Err  error
 	Hint string // a sentence, lower case, no full stop; may be empty
-	// Code is what Kind of problem it is, for the exit code.
+	// Code says what kind of problem it is.
 	Code Code
 }
 
-// Code tells a few problems apart that a script may want to.
+// Code tells a few problems apart that the program has to. The values are part
+// of the admin API.
 type Code int
 
 const (
@@ -19,6 +20,7 @@ const (
 	CodeNotRunning Code = 1 // no daemon has the store open
 	CodeInUse      Code = 2 // another process has the store open
 	CodeBusy       Code = 3 // a mount is in use
+	CodeStopping   Code = 4 // the daemon is about to end
 )
 
 func (p *Problem) Error() string { return p.Err.Error() }

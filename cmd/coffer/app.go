@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+const description = `coffer keeps files in one encrypted store and opens two doors to it at the
+same time: a directory that you mount, and an S3 server. A file is an object
+and an object is a file.
+
+   mkdir ~/box && coffer mount ~/box     make a store and mount it
+   eval "$(coffer env)" && aws s3 ls     the same files through S3
+   coffer umount ~/box                   flush everything and unmount
+
+Every flag can be given as a variable, COFFER_ and the flag's name
+(COFFER_STORE, COFFER_READ_ONLY, ...); the flag wins.
+`
+
+// run is the whole program. It returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	app := newApp(stdout, stderr)
+	args, err := flagsFirst(app, args)
+	if err == nil {
+		err = app.RunContext(ctx, args)
+	}
+	return report(stderr, err)
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                   "coffer",
+		Usage:                  "an encrypted store with two doors: a mount and S3",
+		Description:            description + exitCodes,
+		Version:                version(),
+		HideVersion:            true, // the command says it
+		Writer:                 stdout,
+		ErrWriter:              stderr,
+		UseShortOptionHandling: false,
+		ExitErrHandler:         func(*cli.Context, error) {}, // run reports
+		OnUsageError:           onUsageError,
+		CommandNotFound:        nil,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("there is no command %q", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		Commands: []*cli.Command{
+			mountCommand(), serveCommand(), umountCommand(), envCommand(),
+			initCommand(), statusCommand(), versionCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		c.OnUsageError = onUsageError
+	}
+	return app
+}
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) }
+
+// Flags that several commands share.
+var (
+	storeFlag = &cli.StringFlag{
+		Name: "store", Usage: "`DIR` of the store", EnvVars: []string{"COFFER_STORE"},
+		DefaultText: "$XDG_DATA_HOME/coffer, for root /var/lib/coffer",
+	}
+	listenFlag = &cli.StringFlag{
+		Name: "listen", Usage: "`ADDR` of the S3 server; port 0 picks a free one, which status and env show",
+		EnvVars: []string{"COFFER_LISTEN"}, DefaultText: mount.DefaultListen,
+	}
+	keyFileFlag = &cli.StringFlag{
+		Name: "key-file", Usage: "`FILE` with the key of the store; made if it does not exist when the store is made",
+		EnvVars: []string{"COFFER_KEY_FILE"}, DefaultText: "$XDG_CONFIG_HOME/coffer/keys/ID.key, for root /etc/coffer/keys/ID.key",
+	}
+	passphraseFlag = &cli.StringFlag{
+		Name: "passphrase-file", Usage: "`FILE` with the passphrase of the store, in place of a key file",
+		EnvVars: []string{"COFFER_PASSPHRASE_FILE"},
+	}
+	debugFlag = &cli.BoolFlag{Name: "debug", Usage: "log more", EnvVars: []string{"COFFER_DEBUG"}, Hidden: true}
+)
+
+// config is what the shared flags say.
+func config(c *cli.Context) mount.Config {
+	return mount.Config{
+		Store:          c.String("store"),
+		Listen:         c.String("listen"),
+		ListenGiven:    c.String("listen") != "",
+		KeyFile:        c.String("key-file"),
+		PassphraseFile: c.String("passphrase-file"),
+		Debug:          c.Bool("debug"),
+	}
+}
+
+// noArgs refuses arguments.
+func noArgs(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("%s takes no argument, but was given %q", c.Command.Name, c.Args().First())
+	}
+	return nil
+}
+
+// oneArg returns the only argument.
+func oneArg(c *cli.Context, what string) (string, error) {
+	switch c.NArg() {
+	case 1:
+		return c.Args().First(), nil
+	case 0:
+		return "", usagef("%s needs a %s", c.Command.Name, what)
+	}
+	return "", usagef("%s takes one %s, but was given %d arguments", c.Command.Name, what, c.NArg())
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print the version",
+		Action: func(c *cli.Context) error {
+			if err := noArgs(c); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.App.Writer, "coffer", version())
+			return nil
+		},
+	}
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+// Exit codes. They are repeated in the help and a promise to scripts.
+const (
+	exitOK         = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitNotRunning = 3
+)
+
+const exitCodes = `
+Exit codes:
+   0  done
+   1  it failed; standard error says why
+   2  the command line is wrong; nothing was done
+   3  no daemon has the store open (status, env)`
+
+// usageError is a mistake in the command line.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// report prints err and returns the exit code for it.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "coffer: %v\n", err)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		fmt.Fprintln(stderr, "hint: coffer help shows the commands, coffer help COMMAND the flags of one")
+		return exitUsage
+	}
+	if hint := mount.HintOf(err); hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	if mount.CodeOf(err) == mount.CodeNotRunning {
+		return exitNotRunning
+	}
+	return exitFailed
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+func mountCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "mount",
+		Usage:     "mount a store on an empty directory, and serve it through S3",
+		ArgsUsage: "MOUNTPOINT",
+		Description: `Mounts the store, in the background, and opens its S3 server. A store that
+does not exist is made: a key file is written outside of it, and S3 credentials,
+a certificate authority and a server certificate into it. Without --bucket the
+mount's root shows the buckets as directories; with it, the root is that
+bucket's, which is made if it is missing.
+
+If a daemon has the store open already it adds the mount, so any number of
+directories can be mounted. Mounts of different buckets are independent.
+Mounts that show the same files are kept coherent: root's second mount shows the
+first one's cache; for others, mount all of them with --cache=through.
+
+With --read-only nothing is changed by either door if this starts the daemon;
+the mount alone is read-only if the daemon runs already.
+
+A daemon that mount started ends, and its S3 server with it, when its last
+mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
+		Flags: []cli.Flag{
+			storeFlag,
+			&cli.StringFlag{Name: "bucket", Usage: "mount this bucket `B` alone", EnvVars: []string{"COFFER_BUCKET"}},
+			listenFlag,
+			&cli.BoolFlag{Name: "foreground", Usage: "stay, and log to standard error", EnvVars: []string{"COFFER_FOREGROUND"}},
+			&cli.BoolFlag{Name: "read-only", Usage: "refuse every change", EnvVars: []string{"COFFER_READ_ONLY"}},
+			&cli.BoolFlag{Name: "allow-other", Usage: "let other users into the mount; file modes decide what they may do", EnvVars: []string{"COFFER_ALLOW_OTHER"}},
+			&cli.StringFlag{
+				Name: "cache", Usage: "`MODE` of the kernel's write cache: auto, writeback (fast, alone on its files) or through (can share them)",
+				EnvVars: []string{"COFFER_CACHE"}, Value: string(mount.CacheAuto),
+			},
+			keyFileFlag, passphraseFlag, debugFlag,
+		},
+		Action: func(c *cli.Context) error {
+			dir, err := oneArg(c, "mount point")
+			if err != nil {
+				return err
+			}
+			r := mount.MountRequest{
+				Mountpoint: dir,
+				Bucket:     c.String("bucket"),
+				ReadOnly:   c.Bool("read-only"),
+				AllowOther: c.Bool("allow-other"),
+				Cache:      mount.CacheMode(c.String("cache")),
+			}
+			return mount.RunMount(c.Context, config(c), r, c.Bool("foreground"), func(res mount.MountResult) {
+				printMount(c.App.Writer, c.App.ErrWriter, res)
+			})
+		},
+	}
+}
+
+func printMount(w, errw io.Writer, res mount.MountResult) {
+	for _, n := range append(res.Notes, res.Report.Warnings...) {
+		fmt.Fprintln(errw, "coffer: note:", n)
+	}
+	if res.Started {
+		printMade(w, res.Report)
+	}
+	for _, m := range res.Mount.Made {
+		fmt.Fprintln(w, "made", m)
+	}
+	what := "all buckets"
+	if res.Mount.Bucket != "" {
+		what = "bucket " + res.Mount.Bucket
+	}
+	if res.Mount.ReadOnly {
+		what += ", read-only"
+	}
+	fmt.Fprintf(w, "mounted on %s (%s)\n", res.Mount.Mountpoint, what)
+	if res.Started {
+		printEndpoint(w, res.Report)
+	}
+}
+
+// printMade says what a new store consists of.
+func printMade(w io.Writer, r mount.StartReport) {
+	if !r.Made {
+		return
+	}
+	fmt.Fprintf(w, "made a store in %s\n", r.Store)
+	switch {
+	case r.KeyMade:
+		fmt.Fprintf(w, "made its key file %s\n", r.KeyFile)
+		fmt.Fprintln(w, "  Keep a copy of the key file in a safe place: whoever loses it loses the data.")
+	case r.KeyFile != "":
+		fmt.Fprintf(w, "it opens with the key file %s\n", r.KeyFile)
+		fmt.Fprintln(w, "  Keep a copy of the key file in a safe place: whoever loses it loses the data.")
+	default:
+		fmt.Fprintln(w, "it opens with the passphrase: whoever loses it loses the data")
+	}
+	fmt.Fprintf(w, "made S3 credentials (access key %s) and a certificate authority of its own\n", r.AccessKey)
+}
+
+// printEndpoint says how to use the S3 door.
+func printEndpoint(w io.Writer, r mount.StartReport) {
+	store := ""
+	if def, err := mount.DefaultStore(); err != nil || def != r.Store {
+		store = " --store " + mount.ShellQuote(r.Store)
+	}
+	fmt.Fprintf(w, "S3 endpoint %s; with aws-cli:\n", r.Endpoint)
+	// Inside double quotes a quoted path stays right: $(...) is parsed anew.
+	fmt.Fprintf(w, "  eval \"$(coffer env%s)\"\n", store)
+	fmt.Fprintln(w, "  aws s3 ls")
+	if strings.TrimSpace(r.LogFile) != "" {
+		fmt.Fprintf(w, "log %s\n", r.LogFile)
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "serve a store through S3 alone, in the foreground",
+		Description: `Opens the store's S3 server and logs to standard error until SIGTERM or SIGINT
+ends it; a second signal cuts the waiting for requests short. A store that does
+not exist is made, as by coffer init. coffer mount can add mounts meanwhile.`,
+		Flags: []cli.Flag{storeFlag, listenFlag, keyFileFlag, passphraseFlag, debugFlag},
+		Action: func(c *cli.Context) error {
+			if err := noArgs(c); err != nil {
+				return err
+			}
+			return mount.RunServe(c.Context, config(c), func(r mount.StartReport) {
+				for _, n := range r.Warnings {
+					fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n)
+				}
+				printMade(c.App.Writer, r)
+				printEndpoint(c.App.Writer, r)
+			})
+		},
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "status",
+		Usage: "tell about a store and its daemon",
+		Description: `Exit code 3 means that no daemon has the store open. With --json the answer is
+one object, in that case too: running, pid (0 without a daemon), store, store_id,
+endpoint, read_only, mounts (mountpoint, bucket, read_only, allow_other, cache),
+started, log_file, ca_bundle, and figures in bytes.`,
+		Flags: []cli.Flag{
+			storeFlag,
+			&cli.BoolFlag{Name: "json", Usage: "answer for programs", EnvVars: []string{"COFFER_JSON"}},
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArgs(c); err != nil {
+				return err
+			}
+			s, err := mount.RunStatus(c.Context, config(c))
+			switch {
+			case s.Store == "":
+			case c.Bool("json"):
+				e := json.NewEncoder(c.App.Writer)
+				e.SetIndent("", "  ")
+				if eerr := e.Encode(s); eerr != nil {
+					return eerr
+				}
+			case err == nil:
+				printStatus(c.App.Writer, s)
+			}
+			return err
+		},
+	}
+}
+
+func printStatus(w io.Writer, s mount.Status) {
+	mode := ""
+	if s.ReadOnly {
+		mode = " (read-only)"
+	}
+	fmt.Fprintf(w, "store     %s%s\n", s.Store, mode)
+	fmt.Fprintf(w, "daemon    process %d, running since %s\n", s.PID, s.Started.Local().Format(time.DateTime))
+	fmt.Fprintf(w, "endpoint  %s\n", s.Endpoint)
+	if s.LogFile != "" {
+		fmt.Fprintf(w, "log       %s\n", s.LogFile)
+	}
+	fmt.Fprintf(w, "data      %s in segments, %s in use; %s free on the disk\n", size(uint64(s.SegmentBytes)), size(uint64(s.LiveBytes)), size(s.DiskAvailable))
+	if s.Corruptions > 0 {
+		fmt.Fprintf(w, "DAMAGE    %d reads failed authentication; the log names the objects\n", s.Corruptions)
+	}
+	if len(s.Mounts) == 0 {
+		fmt.Fprintln(w, "mounts    none")
+	}
+	for i, m := range s.Mounts {
+		label := "mounts  "
+		if i > 0 {
+			label = "        "
+		}
+		what := "all buckets"
+		if m.Bucket != "" {
+			what = "bucket " + m.Bucket
+		}
+		if m.ReadOnly {
+			what += ", read-only"
+		}
+		fmt.Fprintf(w, "%s  %s (%s, cache %s)\n", label, m.Mountpoint, what, m.Cache)
+	}
+}
+
+// size writes bytes in binary units.
+func size(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
+}

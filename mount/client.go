@@ -1,0 +1,161 @@
+package mount
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// client talks to the daemon that has a store open.
+type client struct {
+	socket string
+	http   http.Client
+}
+
+// errNoDaemon: nobody listens on the admin socket.
+var errNoDaemon = errors.New("no daemon is running")
+
+func newClient(socket string) *client {
+	return &client{socket: socket, http: http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		},
+		DisableKeepAlives: true,
+	}}}
+}
+
+// call posts q, or gets if q is nil, and decodes the answer into a.
+func (c *client) call(ctx context.Context, path string, q, a any) error {
+	method, body := http.MethodGet, []byte(nil)
+	if q != nil {
+		var err error
+		if body, err = json.Marshal(q); err != nil {
+			return err
+		}
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://coffer"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return errNoDaemon
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the daemon at %q belongs to another user", c.socket)
+	case err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminBody))
+	if err != nil {
+		return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return json.Unmarshal(text, a)
+	}
+	var e apiError
+	if json.Unmarshal(text, &e) != nil || e.Error == "" {
+		return fmt.Errorf("the daemon at %q answers %s", c.socket, resp.Status)
+	}
+	return &Problem{Err: errors.New(e.Error), Hint: e.Hint, Code: e.Code}
+}
+
+func (c *client) status(ctx context.Context) (s Status, err error) {
+	err = c.call(ctx, "/v1/status", nil, &s)
+	return s, err
+}
+
+// daemonProcess waits for the end of a daemon that is not our child.
+type daemonProcess struct{ fd int }
+
+// watch prepares to wait for the end of a process.
+func watch(pid int) (*daemonProcess, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	return &daemonProcess{fd: fd}, nil
+}
+
+// wait returns when the process has ended.
+func (p *daemonProcess) wait(ctx context.Context) error {
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 200)
+		if err != nil && err != unix.EINTR {
+			return err
+		}
+		if n > 0 {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+func (p *daemonProcess) close() { unix.Close(p.fd) }
+
+// findDaemon returns the client and the status of the daemon that serves the
+// mount e. The mount's source names its store; where that does not help, every
+// daemon of this machine that we may ask is asked.
+func findDaemon(ctx context.Context, e *mountEntry) (*client, Status, error) {
+	var sockets []string
+	if dir := e.store(); dir != "" {
+		sockets = append(sockets, filepath.Join(dir, nameRun, "admin.sock"))
+	}
+	sockets = append(sockets, listeningSockets("/proc/net/unix")...)
+	var last error
+	for _, socket := range sockets {
+		c := newClient(socket)
+		s, err := c.status(ctx)
+		if err != nil {
+			if !errors.Is(err, errNoDaemon) {
+				last = err
+			}
+			continue
+		}
+		for _, m := range s.Mounts {
+			if m.Mountpoint == e.Mountpoint {
+				return c, s, nil
+			}
+		}
+	}
+	if last != nil {
+		return nil, Status{}, last
+	}
+	return nil, Status{}, fmt.Errorf("no daemon of this user serves %q", e.Mountpoint)
+}
+
+// listeningSockets are the paths of admin sockets in the kernel's table of unix
+// sockets (proc_pid_net(5)).
+func listeningSockets(table string) []string {
+	f, err := os.Open(table)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var found []string
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if i := strings.IndexByte(s.Text(), '/'); i >= 0 && strings.HasSuffix(s.Text(), "/"+nameRun+"/admin.sock") {
+			found = append(found, s.Text()[i:])
+		}
+	}
+	return found
+}

@@ -1,0 +1,380 @@
+package mount
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cofferfs/coffer/crypto/kms"
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data/localdata"
+	"github.com/cofferfs/coffer/objstore/durable"
+	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/meta/pebblekv"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// External keys that every store has from the start. The names are on disk.
+const (
+	storeEK = "store"  // seals the store key, and nothing else
+	sseS3EK = "sse-s3" // the default of SSE-S3
+)
+
+// firstStoreKey is the id of a new store's store key.
+const firstStoreKey = 1
+
+// store is an open store with all that it stands on. The order of the fields
+// is the order of opening; closing goes the other way round.
+type store struct {
+	cfg    *Config
+	log    *slog.Logger
+	lock   *durable.Lock // owned by store from openStore on
+	sb     *record.Superblock
+	unlock *unlock
+	kms    *kms.Builtin
+	keys   map[uint32]*secret.Key
+	data   *localdata.Store
+	meta   *pebblekv.Store
+	engine *engine.Store
+	creds  *credentials
+
+	made  bool // by this process
+	ended bool // by endAbove
+}
+
+// openStore opens the store of cfg, or makes it where there is none. The caller
+// holds lock, which is the store's from now on: it is given up when openStore
+// fails and by close.
+func openStore(ctx context.Context, cfg *Config, lock *durable.Lock, log *slog.Logger) (_ *store, err error) {
+	s := &store{cfg: cfg, log: log, lock: lock}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	state, sb, err := inspect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if state == dirStore {
+		if err := s.unlockStore(ctx, sb); err != nil {
+			return nil, err
+		}
+		if err := s.openBelow(ctx, false); err != nil {
+			return nil, err
+		}
+		if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
+			return nil, fmt.Errorf("store %q: %w", cfg.Store, err)
+		}
+		s.creds, err = loadCredentials(ctx, s.engine)
+		return s, err
+	}
+	if cfg.ReadOnly {
+		return nil, errNoStore(cfg)
+	}
+	if err := s.create(ctx, sb); err != nil {
+		if state == dirHalf {
+			err = hinted(fmt.Errorf("finish the store %q, whose making was interrupted: %w", cfg.Store, err),
+				"nothing has been stored in it yet: if this does not go away, remove the directory and start again")
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+func errNoStore(cfg *Config) error {
+	return hinted(fmt.Errorf("there is no store at %q", cfg.Store), "coffer init, or coffer mount without --read-only, makes one")
+}
+
+// unlockStore opens keystore and store keys, and authenticates the superblock.
+// It changes nothing.
+func (s *store) unlockStore(ctx context.Context, sb *superblockFile) error {
+	text, err := readKeystore(s.cfg)
+	if err != nil {
+		return err
+	}
+	kind, err := kms.KeystoreUnlockKind(text)
+	if err != nil {
+		return s.keystoreError(err)
+	}
+	if s.unlock, err = openUnlock(s.cfg, sb.StoreID, kind); err != nil {
+		return err
+	}
+	if s.kms, err = kms.OpenKeystore(text, s.unlock, saveKeystore(s.cfg)); err != nil {
+		return s.keystoreError(err)
+	}
+	s.keys = make(map[uint32]*secret.Key, len(sb.Keys))
+	for _, k := range sb.Keys {
+		key, err := s.kms.Decrypt(ctx, k.Sealed, storeKeyContext(sb.StoreID))
+		if err != nil {
+			return damagedSuperblock(s.cfg, fmt.Errorf("%w: store key %d does not open: %w", record.ErrSuperblock, k.ID, err))
+		}
+		s.keys[k.ID] = key
+	}
+	s.sb = sb.Superblock
+	return sb.verify(s.cfg, s.keys[sb.Keys[0].ID])
+}
+
+func (s *store) keystoreError(err error) error {
+	switch {
+	case errors.Is(err, kms.ErrWrongKey):
+		return hinted(fmt.Errorf("%s does not open the store %q", s.unlock.What, s.cfg.Store),
+			"it belongs to another store, or is not the current one; nothing was changed")
+	case errors.Is(err, kms.ErrVersion):
+		return hinted(fmt.Errorf("store %q: %w", s.cfg.Store, err), "it was made by a newer coffer: use that one")
+	case errors.Is(err, kms.ErrCorrupt):
+		return hinted(fmt.Errorf("store %q: %w", s.cfg.Store, err), "nothing was changed: bring the file keystore back from a backup of the store")
+	}
+	return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+}
+
+func storeKeyContext(id [16]byte) kms.Context {
+	return kms.Context{"purpose": "store-key", "store": hex.EncodeToString(id[:])}
+}
+
+// openBelow opens what the engine stands on. This is where data and metadata
+// meet: the metadata driver makes nothing durable before data.Sync returned.
+func (s *store) openBelow(ctx context.Context, create bool) (err error) {
+	s.data, err = localdata.Open(ctx, localdata.Options{
+		Dir:          s.cfg.path(nameData),
+		Create:       create,
+		ReadOnly:     s.cfg.ReadOnly,
+		ReserveBytes: reserveBytes(s.cfg.Store),
+		Logger:       s.log.With("part", "data"),
+	})
+	if err != nil {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	s.meta, err = pebblekv.Open(ctx, pebblekv.Options{
+		Dir:        s.cfg.path(nameMeta),
+		StoreKeys:  s.keys,
+		CurrentKey: s.sb.Keys[0].ID,
+		Create:     create,
+		ReadOnly:   s.cfg.ReadOnly,
+		BeforeDurable: func() error {
+			return s.data.Sync(context.WithoutCancel(ctx))
+		},
+		Logger: s.log.With("part", "meta"),
+	})
+	if err != nil {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	return nil
+}
+
+func (s *store) engineOptions() engine.Options {
+	return engine.Options{
+		Meta:     s.meta,
+		Data:     s.data,
+		KMS:      s.kms,
+		StoreID:  s.sb.StoreID,
+		StatFS:   s.statFS,
+		ReadOnly: s.cfg.ReadOnly,
+		Logger:   s.log.With("part", "engine"),
+	}
+}
+
+// create makes a store, or goes on with one whose making was interrupted, of
+// which half is the superblock. See the package comment for the order.
+func (s *store) create(ctx context.Context, half *superblockFile) error {
+	for _, name := range []string{nameSuperblock, nameKeystore} {
+		if err := durable.RemoveTemp(s.cfg.path(name)); err != nil {
+			return err
+		}
+	}
+	_, err := os.Lstat(s.cfg.path(nameKeystore))
+	switch {
+	case half != nil && err == nil:
+		err = s.unlockStore(ctx, half)
+	case err == nil || errors.Is(err, os.ErrNotExist):
+		err = s.createKeys(ctx, half)
+	}
+	if err != nil {
+		return err
+	}
+	s.made = true
+	if err := s.createBelow(ctx); err != nil {
+		return err
+	}
+	err = engine.Initialise(ctx, s.engineOptions())
+	if err != nil && !(half != nil && objstore.IsKind(err, objstore.KindExists)) {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	if s.creds, err = makeCredentials(ctx, s.engine); err != nil {
+		return err
+	}
+	certs, err := newCertSource(ctx, s.engine, namesFor(s.cfg.listenHost()), time.Now, s.log)
+	if err != nil {
+		return err
+	}
+	certs.Close()
+	if err := s.engine.Sync(ctx); err != nil {
+		return err
+	}
+	if err := durable.SyncDir(s.cfg.Store); err != nil {
+		return err
+	}
+	s.sb.Initialised = true
+	return writeSuperblock(s.cfg, s.sb, s.keys[s.sb.Keys[0].ID])
+}
+
+// createBelow makes data and metadata, or opens what an interrupted making
+// left. Metadata that was left half made is removed: the superblock, which has
+// been authenticated, says that the store was never in use, and there is no
+// data that it could refer to.
+func (s *store) createBelow(ctx context.Context) error {
+	dir := s.cfg.path(nameMeta)
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return s.openBelow(ctx, true)
+	}
+	segments, err := os.ReadDir(s.cfg.path(nameData))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	err = s.openBelow(ctx, false)
+	if err == nil || len(segments) > 0 {
+		return err
+	}
+	s.log.Warn("metadata of an interrupted making does not open, making it anew", "error", err)
+	if s.data != nil {
+		if err := s.data.Close(); err != nil {
+			return err
+		}
+		s.data = nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return s.openBelow(ctx, true)
+}
+
+// createKeys makes the keystore and the store key, and writes the superblock,
+// not initialised, and then the keystore.
+func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error) {
+	sb := &record.Superblock{Epoch: 1, Created: objstore.TimeOf(time.Now())}
+	if half != nil {
+		// A crash came between the superblock and the keystore: nothing else
+		// can be there.
+		for _, name := range []string{nameMeta, nameData} {
+			if _, err := os.Lstat(s.cfg.path(name)); !errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("store %q has %s but no keystore", s.cfg.Store, name)
+			}
+		}
+		sb.StoreID = half.StoreID
+	} else {
+		rand.Read(sb.StoreID[:])
+	}
+	if s.unlock, err = newUnlock(s.cfg, sb.StoreID); err != nil {
+		return err
+	}
+	var held []byte // the keystore, until the superblock stands
+	holding := true
+	save := saveKeystore(s.cfg)
+	s.kms, err = kms.NewKeystore(s.unlock, func(b []byte) error {
+		if holding {
+			held = slices.Clone(b)
+			return nil
+		}
+		return save(b)
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range []kms.KeyID{storeEK, sseS3EK} {
+		if err := s.kms.Create(id); err != nil {
+			return err
+		}
+	}
+	dek, err := s.kms.GenerateDataKey(ctx, storeEK, storeKeyContext(sb.StoreID))
+	if err != nil {
+		return err
+	}
+	s.keys = map[uint32]*secret.Key{firstStoreKey: dek.Plain}
+	sb.Keys = []record.StoreKey{{ID: firstStoreKey, Sealed: dek.Sealed}}
+	if err := writeSuperblock(s.cfg, sb, dek.Plain); err != nil {
+		return err
+	}
+	s.sb = sb
+	holding = false
+	return save(held)
+}
+
+// close makes everything durable and releases the store. It returns all that
+// went wrong, and goes on to the end whatever it is. The engine, the metadata
+// and the data are each closed only after those above them.
+func (s *store) close() error {
+	errs := []error{s.endAbove()}
+	if s.kms != nil {
+		errs = append(errs, s.kms.Close())
+	}
+	for _, k := range s.keys {
+		k.Wipe()
+	}
+	if s.unlock != nil {
+		s.unlock.wipe()
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// endAbove is the part of close that takes time: when it returns everything is
+// durable, and the lock is still held. A second call does nothing.
+func (s *store) endAbove() error {
+	if s.ended {
+		return nil
+	}
+	s.ended = true
+	var errs []error
+	if s.engine != nil {
+		errs = append(errs, s.engine.Close())
+	}
+	if s.meta != nil {
+		errs = append(errs, s.meta.Close())
+	}
+	if s.data != nil {
+		errs = append(errs, s.data.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// maxReserve is what is kept free on the disk for the metadata, in bytes, so
+// that a full disk leaves room to delete; on small disks it is a fiftieth.
+const maxReserve = 64 << 20
+
+func reserveBytes(dir string) uint64 {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0
+	}
+	return min(maxReserve, st.Blocks*uint64(st.Bsize)/50)
+}
+
+// statFS gives the figures of the disk below the store.
+func (s *store) statFS() (objstore.StatFS, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.cfg.Store, &st); err != nil {
+		return objstore.StatFS{}, &os.PathError{Op: "statfs", Path: s.cfg.Store, Err: err}
+	}
+	unit := uint64(st.Bsize)
+	return objstore.StatFS{
+		Total:     st.Blocks * unit,
+		Free:      st.Bfree * unit,
+		Available: st.Bavail * unit,
+		Inodes:    st.Files,
+		NameMax:   objstore.MaxComponentLen,
+	}, nil
+}

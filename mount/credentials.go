@@ -1,0 +1,87 @@
+package mount
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// settingCredentials is the sealed setting that holds the S3 access keys: JSON,
+// an array of accessKey, of which the first is the one that `coffer env` gives
+// out.
+const settingCredentials = "s3/credentials"
+
+// accessKey is one S3 access key. Its fields are on disk.
+type accessKey struct {
+	ID      string    `json:"id"`
+	Secret  string    `json:"secret"`
+	Created time.Time `json:"created"`
+}
+
+// credentials are the access keys of a store. They do not change while it is open.
+type credentials struct {
+	keys []accessKey
+}
+
+// lookup is that of s3api.Options.
+func (c *credentials) lookup(_ context.Context, id string) ([]byte, error) {
+	for i := range c.keys {
+		if c.keys[i].ID == id {
+			return []byte(c.keys[i].Secret), nil
+		}
+	}
+	return nil, sigv4.ErrUnknownKey
+}
+
+func loadCredentials(ctx context.Context, s settings) (*credentials, error) {
+	text, err := s.Setting(ctx, settingCredentials)
+	if err != nil {
+		return nil, fmt.Errorf("S3 credentials: %w", err)
+	}
+	defer clear(text)
+	c := &credentials{}
+	if err := json.Unmarshal(text, &c.keys); err != nil || len(c.keys) == 0 {
+		return nil, objstore.Wrap(objstore.KindCorrupt, "read", settingCredentials, err)
+	}
+	return c, nil
+}
+
+// makeCredentials makes the first access key, unless there is one.
+func makeCredentials(ctx context.Context, s settings) (*credentials, error) {
+	c, err := loadCredentials(ctx, s)
+	if err == nil || !objstore.IsKind(err, objstore.KindNotFound) {
+		return c, err
+	}
+	c = &credentials{keys: []accessKey{newAccessKey(time.Now())}}
+	text, err := json.Marshal(c.keys)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	if err := s.SetSetting(ctx, settingCredentials, text); err != nil {
+		return nil, fmt.Errorf("S3 credentials: %w", err)
+	}
+	return c, nil
+}
+
+// newAccessKey makes a key in the shape of AWS's own, 20 and 40 characters,
+// since some clients insist on it. The secret has 240 random bits.
+func newAccessKey(now time.Time) accessKey {
+	var id [9]byte // 15 characters, of which 14 are used
+	var sec [30]byte
+	rand.Read(id[:])
+	rand.Read(sec[:])
+	defer clear(sec[:])
+	return accessKey{
+		ID:      "COFFER" + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])[:14],
+		Secret:  base64.RawURLEncoding.EncodeToString(sec[:]),
+		Created: now.UTC().Truncate(time.Second),
+	}
+}

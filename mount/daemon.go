@@ -1,0 +1,412 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore/durable"
+	"github.com/cofferfs/coffer/objstore/s3api"
+)
+
+// Region is the region of the S3 door.
+const Region = "us-east-1"
+
+const (
+	// drainTimeout bounds the wait for S3 requests when the daemon ends.
+	drainTimeout = 15 * time.Second
+	// unmountTimeout bounds flushing and unmounting when the daemon ends.
+	unmountTimeout = 60 * time.Second
+	// memoryLimit is what the garbage collector aims to stay below, in bytes.
+	memoryLimit = 320 << 20
+	// gcPercent keeps the heap close to what is in use: most memory is in
+	// buffers that are reused, so collecting often costs little.
+	gcPercent = 50
+)
+
+// Daemon is a running store with its doors: S3, the mounts, the admin socket.
+// Its methods may be called concurrently.
+type Daemon struct {
+	cfg      Config
+	log      *slog.Logger
+	store    *store
+	certs    *certSource
+	listener net.Listener
+	s3       *http.Server
+	admin    *http.Server
+	started  time.Time
+
+	// ephemeral: it ends when its last mount is gone.
+	ephemeral bool
+	// logFile is where log goes, if that is a file.
+	logFile string
+
+	// mountsMu guards the fields below; it is held while mounting.
+	mountsMu   sync.Mutex
+	served     []*served
+	lastOrigin uint32
+
+	stopping atomic.Bool
+	stop     chan struct{} // closed by Stop
+	stopOnce sync.Once
+	hurry    chan struct{} // closed by a second signal
+	tasks    sync.WaitGroup
+	failed   chan error // a door that ended by itself
+}
+
+// StartReport says what a daemon has at its start, for people.
+type StartReport struct {
+	Store     string   `json:"store"`
+	StoreID   string   `json:"store_id"`
+	Made      bool     `json:"made"` // the store is new
+	KeyFile   string   `json:"key_file,omitempty"`
+	KeyMade   bool     `json:"key_made"`
+	Endpoint  string   `json:"endpoint"`
+	LogFile   string   `json:"log_file,omitempty"`
+	Warnings  []string `json:"warnings,omitempty"`
+	AccessKey string   `json:"access_key"`
+}
+
+// lockStore takes the store's lock.
+func lockStore(cfg *Config) (*durable.Lock, error) {
+	lock, err := durable.LockFile(cfg.path(nameLock))
+	var held *durable.LockedError
+	if errors.As(err, &held) {
+		who := "another process"
+		if held.PID != 0 {
+			who = "process " + strconv.Itoa(held.PID)
+		}
+		return nil, &Problem{
+			Err:  fmt.Errorf("store %q is in use by %s", cfg.Store, who),
+			Hint: "one daemon at a time has a store open: coffer status tells about it, coffer mount gives it one more mount",
+			Code: CodeInUse,
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store %q: %w", cfg.Store, err)
+	}
+	return lock, nil
+}
+
+// prepare brings a store to where it can be opened: everything that can be
+// refused is refused before anything is changed. The lock is the caller's.
+func prepare(cfg *Config, listen func() error) (*durable.Lock, error) {
+	state, _, err := inspect(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if state != dirStore && cfg.ReadOnly {
+		return nil, errNoStore(cfg)
+	}
+	if err := checkStoreWritable(cfg); err != nil {
+		return nil, err
+	}
+	if state == dirAbsent {
+		if err := checkNewUnlock(cfg); err != nil {
+			return nil, err
+		}
+		if err := listen(); err != nil {
+			return nil, err
+		}
+		if err := durable.MkdirAll(cfg.Store, 0o700); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		// One that was there before may be open to others; all in it is sealed,
+		// but nobody needs to see it. Whose directory it is decides.
+		_ = os.Chmod(cfg.Store, 0o700)
+		return lockStore(cfg)
+	}
+	// The lock first: that a daemon runs says more than that its port is taken.
+	lock, err := lockStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := listen(); err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	return lock, nil
+}
+
+// Init makes a store and serves nothing.
+func Init(ctx context.Context, cfg Config, log *slog.Logger) (StartReport, error) {
+	state, _, err := inspect(&cfg)
+	if err != nil {
+		return StartReport{}, err
+	}
+	if state == dirStore {
+		return StartReport{}, hinted(fmt.Errorf("there is a store at %q already", cfg.Store), "coffer status tells about it; nothing was changed")
+	}
+	lock, err := prepare(&cfg, func() error { return nil })
+	if err != nil {
+		return StartReport{}, err
+	}
+	s, err := openStore(ctx, &cfg, lock, log)
+	if err != nil {
+		return StartReport{}, err
+	}
+	r := s.report()
+	return r, s.close()
+}
+
+func (s *store) report() StartReport {
+	r := StartReport{
+		Store:     s.cfg.Store,
+		StoreID:   fmt.Sprintf("%x", s.sb.StoreID),
+		Made:      s.made,
+		KeyFile:   s.unlock.KeyFile,
+		KeyMade:   s.unlock.Made,
+		AccessKey: s.creds.keys[0].ID,
+	}
+	if s.unlock.Warn != "" {
+		r.Warnings = append(r.Warnings, s.unlock.Warn)
+	}
+	return r
+}
+
+// StartDaemon opens the store, or makes it, and opens its S3 door and admin
+// socket. The caller adds mounts, and then calls Run.
+func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, _ StartReport, err error) {
+	tuneMemory()
+	d := &Daemon{
+		cfg: cfg, log: log, started: time.Now(),
+		stop: make(chan struct{}), hurry: make(chan struct{}), failed: make(chan error, 2),
+	}
+	defer func() {
+		if err != nil {
+			d.closeEarly()
+		}
+	}()
+	lock, err := prepare(&cfg, func() error { return d.listen(ctx) })
+	if err != nil {
+		return nil, StartReport{}, err
+	}
+	if d.store, err = openStore(ctx, &d.cfg, lock, log); err != nil {
+		return nil, StartReport{}, err
+	}
+	if err := cleanStaleOf(cfg.Store, func(s string) { log.Warn(s) }); err != nil {
+		log.Warn("cannot remove the mounts that a dead daemon left", "error", err)
+	}
+	if d.certs, err = newCertSource(ctx, d.store.engine, namesFor(cfg.listenHost()), time.Now, log); err != nil {
+		return nil, StartReport{}, err
+	}
+	if err := d.startS3(); err != nil {
+		return nil, StartReport{}, err
+	}
+	if err := d.startAdmin(); err != nil {
+		return nil, StartReport{}, err
+	}
+	r := d.store.report()
+	r.Endpoint = d.Endpoint()
+	log.Info("started", "store", cfg.Store, "store_id", r.StoreID, "endpoint", r.Endpoint, "pid", os.Getpid(), "read_only", cfg.ReadOnly)
+	return d, r, nil
+}
+
+// tuneMemory applies what the environment does not say otherwise.
+func tuneMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
+func (d *Daemon) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", d.cfg.Listen)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return hinted(fmt.Errorf("listen address %s is in use by another program", d.cfg.Listen), "choose another with --listen; port 0 picks a free one")
+	case errors.Is(err, syscall.EACCES):
+		return hinted(fmt.Errorf("may not listen on %s", d.cfg.Listen), "ports below 1024 are root's: choose another with --listen")
+	case err != nil:
+		return fmt.Errorf("listen on %s: %w", d.cfg.Listen, err)
+	}
+	d.listener = ln
+	return nil
+}
+
+func (d *Daemon) startS3() error {
+	names := namesFor(d.cfg.listenHost())
+	server, err := s3api.New(s3api.Options{
+		Store:       d.store.engine,
+		Credentials: d.store.creds.lookup,
+		Region:      Region,
+		Domains:     names.dns,
+		Logger:      d.log.With("part", "s3"),
+	})
+	if err != nil {
+		return err
+	}
+	d.s3 = server.HTTPServer()
+	d.s3.TLSConfig = d.certs.tlsConfig()
+	d.goServe("S3 door", func() error { return d.s3.ServeTLS(d.listener, "", "") })
+	return nil
+}
+
+// goServe runs a server until it is shut down.
+func (d *Daemon) goServe(what string, serve func() error) {
+	d.tasks.Add(1)
+	go func() {
+		defer d.tasks.Done()
+		if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			d.failed <- fmt.Errorf("%s: %w", what, err)
+		}
+	}()
+}
+
+// Endpoint is the URL of the S3 door.
+func (d *Daemon) Endpoint() string {
+	host, port, err := net.SplitHostPort(d.listener.Addr().String())
+	if err != nil {
+		return ""
+	}
+	asked := d.cfg.listenHost()
+	if ip := net.ParseIP(asked); asked == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	} else if ip == nil {
+		host = asked
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
+// Stop asks the daemon to end; Run does it.
+func (d *Daemon) Stop(why string) {
+	d.stopOnce.Do(func() {
+		d.stopping.Store(true)
+		d.log.Info("stopping", "why", why)
+		close(d.stop)
+	})
+}
+
+// Run serves until Stop or the first of signals, ends in order, and returns
+// what went wrong. A second signal cuts the waiting short. When it returns
+// everything that was acknowledged is durable and the store is released.
+func (d *Daemon) Run(signals <-chan os.Signal) error {
+	var failure error
+	select {
+	case <-d.stop:
+	case sig := <-signals:
+		d.Stop("signal " + sig.String())
+	case failure = <-d.failed:
+		d.log.Error("a door ended by itself", "error", failure)
+		d.Stop("failure")
+	}
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case sig := <-signals:
+			d.log.Warn("stopping at once", "why", "signal "+sig.String())
+			close(d.hurry)
+		case <-ended:
+		}
+	}()
+	err := d.end()
+	close(ended)
+	return errors.Join(failure, err)
+}
+
+// end takes everything down in order: no new requests, mounts, requests under
+// way, store, run files.
+func (d *Daemon) end() error {
+	ctx, cancel := context.WithTimeout(context.Background(), unmountTimeout)
+	defer cancel()
+	go func() {
+		select {
+		case <-d.hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		dctx, cancel := context.WithTimeout(ctx, drainTimeout)
+		defer cancel()
+		if err := d.s3.Shutdown(dctx); err != nil {
+			d.log.Warn("S3 requests under way were cut off", "error", err)
+			d.s3.Close()
+		}
+	}()
+	d.unmountAll(ctx)
+	<-drained
+	d.certs.Close()
+	err := d.store.endAbove()
+	if err != nil {
+		d.log.Error("closing the store", "error", err)
+	}
+	// The socket goes before the lock: whoever finds no daemon can start one.
+	d.removeRunFiles()
+	actx, acancel := context.WithTimeout(context.Background(), time.Second)
+	defer acancel()
+	if d.admin.Shutdown(actx) != nil {
+		d.admin.Close()
+	}
+	err = errors.Join(err, d.store.close())
+	d.mountsMu.Lock()
+	lingering := len(d.served)
+	d.mountsMu.Unlock()
+	if lingering == 0 {
+		d.tasks.Wait()
+	}
+	d.log.Info("stopped", "clean", err == nil)
+	return err
+}
+
+// closeEarly takes down what StartDaemon had begun.
+func (d *Daemon) closeEarly() {
+	if d.s3 != nil {
+		d.s3.Close()
+	} else if d.listener != nil {
+		d.listener.Close()
+	}
+	if d.admin != nil {
+		d.admin.Close()
+		d.removeRunFiles()
+	}
+	if d.certs != nil {
+		d.certs.Close()
+	}
+	if d.store != nil {
+		d.store.close()
+	}
+}
+
+// writeRunFiles makes the run directory's files but the socket.
+func (d *Daemon) writeRunFiles() error {
+	files := []struct {
+		name string
+		text []byte
+		perm os.FileMode
+	}{
+		{"ca.pem", d.certs.CAPEM(), 0o644},
+		{"pid", []byte(strconv.Itoa(os.Getpid()) + "\n"), 0o600},
+		{"endpoint", []byte(d.Endpoint() + "\n"), 0o600},
+	}
+	for _, f := range files {
+		if err := durable.WriteFileAtomic(filepath.Join(d.cfg.runDir(), f.name), f.text, f.perm); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeRunFiles removes them, but for ca.pem.
+func (d *Daemon) removeRunFiles() {
+	for _, name := range []string{"admin.sock", "pid", "endpoint"} {
+		if err := os.Remove(filepath.Join(d.cfg.runDir(), name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			d.log.Warn("run file stays", "error", err)
+		}
+	}
+}

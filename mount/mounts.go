@@ -1,0 +1,449 @@
+package mount
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	fusefs "github.com/cofferfs/coffer/fs"
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// CacheMode says whether a mount may use the kernel's writeback cache.
+type CacheMode string
+
+const (
+	// CacheAuto uses it if no other mount of the daemon shows the same files.
+	CacheAuto CacheMode = "auto"
+	// CacheWriteback insists on it.
+	CacheWriteback CacheMode = "writeback"
+	// CacheThrough does without: such mounts can overlap.
+	CacheThrough CacheMode = "through"
+)
+
+// MountRequest asks a daemon for one more mount. Its fields are part of the
+// admin API.
+type MountRequest struct {
+	Mountpoint string    `json:"mountpoint"` // absolute
+	Bucket     string    `json:"bucket"`     // empty: all buckets
+	ReadOnly   bool      `json:"read_only"`
+	AllowOther bool      `json:"allow_other"`
+	Cache      CacheMode `json:"cache"`
+	// UID and GID own a bucket that has to be made.
+	UID uint32 `json:"uid"`
+	GID uint32 `json:"gid"`
+}
+
+// Validate checks what needs no daemon.
+func (r *MountRequest) Validate() error {
+	if r.Bucket != "" && !objstore.ValidBucketName(r.Bucket) {
+		return hinted(fmt.Errorf("%q is not a valid bucket name", r.Bucket),
+			"a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens, and begins and ends with a letter or digit")
+	}
+	switch r.Cache {
+	case "":
+		r.Cache = CacheAuto
+	case CacheAuto, CacheWriteback, CacheThrough:
+	default:
+		return fmt.Errorf("cache mode %q is none of auto, writeback and through", r.Cache)
+	}
+	return nil
+}
+
+// MountInfo describes a mount. Its fields are a promise of `status --json`.
+type MountInfo struct {
+	Mountpoint string `json:"mountpoint"`
+	Bucket     string `json:"bucket"` // empty: all buckets
+	ReadOnly   bool   `json:"read_only"`
+	AllowOther bool   `json:"allow_other"`
+	// Cache is writeback or through, or "shared" for a mount that shows a part
+	// of another one, through the same kernel caches.
+	Cache string `json:"cache"`
+	// Made names what the request made beside the mount.
+	Made []string `json:"made,omitempty"`
+}
+
+// cacheShared is the Cache of a mount that binds another one.
+const cacheShared = "shared"
+
+// served is one mounted file system of the kernel. Several mount points can
+// show it: the first one and those that bind a part of it.
+type served struct {
+	fs        *fusefs.Mounted
+	bucket    string
+	readOnly  bool
+	other     bool
+	writeback bool
+	points    []*mountPoint // in the order in which they were made
+	done      chan struct{} // closed when the kernel has let go of it
+	err       error         // of the last sync; to be read after done
+}
+
+// mountPoint is a directory on which a served file system shows. It has a
+// table entry as long as the kernel has it mounted, as far as we know.
+type mountPoint struct {
+	MountInfo
+	of   *served
+	gone chan struct{} // closed when it is off the table
+}
+
+// shows reports whether s has the files of bucket (empty: of all buckets).
+func (s *served) shows(bucket string) bool { return s.bucket == "" || s.bucket == bucket }
+
+// overlaps reports whether a mount of bucket would share files with s.
+func (s *served) overlaps(bucket string) bool {
+	return s.bucket == "" || bucket == "" || s.bucket == bucket
+}
+
+// Mount adds a mount. When it returns the mount is usable.
+func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
+	if err := r.Validate(); err != nil {
+		return MountInfo{}, err
+	}
+	if d.cfg.ReadOnly && !r.ReadOnly {
+		return MountInfo{}, hinted(fmt.Errorf("the daemon has the store open read-only"), "mount with --read-only, or stop the daemon first")
+	}
+	d.mountsMu.Lock()
+	defer d.mountsMu.Unlock()
+	if d.stopping.Load() {
+		return MountInfo{}, &Problem{Err: errors.New("the daemon is stopping"), Code: CodeStopping}
+	}
+	if err := checkFUSE(r.AllowOther); err != nil {
+		return MountInfo{}, err
+	}
+	if err := checkMountpoint(r.Mountpoint, d.cfg.Store, func(s string) { d.log.Warn(s) }); err != nil {
+		return MountInfo{}, err
+	}
+	p := &mountPoint{gone: make(chan struct{}), MountInfo: MountInfo{
+		Mountpoint: r.Mountpoint, Bucket: r.Bucket, ReadOnly: r.ReadOnly, AllowOther: r.AllowOther,
+	}}
+	d.prune()
+	var with []*served
+	for _, s := range d.served {
+		if s.overlaps(r.Bucket) {
+			with = append(with, s)
+		}
+	}
+	root, err := d.bucketRoot(ctx, r, p)
+	if err != nil {
+		return MountInfo{}, err
+	}
+	if s := bindable(with, r); s != nil {
+		err = d.bind(s, p)
+	} else {
+		err = d.serve(with, root, r.Cache, p)
+	}
+	if err != nil {
+		return MountInfo{}, err
+	}
+	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache)
+	return p.MountInfo, nil
+}
+
+// bucketRoot finds the directory that a mount shows, and makes the bucket if
+// it is missing.
+func (d *Daemon) bucketRoot(ctx context.Context, r MountRequest, p *mountPoint) (objstore.InodeID, error) {
+	if r.Bucket == "" {
+		return objstore.RootInode, nil
+	}
+	caller := objstore.Caller{UID: r.UID, GID: r.GID}
+	b, err := d.store.engine.HeadBucket(ctx, caller, r.Bucket)
+	if objstore.IsKind(err, objstore.KindNoSuchBucket) && !r.ReadOnly {
+		b, err = d.store.engine.CreateBucket(ctx, caller, objstore.CreateBucketRequest{Name: r.Bucket})
+		p.Made = append(p.Made, "bucket "+r.Bucket)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return b.Root, nil
+}
+
+// bindable returns the served file system that a new mount can share: a mount
+// that shows the same files through the same kernel caches is coherent with it
+// by nature, and keeps the writeback cache. Only root may bind.
+func bindable(with []*served, r MountRequest) *served {
+	if !canUnmountDirectly() || r.Cache != CacheAuto {
+		return nil
+	}
+	for _, s := range with {
+		if s.writeback && s.shows(r.Bucket) && s.other == r.AllowOther && s.source(r.Bucket, r.ReadOnly) != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// source returns a mount point of s below which bucket can be found, or nil.
+func (s *served) source(bucket string, readOnly bool) *mountPoint {
+	for _, p := range s.points {
+		if (p.Bucket == "" || p.Bucket == bucket) && (!p.ReadOnly || readOnly) {
+			return p
+		}
+	}
+	return nil
+}
+
+// bind shows s, or one bucket of it, on another directory.
+func (d *Daemon) bind(s *served, p *mountPoint) error {
+	source := s.source(p.Bucket, p.ReadOnly)
+	from := source.Mountpoint
+	if source.Bucket != p.Bucket {
+		from += "/" + p.Bucket
+	}
+	if err := unix.Mount(from, p.Mountpoint, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %q to %q: %w", from, p.Mountpoint, err)
+	}
+	if p.ReadOnly {
+		flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV)
+		if err := unix.Mount("", p.Mountpoint, "", flags, ""); err != nil {
+			return errors.Join(fmt.Errorf("make %q read-only: %w", p.Mountpoint, err), unmountPath(p.Mountpoint, true))
+		}
+	}
+	p.Cache, p.of = cacheShared, s
+	s.points = append(s.points, p)
+	return nil
+}
+
+// serve mounts a file system of its own on p.
+func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p *mountPoint) error {
+	for _, s := range with {
+		// The kernel behind a writeback cache owns size and times of its
+		// files: nothing that another mount changes could reach it.
+		if s.writeback && !(p.ReadOnly && s.readOnly) {
+			return hinted(fmt.Errorf("the same files are mounted on %q with the writeback cache", s.points[0].Mountpoint),
+				"mount that one with --cache=through first, then both can be mounted")
+		}
+	}
+	writeback := len(with) == 0 && !p.ReadOnly && cache != CacheThrough
+	if cache == CacheWriteback && !writeback {
+		return errors.New("the writeback cache is only for a writable mount whose files no other mount shows")
+	}
+	d.lastOrigin++
+	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
+		Root:       root,
+		Origin:     d.lastOrigin,
+		ReadOnly:   p.ReadOnly,
+		AllowOther: p.AllowOther,
+		Writeback:  writeback,
+		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
+	})
+	if err != nil {
+		return fmt.Errorf("mount on %q: %w", p.Mountpoint, err)
+	}
+	s := &served{
+		fs: mounted, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
+		writeback: writeback, points: []*mountPoint{p}, done: make(chan struct{}),
+	}
+	p.Cache, p.of = string(CacheThrough), s
+	if writeback {
+		p.Cache = string(CacheWriteback)
+	}
+	d.served = append(d.served, s)
+	d.tasks.Add(1)
+	go func() {
+		defer d.tasks.Done()
+		mounted.Wait()
+		d.ended(s)
+	}()
+	return nil
+}
+
+// ended takes a file system off the table that the kernel has let go of:
+// through us, or by umount(8) or fusermount.
+func (d *Daemon) ended(s *served) {
+	s.err = d.store.engine.Sync(context.Background())
+	d.mountsMu.Lock()
+	defer d.mountsMu.Unlock()
+	d.log.Info("file system ended", "mountpoint", s.fs.Dir(), "error", s.err)
+	for _, p := range s.points {
+		close(p.gone)
+	}
+	s.points = nil
+	d.served = slices.DeleteFunc(d.served, func(o *served) bool { return o == s })
+	close(s.done)
+	d.stopIfUnused()
+}
+
+// stopIfUnused ends a daemon that `mount` started when its last mount is gone.
+// mountsMu is held.
+func (d *Daemon) stopIfUnused() {
+	if d.ephemeral && len(d.served) == 0 {
+		d.Stop("the last mount is gone")
+	}
+}
+
+// Unmount makes everything durable and removes a mount. When it returns, no
+// process sees the mount any more and everything that was written to it is
+// durable. Error: a Problem with CodeBusy when it is in use; then it stays.
+func (d *Daemon) Unmount(ctx context.Context, dir string) error {
+	d.mountsMu.Lock()
+	p := d.find(dir)
+	d.mountsMu.Unlock()
+	if p == nil {
+		return fmt.Errorf("%q is not a mount of the store %q", dir, d.cfg.Store)
+	}
+	if err := d.flushMount(ctx, p); err != nil {
+		return fmt.Errorf("flush %q: %w", dir, err)
+	}
+	return d.removePoint(ctx, p, false)
+}
+
+func (d *Daemon) find(dir string) *mountPoint {
+	for _, s := range d.served {
+		for _, p := range s.points {
+			if p.Mountpoint == dir {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
+// flushMount has the kernel write its dirty pages of the mount to us, and makes
+// all of history durable.
+func (d *Daemon) flushMount(ctx context.Context, p *mountPoint) error {
+	if err := flushPath(ctx, p.Mountpoint); err != nil {
+		return err
+	}
+	return d.store.engine.Sync(ctx)
+}
+
+// writeBack takes over the periodic write-back of a file system whose first
+// mount point is gone while others show it still: fs knows the first one only.
+// The tasks of the daemon count it.
+func (d *Daemon) writeBack(s *served) {
+	defer d.tasks.Done()
+	t := time.NewTicker(flushInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-t.C:
+		}
+		d.mountsMu.Lock()
+		dir := ""
+		if len(s.points) > 0 {
+			dir = s.points[0].Mountpoint
+		}
+		d.mountsMu.Unlock()
+		if dir == "" {
+			continue
+		}
+		if err := flushPath(context.Background(), dir); err != nil {
+			d.log.Warn("writing back failed", "mountpoint", dir, "error", err)
+		}
+	}
+}
+
+// removePoint unmounts one mount point; with the last one of its file system it
+// waits until that has ended. Unless lazy, everything is durable when it returns.
+func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) error {
+	d.mountsMu.Lock()
+	s := p.of
+	err := unmountPath(p.Mountpoint, lazy)
+	if errors.Is(err, unix.EINVAL) {
+		err = nil // not mounted any more: umount(8) was there first
+	}
+	if i := slices.Index(s.points, p); err == nil && i >= 0 {
+		s.points = slices.Delete(s.points, i, i+1)
+		close(p.gone)
+	}
+	last := len(s.points) == 0
+	if err == nil && !last && s.writeback && p.Mountpoint == s.fs.Dir() {
+		d.tasks.Add(1)
+		go d.writeBack(s)
+	}
+	d.mountsMu.Unlock()
+	if errors.Is(err, errBusy) {
+		what := fmt.Errorf("%q is in use", p.Mountpoint)
+		if users := usersOf(p.Mountpoint, 5); len(users) > 0 {
+			what = fmt.Errorf("%q is in use by %s", p.Mountpoint, strings.Join(users, ", "))
+		}
+		return &Problem{Err: what, Hint: "everything written so far is safe; end what uses the mount and try again", Code: CodeBusy}
+	}
+	if err != nil {
+		return err
+	}
+	if lazy {
+		d.log.Info("unmounted", "mountpoint", p.Mountpoint, "lazy", true)
+		return nil
+	}
+	if !last {
+		d.log.Info("unmounted", "mountpoint", p.Mountpoint)
+		return d.store.engine.Sync(ctx)
+	}
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// unmountAll removes every mount when the daemon ends: properly where it can,
+// from the tree alone where something is in use.
+func (d *Daemon) unmountAll(ctx context.Context) {
+	d.mountsMu.Lock()
+	var all []*mountPoint
+	for _, s := range d.served {
+		all = append(all, s.points...)
+	}
+	d.mountsMu.Unlock()
+	for _, p := range slices.Backward(all) {
+		if err := d.flushMount(ctx, p); err != nil {
+			d.log.Error("cannot flush a mount", "mountpoint", p.Mountpoint, "error", err)
+		}
+		err := d.removePoint(ctx, p, false)
+		if CodeOf(err) == CodeBusy {
+			d.log.Warn("mount is in use: it is taken out of the tree; what its users still write is lost", "mountpoint", p.Mountpoint, "error", err)
+			err = d.removePoint(ctx, p, true)
+		}
+		if err != nil {
+			d.log.Error("cannot unmount", "mountpoint", p.Mountpoint, "error", err)
+		}
+	}
+}
+
+// prune drops mount points that umount(8) has removed while their file system
+// shows elsewhere. mountsMu is held.
+func (d *Daemon) prune() {
+	table, err := mountTable()
+	if err != nil {
+		return
+	}
+	for _, s := range d.served {
+		for i := len(s.points) - 1; i >= 0 && len(s.points) > 1; i-- {
+			if e := findMount(table, s.points[i].Mountpoint); e == nil || !e.isOurs() {
+				close(s.points[i].gone)
+				s.points = slices.Delete(s.points, i, i+1)
+			}
+		}
+	}
+}
+
+// mountList describes all mounts, in the order in which they were made.
+func (d *Daemon) mountList() []MountInfo {
+	d.mountsMu.Lock()
+	defer d.mountsMu.Unlock()
+	d.prune()
+	list := []MountInfo{}
+	for _, s := range d.served {
+		for _, p := range s.points {
+			list = append(list, p.MountInfo)
+		}
+	}
+	return list
+}
+
+// flushInterval is how often writeBack starts the kernel's writeback.
+const flushInterval = 2 * time.Second
+
+// requester is the user on whose behalf this process asks.
+func requester() (uid, gid uint32) { return uint32(os.Getuid()), uint32(os.Getgid()) }

@@ -1,0 +1,193 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore/durable"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Names in the store directory. They are on disk.
+const (
+	nameSuperblock = "superblock"
+	nameKeystore   = "keystore"
+	nameMeta       = "meta"
+	nameData       = "data"
+	nameLock       = "lock"
+	nameRun        = "run"
+)
+
+// dirState is what stands at the path of a store.
+type dirState int
+
+const (
+	dirAbsent dirState = iota // nothing, or an empty directory
+	dirHalf                   // a store whose making was interrupted
+	dirStore                  // a store
+)
+
+// inspect looks at the store directory without changing anything. The
+// superblock is returned for the last two states; it is not authenticated yet.
+func inspect(c *Config) (dirState, *superblockFile, error) {
+	st, err := os.Stat(c.Store)
+	if errors.Is(err, os.ErrNotExist) {
+		return dirAbsent, nil, nil
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("store: %w", err)
+	}
+	if !st.IsDir() {
+		return 0, nil, fmt.Errorf("store %q is not a directory", c.Store)
+	}
+	entries, err := os.ReadDir(c.Store)
+	if err != nil {
+		return 0, nil, fmt.Errorf("store: %w", err)
+	}
+	var foreign, parts []string
+	found := false
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == nameSuperblock:
+			found = true
+		case slices.Contains([]string{nameKeystore, nameMeta, nameData}, name):
+			parts = append(parts, name)
+		case name == nameLock, name == nameRun, name == "lost+found":
+		case strings.HasSuffix(name, ".tmp") && (strings.HasPrefix(name, "."+nameSuperblock+".") || strings.HasPrefix(name, "."+nameKeystore+".")):
+		default:
+			foreign = append(foreign, name)
+		}
+	}
+	if found {
+		sb, err := readSuperblock(c)
+		if err != nil {
+			return 0, nil, err
+		}
+		if sb.Initialised {
+			return dirStore, sb, nil
+		}
+		return dirHalf, sb, nil
+	}
+	if len(parts) > 0 {
+		return 0, nil, hinted(fmt.Errorf("store %q has no superblock, but has %s", c.Store, strings.Join(parts, " and ")),
+			"this looks like a store that has lost its superblock: bring it back from a backup")
+	}
+	if len(foreign) > 0 {
+		return 0, nil, hinted(fmt.Errorf("directory %q is not empty and no coffer store", c.Store), "name a directory that is empty or does not exist")
+	}
+	return dirAbsent, nil, nil
+}
+
+// checkStoreWritable refuses a store directory that cannot be changed, where
+// it exists, or that cannot be made, before anything is tried. A directory
+// whose owner has taken away the right to write is taken at its word, though
+// root could write all the same.
+func checkStoreWritable(c *Config) error {
+	const hint = "coffer keeps its lock and its socket in the store directory, even with --read-only"
+	for dir := c.Store; ; dir = filepath.Dir(dir) {
+		st, err := os.Stat(dir)
+		if errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		if !st.IsDir() {
+			return fmt.Errorf("%q is not a directory", dir)
+		}
+		if dir == c.Store && st.Mode().Perm()&0o200 == 0 {
+			return hinted(fmt.Errorf("store directory %q is read-only (mode %04o)", dir, st.Mode().Perm()), hint)
+		}
+		if err := checkWritable(dir); err != nil {
+			return hinted(fmt.Errorf("store %q: %w", c.Store, err), hint)
+		}
+		return nil
+	}
+}
+
+// superblockFile is a superblock as it was read, with what its first store key
+// must verify.
+type superblockFile struct {
+	*record.Superblock
+	body, mac []byte
+}
+
+func readSuperblock(c *Config) (*superblockFile, error) {
+	path := c.path(nameSuperblock)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("superblock: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, record.MaxSuperblock+1))
+	if err != nil {
+		return nil, fmt.Errorf("superblock: %w", err)
+	}
+	s, body, mac, err := record.ParseSuperblock(b)
+	var newer *record.NewerFormatError
+	switch {
+	case errors.As(err, &newer):
+		return nil, hinted(fmt.Errorf("store %q: %w", c.Store, err), "it was made by a newer coffer: use that one")
+	case err != nil:
+		return nil, damagedSuperblock(c, err)
+	}
+	return &superblockFile{Superblock: s, body: body, mac: mac}, nil
+}
+
+func damagedSuperblock(c *Config, err error) error {
+	return hinted(fmt.Errorf("store %q: %w", c.Store, err), "nothing was changed: bring the file superblock back from a backup of the store")
+}
+
+func superblockBinding(id [16]byte) crypto.Binding {
+	return crypto.Bind(crypto.DomainSuperblock, id[:])
+}
+
+// verify authenticates the superblock with its first store key.
+func (s *superblockFile) verify(c *Config, key *secret.Key) error {
+	if err := crypto.VerifyMAC(key, superblockBinding(s.StoreID), s.body, s.mac); err != nil {
+		return damagedSuperblock(c, fmt.Errorf("%w: it does not authenticate", record.ErrSuperblock))
+	}
+	return nil
+}
+
+// writeSuperblock replaces the superblock durably. key is the first store key.
+func writeSuperblock(c *Config, s *record.Superblock, key *secret.Key) error {
+	b := record.AppendSuperblock(nil, s, func(body []byte) [32]byte {
+		return crypto.MAC(key, superblockBinding(s.StoreID), body)
+	})
+	return durable.WriteFileAtomic(c.path(nameSuperblock), b, 0o600)
+}
+
+// readKeystore reads the keystore file.
+func readKeystore(c *Config) ([]byte, error) {
+	f, err := os.Open(c.path(nameKeystore))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, hinted(fmt.Errorf("store %q has no keystore: %w", c.Store, err), "bring the file keystore back from a backup of the store")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("keystore: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxKeystoreFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("keystore: %w", err)
+	}
+	return b, nil
+}
+
+// maxKeystoreFile bounds what is read of a keystore, in bytes; package kms
+// refuses what is longer.
+const maxKeystoreFile = 17 << 20
+
+// saveKeystore is the save function of the built-in key service.
+func saveKeystore(c *Config) func([]byte) error {
+	path := c.path(nameKeystore)
+	return func(b []byte) error { return durable.WriteFileAtomic(path, b, 0o600) }
+}
