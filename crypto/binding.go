@@ -19,9 +19,8 @@ const (
 // the fields.
 const (
 	DomainChecksum    Domain = "checksum"     // OEK: content id, checksum type
-	DomainETag        Domain = "etag"         // store key: content id, content counter
-	DomainS3Secret    Domain = "s3 secret"    // store key: store id, access key id
-	DomainTLSKey      Domain = "tls key"      // store key: store id, "ca" or "leaf", serial
+	DomainETag        Domain = "etag"         // store key: content id, content counter (reserved)
+	DomainSetting     Domain = "setting"      // a DEK of its own: store id, name
 	DomainSuperblock  Domain = "superblock"   // store key: store id
 	DomainContentRoot Domain = "content root" // OEK: content id (reserved)
 	DomainFingerprint Domain = "fingerprint"  // store key: store id

@@ -31,13 +31,12 @@
 //
 //	domain         parent              fields
 //	object key     DEK or SSE-C key    mode 1, store id 16, content id 16
-//	chunk key      OEK                 content id 16, index 8, chunk id 16
+//	chunk key      OEK                 content id 16, chunk id 16
 //	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12
 //	checksum       OEK                 content id, checksum type
 //	content root   OEK                 content id (reserved)
 //	etag           store key           content id, content counter
-//	s3 secret      store key           store id, access key id
-//	tls key        store key           store id, "ca" or "leaf", serial
+//	setting        DEK of its own      store id, name
 //	superblock     store key           store id
 //	fingerprint    store key           store id
 //

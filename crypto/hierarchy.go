@@ -29,25 +29,26 @@ func objectBinding(mode byte, storeID, contentID [16]byte) Binding {
 	return Bind(domainObjectKey, []byte{mode}, storeID[:], contentID[:])
 }
 
-// SealChunkKey seals the key of a chunk under the object key of a content whose
-// index-th chunk it is. A chunk shared by several contents is sealed once under
-// each object key.
-func SealChunkKey(oek *secret.Key, contentID [16]byte, index uint64, chunkID [16]byte, key *secret.Key) []byte {
-	return SealKeyCompact(oek, chunkBinding(contentID, index, chunkID), key)
+// SealChunkKey seals the key of a chunk under the object key of a content that
+// it is a part of. A chunk shared by several contents is sealed once under each
+// object key. Where in the content it stands is not bound: a part of an upload
+// is sealed before that is known, and Complete has no key.
+func SealChunkKey(oek *secret.Key, contentID, chunkID [16]byte, key *secret.Key) []byte {
+	return SealKeyCompact(oek, chunkBinding(contentID, chunkID), key)
 }
 
 // OpenChunkKey opens what SealChunkKey made. Errors: ErrCorrupt, ErrVersion.
 // The caller owns the key and wipes it.
-func OpenChunkKey(oek *secret.Key, contentID [16]byte, index uint64, chunkID [16]byte, sealed []byte) (*secret.Key, error) {
-	k, err := OpenKeyCompact(oek, chunkBinding(contentID, index, chunkID), sealed)
+func OpenChunkKey(oek *secret.Key, contentID, chunkID [16]byte, sealed []byte) (*secret.Key, error) {
+	k, err := OpenKeyCompact(oek, chunkBinding(contentID, chunkID), sealed)
 	if err != nil {
 		return nil, fmt.Errorf("open chunk key: %w", err)
 	}
 	return k, nil
 }
 
-func chunkBinding(contentID [16]byte, index uint64, chunkID [16]byte) Binding {
-	return Bind(domainChunkKey, contentID[:], binary.BigEndian.AppendUint64(nil, index), chunkID[:])
+func chunkBinding(contentID, chunkID [16]byte) Binding {
+	return Bind(domainChunkKey, contentID[:], chunkID[:])
 }
 
 // Suite says how an extent's bytes are encrypted.

@@ -28,14 +28,14 @@ func TestWalkFromDataKeyToPlaintext(t *testing.T) {
 	e := testExtent
 	e.Base = base
 	sealedObject := SealObjectKey(dek, 1, id(1), id(2), oek)
-	sealedChunk := SealChunkKey(oek, id(2), 7, id(3), chunk)
+	sealedChunk := SealChunkKey(oek, id(2), id(3), chunk)
 	sealedExtent := SealExtentKey(chunk, e, key)
 
 	gotOEK, err := OpenObjectKey(dek, 1, id(1), id(2), sealedObject)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gotChunk, err := OpenChunkKey(gotOEK, id(2), 7, id(3), sealedChunk)
+	gotChunk, err := OpenChunkKey(gotOEK, id(2), id(3), sealedChunk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,12 +67,11 @@ func TestObjectKeyIsBoundToItsPlace(t *testing.T) {
 
 func TestChunkKeyIsBoundToItsPlace(t *testing.T) {
 	oek := secret.Random()
-	sealed := SealChunkKey(oek, id(2), 7, id(3), secret.Random())
+	sealed := SealChunkKey(oek, id(2), id(3), secret.Random())
 	for name, open := range map[string]func() (*secret.Key, error){
-		"parent":  func() (*secret.Key, error) { return OpenChunkKey(secret.Random(), id(2), 7, id(3), sealed) },
-		"content": func() (*secret.Key, error) { return OpenChunkKey(oek, id(9), 7, id(3), sealed) },
-		"index":   func() (*secret.Key, error) { return OpenChunkKey(oek, id(2), 8, id(3), sealed) },
-		"chunk":   func() (*secret.Key, error) { return OpenChunkKey(oek, id(2), 7, id(9), sealed) },
+		"parent":  func() (*secret.Key, error) { return OpenChunkKey(secret.Random(), id(2), id(3), sealed) },
+		"content": func() (*secret.Key, error) { return OpenChunkKey(oek, id(9), id(3), sealed) },
+		"chunk":   func() (*secret.Key, error) { return OpenChunkKey(oek, id(2), id(9), sealed) },
 	} {
 		if k, err := open(); !errors.Is(err, ErrCorrupt) || k != nil {
 			t.Errorf("other %s: %v", name, err)
@@ -111,7 +110,7 @@ func TestExtentKeyIsBoundToAllThatIsSaidOfTheExtent(t *testing.T) {
 func TestOneLevelDoesNotOpenAsAnother(t *testing.T) {
 	// The same parent and the same ids at two levels.
 	parent, k := secret.Random(), secret.Random()
-	chunk := SealChunkKey(parent, id(1), 1, id(1), k)
+	chunk := SealChunkKey(parent, id(1), id(1), k)
 	if _, err := OpenExtentKey(parent, testExtent, chunk); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("a chunk key opens as an extent key: %v", err)
 	}
@@ -131,9 +130,9 @@ var knownSeals = []struct {
 		func(parent *secret.Key, sealed []byte) ([]byte, error) {
 			return keyBytes(OpenObjectKey(parent, 1, id(1), id(2), sealed))
 		}},
-	{"chunk key", "0122dd067d8d770148fdd916959da00d372aa1a765d2fed7e2803bc72699876ed5c338b470e6e5d36592437fb1e73321d2dda340e565fb82071d2bd89cefb21d3f196fb132091ec6d07fdfcccb33b1ff3e", string(pattern(32)),
+	{"chunk key", "0122dd067d8d770148fdd916959da00d372aa1a765d2fed7e2803bc72699876ed5d201879f7da2c227f07c944ed503d41443489d6c6b0015e06ebaff5e34b794a996d568046f3a1d9c859c6fc248aa7f91", string(pattern(32)),
 		func(parent *secret.Key, sealed []byte) ([]byte, error) {
-			return keyBytes(OpenChunkKey(parent, id(2), 7, id(3), sealed))
+			return keyBytes(OpenChunkKey(parent, id(2), id(3), sealed))
 		}},
 	{"extent key", "01c90f50e3651d37e78c2e1621c09d8d6b35bb7a393d5ffd88a5587bcf2bfde7fa447536bf146459010e944aeb0eb352082130878165c61037736d7ef2543329ec4b18d3ee0a8e5adba69ce18b8d8b630f", string(pattern(32)),
 		func(parent *secret.Key, sealed []byte) ([]byte, error) {

@@ -126,11 +126,11 @@ func (e *Edit) chunkFor(c Content, off int64) (int64, *record.ChunkRef, error) {
 }
 
 func sealChunk(c Content, id record.ChunkID, key *secret.Key) []byte {
-	return coffercrypto.SealChunkKey(c.OEK, c.Bound, 0, id, key)
+	return coffercrypto.SealChunkKey(c.OEK, c.Bound, id, key)
 }
 
 func openChunk(c Content, ref *record.ChunkRef) (*secret.Key, error) {
-	return coffercrypto.OpenChunkKey(c.OEK, c.Bound, 0, ref.Chunk, ref.Sealed)
+	return coffercrypto.OpenChunkKey(c.OEK, c.Bound, ref.Chunk, ref.Sealed)
 }
 
 // chunkKey returns the key of a chunk, which stays the edit's.
@@ -309,14 +309,19 @@ func (e *Edit) Move(dst, part Content, off int64) error {
 		return err
 	}
 	for _, r := range list {
-		e.t.Delete(record.ChunkRefKey(part.Refs, r.at))
-		e.t.Set(record.ChunkRefKey(dst.Refs, off+r.at), r.ref.Append(nil))
-		if r.ref.Borrowed {
-			e.t.Delete(record.ChunkOfKey(r.ref.Chunk, part.Refs, r.at))
-			e.t.Set(record.ChunkOfKey(r.ref.Chunk, dst.Refs, off+r.at), []byte{1})
-		}
+		e.moveRef(part.Refs, r, dst.Refs, off+r.at)
 	}
 	return nil
+}
+
+// moveRef moves a reference to another content, or elsewhere in it.
+func (e *Edit) moveRef(from objstore.ContentID, r placed, to objstore.ContentID, at int64) {
+	e.t.Delete(record.ChunkRefKey(from, r.at))
+	e.t.Set(record.ChunkRefKey(to, at), r.ref.Append(nil))
+	if r.ref.Borrowed {
+		e.t.Delete(record.ChunkOfKey(r.ref.Chunk, from, r.at))
+		e.t.Set(record.ChunkOfKey(r.ref.Chunk, to, at), []byte{1})
+	}
 }
 
 // TrimTail clips the span of the last chunk to the content's size, so that

@@ -7,6 +7,7 @@ import (
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -19,7 +20,12 @@ type Edit struct {
 	t       meta.Txn
 	extents map[record.ExtentID]*account
 	keys    map[record.ChunkID]*secret.Key // chunk keys that were opened or made
+	grown   int64
 }
+
+// Grown is how many bytes more the maps that were changed cover now. Chunks
+// that were let go or moved as a whole are not counted.
+func (e *Edit) Grown() int64 { return e.grown }
 
 // account is an extent that the transaction has touched.
 type account struct {
@@ -76,27 +82,27 @@ func (e *Edit) Map(c Content, maps []Mapping) error {
 	return nil
 }
 
-// Unmap makes n bytes of a content at off a hole. Whole chunks are let go
-// without being read.
-func (e *Edit) Unmap(c Content, off, n int64) error {
+// Cut makes n bytes of a content at off a hole. Whole chunks are not looked
+// into: they are handed to the content trash, which FreeStep takes apart later;
+// used tells whether there were any.
+func (e *Edit) Cut(c Content, off, n int64, trash objstore.ContentID) (used bool, err error) {
 	refs, err := e.refs(c, off, n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, r := range refs {
-		lo, hi := max(off, r.at), min(off+n, r.at+int64(r.ref.Span))
-		if lo == r.at && hi == r.at+int64(r.ref.Span) {
-			if err := e.dropRef(c, r.at, r.ref); err != nil {
-				return err
-			}
+		lo, hi := max(off, r.at), min(off+n, r.end())
+		if lo == r.at && hi == r.end() {
+			e.moveRef(c.Refs, r, trash, r.at)
+			used = true
 			continue
 		}
 		start := uint32(lo-r.at) + r.ref.Off
 		if err := e.mapChunk(c, r.at, r.ref, []span{{start: start, end: start + uint32(hi-lo)}}); err != nil {
-			return err
+			return used, err
 		}
 	}
-	return nil
+	return used, nil
 }
 
 // FreeStep lets the next chunk of a content go that nothing names any more, and
@@ -138,6 +144,7 @@ func (e *Edit) mapChunk(c Content, at int64, ref *record.ChunkRef, spans []span)
 			return err
 		}
 		x.Live += sp.end - sp.start
+		e.grown += int64(sp.end - sp.start)
 		m := record.MapEntry{Length: sp.end - sp.start, Off: sp.pieceOff, Extent: sp.piece.id}
 		e.t.Set(record.MapKey(chunk, sp.start), m.Append(nil))
 	}
@@ -180,6 +187,7 @@ func (e *Edit) cut(chunk record.ChunkID, o entry, spans []span) error {
 	if !keepAtStart {
 		e.t.Delete(record.MapKey(chunk, o.start))
 	}
+	e.grown -= int64(o.m.Length - left)
 	return e.dead(o.m.Extent, chunk, o.m.Length-left)
 }
 
