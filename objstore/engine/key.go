@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"crypto/md5" // the ETag of S3, not a protection
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// S3's view of the tree: whole keys. A key is split at its slashes; all
+// components but the last are directories, whatever they look like, and the
+// last is an object's name. Behind a trailing slash that name is empty: the
+// object of the directory itself, which is explicit for as long as the key exists.
+
+const (
+	// modes of what S3 makes where nothing is there to inherit from
+	defaultFileMode = 0644
+	defaultDirMode  = 0755
+)
+
+// bucketRoot returns the root directory of a bucket; KindNoSuchBucket.
+func (r reader) bucketRoot(name string) (objstore.InodeID, error) {
+	d, ok, err := r.dirent(objstore.RootInode, name+"/")
+	if err == nil && !ok {
+		err = objstore.E(objstore.KindNoSuchBucket, "bucket", name, "")
+	}
+	return d.Inode, err
+}
+
+// findKey returns the regular file that a key names, or KindNotFound: when
+// there is none, and when the name is that of something that is no object. For
+// an explicit directory without an object of its own it makes one up: empty,
+// under the directory's inode number, without a content.
+func (r reader) findKey(root objstore.InodeID, key string) (objstore.InodeID, *record.Inode, error) {
+	const op = "key"
+	dirs, last := splitKey(key)
+	dir := root
+	for _, comp := range dirs {
+		d, ok, err := r.dirent(dir, comp+"/")
+		if err != nil {
+			return 0, nil, err
+		}
+		if !ok {
+			return 0, nil, objstore.E(objstore.KindNotFound, op, key, "")
+		}
+		dir = d.Inode
+	}
+	d, ok, err := r.dirent(dir, last)
+	if err != nil {
+		return 0, nil, err
+	}
+	if ok && d.Type == objstore.TypeRegular {
+		n, err := r.named(op, key, d.Inode)
+		return d.Inode, n, err
+	}
+	if last == "" && dir != root {
+		n, err := r.named(op, key, dir)
+		if err != nil {
+			return 0, nil, err
+		}
+		if n.Explicit {
+			return dir, directoryObject(n), nil
+		}
+	}
+	return 0, nil, objstore.E(objstore.KindNotFound, op, key, "")
+}
+
+// splitKey returns the directories of a key and the name in the last of them,
+// which is empty behind a trailing slash.
+func splitKey(key string) (dirs []string, last string) {
+	dirs = strings.Split(key, "/")
+	return dirs[:len(dirs)-1], dirs[len(dirs)-1]
+}
+
+// directoryObject is the object that an explicit directory is to S3 as long as
+// nobody has put one: no bytes, the directory's times.
+func directoryObject(dir *record.Inode) *record.Inode {
+	return &record.Inode{
+		Type: objstore.TypeRegular, Mode: defaultFileMode, UID: dir.UID, GID: dir.GID, Nlink: 1,
+		Atime: dir.Atime, Mtime: dir.Mtime, Ctime: dir.Ctime, Btime: dir.Btime, Bucket: dir.Bucket,
+		Content: record.Content{ETag: record.ETagMD5, ETagSum: md5.Sum(nil)},
+	}
+}
+
+// putKey makes a new inode the object of a key, in place of the one that it
+// names now, or of whatever else has that name in the mount. n is a regular
+// file whose size, content, headers and times the caller has set; putKey sets
+// owner, mode, links and place, and writes it. Directories on the way that are
+// missing come to be, implicitly.
+func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode) error {
+	const op = "put"
+	dirs, last := splitKey(key)
+	at := root
+	dir, err := x.directory(op, root)
+	if err != nil {
+		return err
+	}
+	for _, comp := range dirs {
+		if at, dir, err = x.enter(op, at, dir, comp); err != nil {
+			return err
+		}
+	}
+	old, replaces, err := x.dirent(at, last)
+	if err != nil {
+		return err
+	}
+	n.Mode = defaultFileMode
+	x.adopt(dir, at, n)
+	if replaces {
+		if err := x.displace(op, key, old, n); err != nil {
+			return err
+		}
+	}
+	if err := x.addEntry(at, dir, last, record.Dirent{Type: objstore.TypeRegular, Inode: ino}); err != nil {
+		return err
+	}
+	if last == "" {
+		dir.HasMarker, dir.Explicit = true, true
+	}
+	x.touch(at, dir)
+	x.setInode(ino, n)
+	x.entryChanged(at, last, ino, false)
+	return nil
+}
+
+// enter returns the directory of that name in dir, which is made where it is
+// missing: implicit, with the owner of the one above.
+func (x *tx) enter(op string, at objstore.InodeID, dir *record.Inode, name string) (objstore.InodeID, *record.Inode, error) {
+	d, ok, err := x.dirent(at, name+"/")
+	if err != nil {
+		return 0, nil, err
+	}
+	if ok {
+		sub, err := x.named(op, name, d.Inode)
+		return d.Inode, sub, err
+	}
+	ino := x.nextInode()
+	sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
+	x.adopt(dir, at, sub)
+	sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now
+	if err := x.addEntry(at, dir, name, record.Dirent{Type: objstore.TypeDirectory, Inode: ino}); err != nil {
+		return 0, nil, err
+	}
+	x.touch(at, dir)
+	x.setInode(ino, sub)
+	x.entryChanged(at, name, ino, false)
+	return ino, sub, nil
+}
+
+// displace takes the name from what a new object replaces, and lets n inherit
+// from it if it was a file. Setuid and setgid do not outlive the content that
+// they were given to (POSIX write).
+func (x *tx) displace(op, key string, old record.Dirent, n *record.Inode) error {
+	was, err := x.inode(old.Inode)
+	if err == nil && was.Type == objstore.TypeRegular {
+		n.Mode, n.UID, n.GID = killPriv(was.Mode), was.UID, was.GID
+	}
+	x.change(objstore.Change{Inode: old.Inode})
+	return x.unname(op, key, old.Inode)
+}
+
+// step is a directory on the way to a key, with the name under which it stands
+// in the one before it.
+type step struct {
+	name string
+	ino  objstore.InodeID
+}
+
+// deleteKey removes the object of a key and the implicit directories that
+// nothing is left in. "dir/" removes the directory's object and makes the
+// directory implicit. existed is false, and nothing is changed, when the key
+// names no object.
+func (x *tx) deleteKey(root objstore.InodeID, key string) (existed bool, err error) {
+	const op = "delete"
+	dirs, last := splitKey(key)
+	path := []step{{ino: root}}
+	for _, comp := range dirs {
+		d, ok, err := x.dirent(path[len(path)-1].ino, comp+"/")
+		if err != nil || !ok {
+			return false, err
+		}
+		path = append(path, step{comp, d.Inode})
+	}
+	at := path[len(path)-1].ino
+	dir, err := x.named(op, key, at)
+	if err != nil {
+		return false, err
+	}
+	if last == "" {
+		if at == root || !dir.Explicit {
+			return false, nil
+		}
+		if err := x.removeMarker(op, key, at, dir); err != nil {
+			return false, err
+		}
+		dir.Explicit = false
+	} else {
+		d, ok, err := x.dirent(at, last)
+		if err != nil || !ok || d.Type != objstore.TypeRegular {
+			return false, err
+		}
+		if err := x.removeEntry(at, dir, last, d.Type); err != nil {
+			return false, err
+		}
+		if err := x.unname(op, key, d.Inode); err != nil {
+			return false, err
+		}
+		if d.Shadowed { // the mount showed, and shows, the directory
+			x.change(objstore.Change{Inode: at})
+			x.change(objstore.Change{Inode: d.Inode})
+		} else {
+			x.entryChanged(at, last, d.Inode, true)
+		}
+	}
+	return true, x.prune(path, dir, last)
+}
+
+// prune writes back the last directory of a path, in which the entry of a
+// stored name was removed, or removes it when it is implicit and nothing else
+// is in it; and so on upwards.
+func (x *tx) prune(path []step, dir *record.Inode, stored string) error {
+	const op = "delete"
+	for {
+		here := path[len(path)-1]
+		path = path[:len(path)-1]
+		dir.Mtime, dir.Ctime = x.now, x.now
+		empty := false
+		if len(path) > 0 && !dir.Explicit {
+			var err error
+			if empty, err = x.alone(here.ino, stored); err != nil {
+				return err
+			}
+		}
+		if !empty {
+			x.setInode(here.ino, dir)
+			x.change(objstore.Change{Inode: here.ino})
+			return nil
+		}
+		above := path[len(path)-1]
+		parent, err := x.named(op, here.name, above.ino)
+		if err != nil {
+			return err
+		}
+		if err := x.removeEntry(above.ino, parent, here.name, objstore.TypeDirectory); err != nil {
+			return err
+		}
+		x.dropLink(here.ino, dir)
+		if err := x.dirGone(above.ino, here.name, here.ino); err != nil {
+			return err
+		}
+		dir, stored = parent, here.name+"/"
+	}
+}

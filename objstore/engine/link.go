@@ -1,0 +1,324 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// makeEntry gives a new inode its first name, for the mount. n has type, mode
+// and whatever belongs to the type; makeEntry fills in owner, times, links and
+// place, and writes both. KindExists: the name is taken.
+func (x *tx) makeEntry(op string, parent objstore.InodeID, name string, ino objstore.InodeID, n *record.Inode) error {
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	dir, err := x.directory(op, parent)
+	if err != nil {
+		return err
+	}
+	if parent == objstore.RootInode {
+		return objstore.E(objstore.KindNotPermitted, op, name, "only buckets, which are directories, can stand here")
+	}
+	_, taken, err := x.lookup(parent, name)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return objstore.E(objstore.KindExists, op, name, "")
+	}
+	x.adopt(dir, parent, n)
+	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+	if err := x.addEntry(parent, dir, name, record.Dirent{Type: n.Type, Inode: ino}); err != nil {
+		return err
+	}
+	x.touch(parent, dir)
+	x.setInode(ino, n)
+	x.entryChanged(parent, name, ino, false)
+	return nil
+}
+
+// adopt fills in what a new inode takes from its directory and its caller. In
+// a directory with the setgid bit the group, and for directories the bit, are
+// inherited (POSIX leaves the choice; this is Linux's).
+func (x *tx) adopt(dir *record.Inode, parent objstore.InodeID, n *record.Inode) {
+	n.UID, n.GID = x.c.UID, x.c.GID
+	if n.UID == objstore.NoOwner {
+		n.UID = dir.UID
+	}
+	if n.GID == objstore.NoOwner || dir.Mode&02000 != 0 {
+		n.GID = dir.GID
+	}
+	n.Nlink = 1
+	if n.Type == objstore.TypeDirectory {
+		n.Nlink = 2
+		n.Mode |= dir.Mode & 02000
+	}
+	n.Bucket, n.Parent = dir.Bucket, parent
+}
+
+// makeNew is the whole of mkdir, mknod and symlink.
+func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, parent objstore.InodeID, name string, fresh func() *record.Inode) (objstore.Attr, error) {
+	ino, err := s.newInode(ctx)
+	if err != nil {
+		return objstore.Attr{}, err
+	}
+	var n *record.Inode
+	err = s.update(ctx, c, op, name, func(x *tx) error {
+		n = fresh()
+		return x.makeEntry(op, parent, name, ino, n)
+	})
+	if err != nil {
+		return objstore.Attr{}, err
+	}
+	return attrOf(ino, n), nil
+}
+
+// Mkdir makes an explicit directory. In the root directory it makes a bucket:
+// KindInvalidBucketName for a name that no bucket can have.
+func (s *Store) Mkdir(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32) (objstore.Attr, error) {
+	if parent == objstore.RootInode {
+		_, ino, n, err := s.createBucket(ctx, c, "mkdir", name, mode)
+		if err != nil {
+			return objstore.Attr{}, err
+		}
+		return attrOf(ino, n), nil
+	}
+	return s.makeNew(ctx, c, "mkdir", parent, name, func() *record.Inode {
+		return &record.Inode{Type: objstore.TypeDirectory, Mode: mode & 07777, Explicit: true}
+	})
+}
+
+// Mknod makes an empty regular file, or a special file. mode are the
+// permission bits, the type is typ; rdev counts for devices only.
+func (s *Store) Mknod(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, typ objstore.FileType, mode, rdev uint32) (objstore.Attr, error) {
+	const op = "mknod"
+	switch typ {
+	case objstore.TypeRegular, objstore.TypeFIFO, objstore.TypeSocket:
+		rdev = 0
+	case objstore.TypeCharDev, objstore.TypeBlockDev:
+	default:
+		return objstore.Attr{}, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
+	}
+	return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
+		n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
+		if typ == objstore.TypeRegular {
+			n.Content.ID = newContentID()
+		}
+		return n
+	})
+}
+
+// Symlink makes a symbolic link. The target is kept as it is given: 1 to
+// MaxSymlinkLen bytes.
+func (s *Store) Symlink(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name, target string) (objstore.Attr, error) {
+	const op = "symlink"
+	switch {
+	case target == "":
+		return objstore.Attr{}, objstore.E(objstore.KindNotFound, op, name, "the target is empty") // as symlink(2)
+	case len(target) > objstore.MaxSymlinkLen:
+		return objstore.Attr{}, objstore.E(objstore.KindNameTooLong, op, name, "the target is over 4095 bytes")
+	}
+	return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
+		return &record.Inode{Type: objstore.TypeSymlink, Mode: 0777, Target: target}
+	})
+}
+
+// Readlink returns a symbolic link's target; KindInvalidArgument for anything else.
+func (s *Store) Readlink(ctx context.Context, ino objstore.InodeID) (string, error) {
+	var target string
+	err := s.view(ctx, "readlink", "", func(r reader) error {
+		n, err := r.inode(ino)
+		if err != nil {
+			return err
+		}
+		if n.Type != objstore.TypeSymlink {
+			return objstore.E(objstore.KindInvalidArgument, "readlink", "", "not a symbolic link")
+		}
+		target = n.Target
+		return nil
+	})
+	return target, err
+}
+
+// Link gives an inode (not a directory) one more name in its bucket. What was
+// written to the file is committed before it.
+func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objstore.InodeID, newName string) (objstore.Attr, error) {
+	const op = "link"
+	if err := checkName(op, newName); err != nil {
+		return objstore.Attr{}, err
+	}
+	if err := s.flushInode(ctx, ino); err != nil {
+		return objstore.Attr{}, err
+	}
+	var n *record.Inode
+	err := s.update(ctx, c, op, newName, func(x *tx) error {
+		dir, err := x.directory(op, newParent)
+		if err != nil {
+			return err
+		}
+		if n, err = x.inode(ino); err != nil {
+			return err
+		}
+		if err := linkable(n, dir, newParent, newName); err != nil {
+			return err
+		}
+		_, taken, err := x.lookup(newParent, newName)
+		if err != nil {
+			return err
+		}
+		if taken {
+			return objstore.E(objstore.KindExists, op, newName, "")
+		}
+		if err := x.addEntry(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}); err != nil {
+			return err
+		}
+		x.touch(newParent, dir)
+		n.Nlink++
+		n.Ctime = x.now
+		x.setInode(ino, n)
+		x.entryChanged(newParent, newName, ino, false)
+		return nil
+	})
+	if err != nil {
+		return objstore.Attr{}, err
+	}
+	s.overlay(ino, n)
+	return attrOf(ino, n), nil
+}
+
+// linkable returns why an inode cannot be given a name in a directory.
+func linkable(n, dir *record.Inode, parent objstore.InodeID, name string) error {
+	const op = "link"
+	switch {
+	case n.Type == objstore.TypeDirectory:
+		return objstore.E(objstore.KindNotPermitted, op, name, "a directory has one name only")
+	case parent == objstore.RootInode:
+		return objstore.E(objstore.KindNotPermitted, op, name, "only buckets, which are directories, can stand here")
+	case n.Bucket != dir.Bucket:
+		return objstore.E(objstore.KindCrossBucket, op, name, "")
+	case n.Nlink == 0:
+		return objstore.E(objstore.KindNotFound, op, name, "the file was removed")
+	case uint64(n.Nlink) >= objstore.MaxLinks:
+		return objstore.E(objstore.KindTooManyLinks, op, name, "")
+	}
+	return nil
+}
+
+// Unlink removes a name that is no directory. Open files stay readable.
+func (s *Store) Unlink(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string) error {
+	const op = "unlink"
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	return s.update(ctx, c, op, name, func(x *tx) error {
+		dir, err := x.directory(op, parent)
+		if err != nil {
+			return err
+		}
+		d, ok, err := x.lookup(parent, name)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return objstore.E(objstore.KindNotFound, op, name, "")
+		case d.Type == objstore.TypeDirectory:
+			return objstore.E(objstore.KindIsDirectory, op, name, "")
+		}
+		if err := x.removeEntry(parent, dir, name, d.Type); err != nil {
+			return err
+		}
+		x.touch(parent, dir)
+		x.entryChanged(parent, name, d.Inode, true)
+		return x.unname(op, name, d.Inode)
+	})
+}
+
+// unname takes a name from an inode whose entry was removed. An inode that is
+// missing has nothing more to lose: an entry that points at nothing can always
+// be removed or replaced.
+func (x *tx) unname(op, name string, ino objstore.InodeID) error {
+	n, err := x.inode(ino)
+	if objstore.IsKind(err, objstore.KindStale) {
+		x.s.log.Warn("removed an entry without an inode", "op", op, "name", name, "inode", ino)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	x.dropLink(ino, n)
+	return nil
+}
+
+// Rmdir removes an empty directory, or an empty bucket in the root directory.
+// Entries that the mount hides keep it (KindNotEmpty); its marker object goes
+// with it.
+func (s *Store) Rmdir(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string) error {
+	const op = "rmdir"
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	if parent == objstore.RootInode {
+		return s.deleteBucket(ctx, c, op, name)
+	}
+	return s.update(ctx, c, op, name, func(x *tx) error {
+		dir, err := x.directory(op, parent)
+		if err != nil {
+			return err
+		}
+		d, ok, err := x.lookup(parent, name)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			return objstore.E(objstore.KindNotFound, op, name, "")
+		case d.Type != objstore.TypeDirectory:
+			return objstore.E(objstore.KindNotDirectory, op, name, "")
+		}
+		if err := x.removeDirectory(op, name, d.Inode); err != nil {
+			return err
+		}
+		if err := x.removeEntry(parent, dir, name, d.Type); err != nil {
+			return err
+		}
+		x.touch(parent, dir)
+		return x.dirGone(parent, name, d.Inode)
+	})
+}
+
+// removeDirectory removes an empty directory's inode and its marker object,
+// but not its entry. KindNotEmpty.
+func (x *tx) removeDirectory(op, name string, ino objstore.InodeID) error {
+	n, err := x.named(op, name, ino)
+	if err != nil {
+		return err
+	}
+	empty, err := x.vacant(ino)
+	if err != nil {
+		return err
+	}
+	if !empty {
+		return objstore.E(objstore.KindNotEmpty, op, name, "")
+	}
+	if err := x.removeMarker(op, name, ino, n); err != nil {
+		return err
+	}
+	x.dropLink(ino, n)
+	return nil
+}
+
+// removeMarker removes a directory's marker object where it has one. The
+// caller writes the directory back.
+func (x *tx) removeMarker(op, name string, dir objstore.InodeID, n *record.Inode) error {
+	if !n.HasMarker {
+		return nil
+	}
+	n.HasMarker = false
+	d, ok, err := x.dirent(dir, "")
+	if err != nil || !ok {
+		return err
+	}
+	x.deleteDirent(dir, "")
+	return x.unname(op, name, d.Inode)
+}

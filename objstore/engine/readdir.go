@@ -1,0 +1,124 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// ReadDir returns up to max entries of a directory behind pos, without "." and
+// "..", and whether it reached the end. With attrs it returns their attributes
+// beside them, index by index; an entry whose inode is damaged has the zero
+// Attr, so that one bad record does not hide its neighbours. A directory that
+// was removed is empty.
+func (s *Store) ReadDir(ctx context.Context, dir objstore.InodeID, pos objstore.DirPos, max int, attrs bool) (ents []objstore.Dirent, as []objstore.Attr, end bool, err error) {
+	const op = "readdir"
+	var inodes []*record.Inode
+	err = s.view(ctx, op, "", func(r reader) error {
+		if _, err := r.directory(op, dir); err != nil {
+			if end = objstore.IsKind(err, objstore.KindNotFound); end {
+				return nil
+			}
+			return err
+		}
+		var err error
+		if ents, end, err = r.entries(dir, pos, max); err != nil || !attrs {
+			return err
+		}
+		inos := make([]objstore.InodeID, len(ents))
+		for i := range ents {
+			inos[i] = ents[i].Inode
+		}
+		inodes, err = s.intact(r, op, inos)
+		return err
+	})
+	if err != nil || !attrs {
+		return ents, nil, end, err
+	}
+	as = make([]objstore.Attr, len(ents))
+	for i, n := range inodes {
+		if n != nil {
+			s.overlay(ents[i].Inode, n)
+			as[i] = attrOf(ents[i].Inode, n)
+		}
+	}
+	return ents, as, end, nil
+}
+
+// entries returns up to max entries behind pos that the mount shows.
+func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (list []objstore.Dirent, end bool, err error) {
+	rng := meta.Prefix(record.DirentPrefix(dir))
+	if pos != "" {
+		rng.Start = record.DirentKey(dir, string(pos)+"\x00")
+	}
+	for p, err := range r.Scan(rng) {
+		if err != nil {
+			return nil, false, err
+		}
+		if len(list) >= max {
+			return list, false, nil
+		}
+		stored, err := record.DirentName(p.Key)
+		if err != nil {
+			return nil, false, err
+		}
+		d, err := record.ParseDirent(p.Value)
+		if err != nil {
+			return nil, false, err
+		}
+		name, _ := record.SplitStored(stored)
+		if d.Shadowed || !record.Mountable(name) {
+			continue
+		}
+		list = append(list, objstore.Dirent{Name: name, Inode: d.Inode, Type: d.Type, Pos: objstore.DirPos(stored)})
+	}
+	return list, true, nil
+}
+
+// vacant reports whether a directory holds nothing but, perhaps, its marker.
+func (r reader) vacant(dir objstore.InodeID) (bool, error) {
+	rng := meta.Prefix(record.DirentPrefix(dir))
+	rng.Start = record.DirentKey(dir, "\x00") // behind the empty name
+	for _, err := range r.Scan(rng) {
+		return false, err
+	}
+	return true, nil
+}
+
+// alone reports whether nothing is left in a directory after the entry of a
+// stored name was removed. It looks beside that name first: what was removed
+// before leaves tombstones that a scan from one end would have to cross, each time.
+func (r reader) alone(dir objstore.InodeID, stored string) (bool, error) {
+	rng := meta.Prefix(record.DirentPrefix(dir))
+	at := record.DirentKey(dir, stored)
+	for _, err := range r.Scan(meta.Range{Start: at, End: rng.End}) {
+		return false, err
+	}
+	for _, err := range r.Scan(meta.Range{Start: rng.Start, End: at, Reverse: true}) {
+		return false, err
+	}
+	return true, nil
+}
+
+// intact returns many inodes, nil for those that are absent or damaged, which
+// the operator is told.
+func (s *Store) intact(r reader, op string, inos []objstore.InodeID) ([]*record.Inode, error) {
+	list, err := r.inodes(inos)
+	if err == nil {
+		return list, nil
+	}
+	list = make([]*record.Inode, len(inos))
+	for i, ino := range inos {
+		n, err := r.inode(ino)
+		switch {
+		case err == nil:
+			list[i] = n
+		case objstore.KindOf(s.wrap(op, "inode", err)) == objstore.KindCorrupt, objstore.IsKind(err, objstore.KindStale):
+		default:
+			return nil, err
+		}
+	}
+	return list, nil
+}

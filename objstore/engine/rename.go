@@ -1,0 +1,282 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Rename moves a name, atomically, as renameat2(2). A file that the name
+// stands for keeps its content, ETag and metadata; as an object it gets another
+// key, and a directory gives one to all that is below it.
+//
+// What was written to the moved files is committed before the rename.
+// KindCrossBucket between buckets; KindNotPermitted for a bucket itself.
+func (s *Store) Rename(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, newParent objstore.InodeID, newName string, flags objstore.RenameFlags) error {
+	const op = "rename"
+	for _, err := range []error{checkName(op, name), checkName(op, newName)} {
+		if err != nil {
+			return err
+		}
+	}
+	if flags&^(objstore.RenameNoReplace|objstore.RenameExchange) != 0 || flags == objstore.RenameNoReplace|objstore.RenameExchange {
+		return objstore.E(objstore.KindInvalidArgument, op, name, "flags that do not fit together")
+	}
+	m := &move{op: op, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags}
+	for {
+		err := s.tryRename(ctx, c, m)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return s.wrap(op, name, err)
+		}
+	}
+}
+
+// errMoved: a name came to stand for another inode between the look at what is
+// to be committed or locked before a rename and the rename itself.
+var errMoved = errors.New("engine: the name moved")
+
+// tryRename looks at what the names stand for, commits and locks what that
+// asks for, and renames if they still stand for it.
+func (s *Store) tryRename(ctx context.Context, c objstore.Caller, m *move) error {
+	var seen ends
+	err := s.view(ctx, m.op, m.name, func(r reader) (err error) {
+		seen, err = m.look(r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if seen.src.Type == objstore.TypeRegular {
+		if err := s.flushInode(ctx, seen.src.Inode); err != nil {
+			return err
+		}
+	}
+	if m.flags == objstore.RenameExchange && seen.dst.Type == objstore.TypeRegular {
+		if err := s.flushInode(ctx, seen.dst.Inode); err != nil {
+			return err
+		}
+	}
+	if seen.src.Type == objstore.TypeDirectory || seen.dst.Type == objstore.TypeDirectory {
+		s.renameMu.Lock()
+		defer s.renameMu.Unlock()
+	}
+	return s.update(ctx, c, m.op, m.name, func(x *tx) error {
+		e, err := m.look(x.reader)
+		if err != nil {
+			return err
+		}
+		if e.src.Inode != seen.src.Inode || e.dst.Inode != seen.dst.Inode {
+			return errMoved
+		}
+		return m.run(x, e)
+	})
+}
+
+// move is one rename.
+type move struct {
+	op            string
+	parent        objstore.InodeID
+	name          string
+	newParent     objstore.InodeID
+	newName       string
+	flags         objstore.RenameFlags
+	from, to      *record.Inode // the directories, the same when they are one; set by look
+	moved, target *record.Inode // what the names stand for; set by run
+}
+
+// ends are the entries of the old and the new name; the new one's Inode is 0
+// when there is none.
+type ends struct {
+	src, dst record.Dirent
+}
+
+// look reads the directories and the entries, and refuses what their places
+// forbid.
+func (m *move) look(r reader) (e ends, err error) {
+	if m.from, err = r.directory(m.op, m.parent); err != nil {
+		return e, err
+	}
+	m.to = m.from
+	if m.newParent != m.parent {
+		if m.to, err = r.directory(m.op, m.newParent); err != nil {
+			return e, err
+		}
+	}
+	var ok, taken bool
+	if e.src, ok, err = r.lookup(m.parent, m.name); err != nil {
+		return e, err
+	}
+	if e.dst, taken, err = r.lookup(m.newParent, m.newName); err != nil {
+		return e, err
+	}
+	switch {
+	case !ok:
+		return e, objstore.E(objstore.KindNotFound, m.op, m.name, "")
+	case m.parent == objstore.RootInode && m.newParent == objstore.RootInode:
+		return e, objstore.E(objstore.KindNotPermitted, m.op, m.name, "a bucket cannot be renamed")
+	case m.from.Bucket != m.to.Bucket:
+		return e, objstore.E(objstore.KindCrossBucket, m.op, m.name, "")
+	case taken && m.flags == objstore.RenameNoReplace:
+		return e, objstore.E(objstore.KindExists, m.op, m.newName, "")
+	case !taken && m.flags == objstore.RenameExchange:
+		return e, objstore.E(objstore.KindNotFound, m.op, m.newName, "")
+	}
+	return e, nil
+}
+
+func (m *move) run(x *tx, e ends) (err error) {
+	if e.src.Inode == e.dst.Inode { // two names of one file: nothing is done (POSIX rename)
+		return nil
+	}
+	if m.moved, err = x.named(m.op, m.name, e.src.Inode); err != nil {
+		return err
+	}
+	if e.src.Type == objstore.TypeDirectory {
+		if err := m.notBelow(x.reader, e.src.Inode, m.newParent); err != nil {
+			return err
+		}
+	}
+	if m.flags == objstore.RenameExchange {
+		return m.exchange(x, e)
+	}
+	return m.replace(x, e)
+}
+
+// replace is rename without RENAME_EXCHANGE.
+func (m *move) replace(x *tx, e ends) error {
+	isDir := e.src.Type == objstore.TypeDirectory
+	if e.dst.Inode != 0 {
+		if err := m.clear(x, e, isDir); err != nil {
+			return err
+		}
+	}
+	if err := x.removeEntry(m.parent, m.from, m.name, e.src.Type); err != nil {
+		return err
+	}
+	if err := x.addEntry(m.newParent, m.to, m.newName, e.src); err != nil {
+		return err
+	}
+	m.settle(x, e.src.Inode, m.moved, m.newParent)
+	m.touch(x)
+	x.entryChanged(m.newParent, m.newName, e.src.Inode, false)
+	if isDir {
+		return x.dirGone(m.parent, m.name, e.src.Inode)
+	}
+	x.entryChanged(m.parent, m.name, e.src.Inode, true)
+	return nil
+}
+
+// clear removes what stands at the new name, if what is moved may replace it.
+func (m *move) clear(x *tx, e ends, isDir bool) error {
+	switch targetDir := e.dst.Type == objstore.TypeDirectory; {
+	case targetDir && !isDir:
+		return objstore.E(objstore.KindIsDirectory, m.op, m.newName, "")
+	case !targetDir && isDir:
+		return objstore.E(objstore.KindNotDirectory, m.op, m.newName, "")
+	case targetDir:
+		if err := x.removeDirectory(m.op, m.newName, e.dst.Inode); err != nil {
+			return err
+		}
+	default:
+		if err := x.unname(m.op, m.newName, e.dst.Inode); err != nil {
+			return err
+		}
+	}
+	x.change(objstore.Change{Inode: e.dst.Inode})
+	return x.removeEntry(m.newParent, m.to, m.newName, e.dst.Type)
+}
+
+// exchange is rename with RENAME_EXCHANGE.
+func (m *move) exchange(x *tx, e ends) (err error) {
+	if m.target, err = x.named(m.op, m.newName, e.dst.Inode); err != nil {
+		return err
+	}
+	if e.dst.Type == objstore.TypeDirectory {
+		if err := m.notBelow(x.reader, e.dst.Inode, m.parent); err != nil {
+			return err
+		}
+	}
+	if err := m.room(x.reader, e); err != nil {
+		return err
+	}
+	if err := x.removeEntry(m.parent, m.from, m.name, e.src.Type); err != nil {
+		return err
+	}
+	if err := x.removeEntry(m.newParent, m.to, m.newName, e.dst.Type); err != nil {
+		return err
+	}
+	if err := x.addEntry(m.newParent, m.to, m.newName, e.src); err != nil {
+		return err
+	}
+	if err := x.addEntry(m.parent, m.from, m.name, e.dst); err != nil {
+		return err
+	}
+	m.settle(x, e.src.Inode, m.moved, m.newParent)
+	m.settle(x, e.dst.Inode, m.target, m.parent)
+	m.touch(x)
+	x.entryChanged(m.newParent, m.newName, e.src.Inode, false)
+	x.entryChanged(m.parent, m.name, e.dst.Inode, false)
+	return nil
+}
+
+// room refuses to exchange a directory that hides an object with a file: both
+// the file and the object would need the one entry.
+func (m *move) room(r reader, e ends) error {
+	if (e.src.Type == objstore.TypeDirectory) == (e.dst.Type == objstore.TypeDirectory) {
+		return nil
+	}
+	dir, name := m.parent, m.name
+	if e.dst.Type == objstore.TypeDirectory {
+		dir, name = m.newParent, m.newName
+	}
+	_, hidden, err := r.dirent(dir, name)
+	if err == nil && hidden {
+		err = objstore.E(objstore.KindExists, m.op, name, "an object of the same name is hidden by the directory")
+	}
+	return err
+}
+
+// notBelow refuses to move a directory to dir when that is the directory
+// itself or lies below it. The caller holds renameMu, or parents would change.
+func (m *move) notBelow(r reader, moved, dir objstore.InodeID) error {
+	for at := dir; ; {
+		if at == moved {
+			return objstore.E(objstore.KindInvalidArgument, m.op, m.name, "a directory cannot move below itself")
+		}
+		if at == m.from.Bucket || at == objstore.RootInode {
+			return nil
+		}
+		n, err := r.inode(at)
+		if err != nil {
+			return err
+		}
+		if n.Parent == at || n.Parent == 0 {
+			return objstore.E(objstore.KindCorrupt, m.op, m.name, "a directory has no parent")
+		}
+		at = n.Parent
+	}
+}
+
+// settle writes back an inode that has moved into a directory. A directory
+// that the mount moved is explicit.
+func (m *move) settle(x *tx, ino objstore.InodeID, n *record.Inode, parent objstore.InodeID) {
+	n.Parent = parent
+	n.Ctime = x.now
+	if n.Type == objstore.TypeDirectory && x.fromMount() {
+		n.Explicit = true
+	}
+	x.setInode(ino, n)
+}
+
+// touch writes the directories back.
+func (m *move) touch(x *tx) {
+	x.touch(m.parent, m.from)
+	if m.newParent != m.parent {
+		x.touch(m.newParent, m.to)
+	}
+}
