@@ -95,10 +95,12 @@ func checkMountpoint(dir, store string, report func(string)) error {
 	return nil
 }
 
-// isDead reports whether a FUSE mount stands on dir whose daemon is gone.
+// isDead reports whether a FUSE mount stands on dir whose daemon is gone. It
+// asks with statfs, which always goes to the daemon: stat may be answered from
+// the kernel's cache.
 func isDead(dir string) bool {
-	var st unix.Stat_t
-	return unix.Stat(dir, &st) == unix.ENOTCONN
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == unix.ENOTCONN
 }
 
 // cleanStale removes the mounts that dead daemons left on dir.
