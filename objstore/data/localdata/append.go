@@ -81,24 +81,25 @@ func (s *Store) roomFor(n int64) (*segment, error) {
 	}
 	s.mu.Lock()
 	g := s.active
-	end := int64(0)
+	var end, syncEnd int64
 	if g != nil {
-		end = g.end
+		end, syncEnd = g.end, g.syncEnd
 	}
+	staged := s.stagedLocked()
 	unsealed := len(s.unsealed)
 	s.mu.Unlock()
 	if g != nil && (end+n <= s.opt.SegmentBytes || end == headerBytes) {
-		return g, s.grant(g, end, n)
+		return g, s.grant(g, room{end: end, syncEnd: syncEnd, staged: staged}, n)
 	}
 	if unsealed >= maxUnsealed {
 		return nil, errTooManyUnsealed
 	}
-	return s.newActive(n)
+	return s.newActive(n, staged)
 }
 
 // newActive makes a segment with room for n bytes and makes it the active one.
-// The caller holds turn.
-func (s *Store) newActive(n int64) (*segment, error) {
+// staged is as in room. The caller holds turn.
+func (s *Store) newActive(n, staged int64) (*segment, error) {
 	id := newSegmentID()
 	f, err := s.fs.Create(id.String())
 	if err != nil {
@@ -108,7 +109,7 @@ func (s *Store) newActive(n int64) (*segment, error) {
 		return nil, fmt.Errorf("data: create segment %v: %w", id, err)
 	}
 	g := &segment{id: id, h: newHandle(id, f, 0), end: headerBytes}
-	if err := s.grant(g, g.end, n); err != nil {
+	if err := s.grant(g, room{end: g.end, staged: staged}, n); err != nil {
 		g.h.release()
 		if rerr := s.fs.Remove(id.String()); rerr != nil {
 			s.opt.Logger.Warn("empty segment left behind", "dir", s.opt.Dir, "segment", id, "error", rerr)
@@ -142,58 +143,93 @@ func (s *Store) newActive(n int64) (*segment, error) {
 	return g, nil
 }
 
-// grant sets room for a run of n bytes aside in g, which ends at end. The
-// caller holds turn. A barrier can still move the end to the next block.
-func (s *Store) grant(g *segment, end, n int64) error {
-	need := roundUp(end) + roundUp(n)
-	if need <= g.granted {
+// room is what grant has to know of the active segment.
+type room struct {
+	end     int64 // of its runs
+	syncEnd int64 // everything before this is durable
+	staged  int64 // bytes, in any segment, that will still take room on the disk
+}
+
+// stagedLocked is room.staged. The caller holds turn, too.
+func (s *Store) stagedLocked() int64 {
+	n := int64(0)
+	for _, b := range s.live {
+		if b.start+int64(b.n) > b.seg.allocated {
+			n += roundUp(int64(b.n))
+		}
+	}
+	return n
+}
+
+// grant makes sure that there is room for a run of n bytes at the end of g.
+// The caller holds turn.
+//
+// Room is set aside in the file only for groups that are larger than a stage.
+// It lets their writes go side by side and finds the disk full before bytes
+// are accepted. Small groups are a fifth faster without it, since an
+// fdatasync then has no mapping to convert; for them the free space is looked
+// at, and should the disk be full all the same, their bytes wait in memory.
+func (s *Store) grant(g *segment, at room, n int64) error {
+	need := roundUp(at.end) + roundUp(n) // a barrier can still pad the end
+	f, ok := g.h.file.(Preallocator)
+	alloc := ok && !g.noAlloc && need-at.syncEnd > stageBytes
+	base, step := g.granted, int64(minGrant)
+	if alloc {
+		base, step = max(g.allocated, at.syncEnd), min(max(at.end, minGrant), maxGrant)
+	}
+	if need <= base {
 		return nil
 	}
-	exact := need - g.granted
-	step := max(exact, min(max(end, minGrant), maxGrant))
-	if most := s.opt.SegmentBytes - g.granted; step > most {
+	exact := need - base
+	step = max(step, exact)
+	if most := s.opt.SegmentBytes - base; step > most {
 		step = max(exact, most)
 	}
-	err := s.grantStep(g, step)
+	if !alloc {
+		f = nil
+	}
+	err := s.grantStep(g, f, base, step, at)
 	if errors.Is(err, data.ErrNoSpace) && step > exact {
 		step = exact
-		err = s.grantStep(g, step)
+		err = s.grantStep(g, f, base, step, at)
 	}
 	if err != nil {
 		return err
 	}
-	g.granted += step
+	g.granted = max(g.granted, base+step)
 	return nil
 }
 
-func (s *Store) grantStep(g *segment, step int64) error {
-	if s.opt.ReserveBytes > 0 {
-		free, err := s.opt.FreeSpace()
-		if err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
-		if free < s.opt.ReserveBytes || free-s.opt.ReserveBytes < uint64(step) {
-			return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", data.ErrNoSpace, free, s.opt.ReserveBytes)
-		}
+// grantStep makes sure that step bytes at base have room, and sets it aside
+// in f if that is not nil.
+func (s *Store) grantStep(g *segment, f Preallocator, base, step int64, at room) error {
+	free, err := s.opt.FreeSpace()
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
 	}
-	f, ok := g.h.file.(Preallocator)
-	if !ok || g.noAlloc {
+	missing := uint64(base + step - max(g.allocated, roundDown(at.end)) + at.staged)
+	if free < s.opt.ReserveBytes || free-s.opt.ReserveBytes < missing {
+		return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", data.ErrNoSpace, free, s.opt.ReserveBytes)
+	}
+	if f == nil {
 		return nil
 	}
-	err := f.Preallocate(g.granted, step)
+	err = f.Preallocate(base, step)
 	if isNoSpace(err) {
 		// A part may have been set aside all the same. Somebody else, the
-		// metadata for one, may need it more.
-		s.trim(g, g.granted)
+		// metadata for one, may need it more. Nothing is written beyond end,
+		// padded, while turn is held.
+		s.trim(g, max(g.allocated, roundUp(at.end)))
 		return fmt.Errorf("%w: %w", data.ErrNoSpace, err)
 	}
 	if err != nil {
-		// Without room set aside, a full disk shows when the bytes are written.
 		g.noAlloc = true
 		if !errors.Is(err, syscall.EOPNOTSUPP) {
 			s.opt.Logger.Warn("cannot set room aside", "dir", s.opt.Dir, "segment", g.id, "error", err)
 		}
+		return nil
 	}
+	g.allocated = base + step
 	return nil
 }
 

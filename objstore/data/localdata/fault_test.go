@@ -199,15 +199,15 @@ func TestReserveIsKeptFree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := s.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	free, _ := fs.FreeSpace()
 	if free < 4<<20 || free > 5<<20 {
 		t.Fatalf("%d bytes are free, want the reserve of 4 MiB and less than a segment more", free)
 	}
 	if entries, _ := fs.List(); len(entries) != 6 {
 		t.Fatalf("%d segments, want 6: none must be left by a refused append", len(entries))
-	}
-	if err := s.Sync(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }
 

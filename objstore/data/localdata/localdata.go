@@ -63,8 +63,8 @@ const (
 	writeDepth  = 2 // background writes at a time; more gained nothing
 	maxUnsealed = 8 // segments that are full but not yet covered by a barrier
 
-	// Room is set aside in steps that grow with the segment, so that little
-	// is left over in a small one after a crash.
+	// Room is set aside in steps that grow with the segment, so that little is
+	// left over in a small one after a crash.
 	minGrant = 1 << 20
 	maxGrant = 32 << 20
 
@@ -85,7 +85,7 @@ type Options struct {
 	// is never split, so a segment with a single run can be larger. 0: 256 MiB.
 	SegmentBytes int64
 	// ReserveBytes is how much room Append leaves on the file system. It is
-	// looked at when room is set aside, every 32 MiB or oftener.
+	// looked at before every MiB of small groups, and every 32 MiB of large ones.
 	ReserveBytes uint64
 	// FreeSpace says how much room there is, in bytes. nil: asks FS.
 	FreeSpace func() (uint64, error)

@@ -88,8 +88,9 @@ type segment struct {
 	h  *handle // for reading and writing; the segment owns one reference
 
 	// Owned by whoever holds Store.turn.
-	granted int64 // room is set aside up to here
-	noAlloc bool  // setting room aside is not possible
+	granted   int64 // there was room up to here when it was last looked
+	allocated int64 // room is set aside up to here
+	noAlloc   bool  // setting room aside is not possible
 
 	// Guarded by Store.mu.
 	end      int64 // where the next run goes
