@@ -10,9 +10,11 @@ import (
 )
 
 const (
-	// maxImmutable is the number of memtables that may wait for their flush. It
-	// bounds memory and the log that an opening has to replay.
-	maxImmutable = 2
+	// maxMemTables bounds all memtables, as multiples of the full size of one,
+	// and with them memory and the log that an opening has to replay. It is a
+	// bound on bytes: Pebble starts with small ones and flushes them only when
+	// they add up to half a full one, so many can rightly wait.
+	maxMemTables = 3
 	// maxSublevels is the depth of level 0 at which writers are slowed down.
 	maxSublevels = 20
 	// slowDown is the longest an Update waits for a compaction: compactions may
@@ -64,7 +66,7 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 			return nil
 		}
 		m := store.db.Metrics()
-		full := m.MemTable.Count > maxImmutable+1 // one is the mutable one
+		full := m.MemTable.Size >= maxMemTables*uint64(store.o.MemTableBytes)
 		if !full && m.Levels[0].Sublevels <= maxSublevels {
 			return nil
 		}

@@ -49,7 +49,7 @@ type Options struct {
 	// CacheBytes bounds the block cache; 0 means 64 MiB.
 	CacheBytes int64
 	// MemTableBytes is the size of a memtable; 0 means 16 MiB. Up to
-	// maxImmutable+1 of them, and as much log, can exist.
+	// maxMemTables of them, and as much log, can exist.
 	MemTableBytes int64
 	// BeforeDurable makes durable what the metadata points to; see
 	// sealedfs.Options. It must not call the store.
