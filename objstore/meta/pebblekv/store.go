@@ -59,6 +59,8 @@ type Options struct {
 	FreeSpace func() (uint64, error)
 	// Logger takes events; nil means slog.Default.
 	Logger *slog.Logger
+
+	holdBytes int // sealedfs.Options.HoldBytes; tests make it small
 }
 
 const (
@@ -148,6 +150,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		CurrentKey:    o.CurrentKey,
 		BeforeDurable: o.BeforeDurable,
 		NoSpace:       s.space.giveUpReserve,
+		HoldBytes:     o.holdBytes,
 		ReadOnly:      o.ReadOnly,
 		Logger:        o.Logger,
 	})
