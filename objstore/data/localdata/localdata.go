@@ -85,7 +85,9 @@ type Options struct {
 	// is never split, so a segment with a single run can be larger. 0: 256 MiB.
 	SegmentBytes int64
 	// ReserveBytes is how much room Append leaves on the file system. It is
-	// looked at before every MiB of small groups, and every 32 MiB of large ones.
+	// looked at before every MiB of small groups, and every 32 MiB of large
+	// ones. Writes under way can be counted twice, so that an Append is refused
+	// a few MiB early.
 	ReserveBytes uint64
 	// FreeSpace says how much room there is, in bytes. nil: asks FS.
 	FreeSpace func() (uint64, error)
