@@ -31,7 +31,7 @@
 // Nothing in a segment is authenticated here: that is up to the caller. The
 // file's length is no part of the format. It can be less than a location needs
 // (data.ErrCorrupt), and more than was ever appended, since room is set aside
-// ahead of the runs; that surplus reads as zeros and is given back when the
+// ahead of large groups; that surplus reads as zeros and is given back when the
 // segment is sealed, but not after a crash.
 //
 // # Bounds

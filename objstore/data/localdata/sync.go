@@ -129,18 +129,6 @@ func (s *Store) syncSegment(c cut) error {
 	return nil
 }
 
-// trim gives back the room of g beyond end, which was never written. A failure
-// costs that room and nothing else.
-func (s *Store) trim(g *segment, end int64) {
-	size, err := g.h.file.Size()
-	if err == nil && size > end {
-		err = g.h.file.Truncate(end)
-	}
-	if err != nil {
-		s.opt.Logger.Warn("surplus room kept", "dir", s.opt.Dir, "segment", g.id, "error", err)
-	}
-}
-
 // syncNames makes the names of new segments durable.
 func (s *Store) syncNames(cuts []cut) error {
 	fresh := false
