@@ -23,11 +23,9 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// External keys that every store has from the start. The names are on disk.
-const (
-	storeEK = "store"  // seals the store key, and nothing else
-	sseS3EK = "sse-s3" // the default of SSE-S3
-)
+// storeEK is the external key that seals the store key, and nothing else. The
+// name is on disk. Every store has it and engine.EKSSES3 from the start.
+const storeEK = "store"
 
 // firstStoreKey is the id of a new store's store key.
 const firstStoreKey = 1
@@ -205,12 +203,14 @@ func (s *store) create(ctx context.Context, half *superblockFile) error {
 	if err := s.createBelow(ctx); err != nil {
 		return err
 	}
-	err = engine.Initialise(ctx, s.engineOptions())
-	if err != nil && !(half != nil && objstore.IsKind(err, objstore.KindExists)) {
+	if err := engine.Initialise(ctx, s.engineOptions()); err != nil {
 		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
 	}
 	if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
 		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	if err := s.ownRoot(ctx); err != nil {
+		return err
 	}
 	if s.creds, err = makeCredentials(ctx, s.engine); err != nil {
 		return err
@@ -228,6 +228,18 @@ func (s *store) create(ctx context.Context, half *superblockFile) error {
 	}
 	s.sb.Initialised = true
 	return writeSuperblock(s.cfg, s.sb, s.keys[s.sb.Keys[0].ID])
+}
+
+// ownRoot gives the directory of the buckets to the user who makes the store,
+// who could make no bucket through a mount otherwise.
+func (s *store) ownRoot(ctx context.Context) error {
+	uid, gid := requester()
+	if uid == 0 {
+		return nil
+	}
+	set := objstore.SetAttr{UID: &uid, GID: &gid}
+	_, err := s.engine.SetAttr(ctx, objstore.Caller{}, objstore.RootInode, set)
+	return err
 }
 
 // createBelow makes data and metadata, or opens what an interrupted making
@@ -292,7 +304,7 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 	if err != nil {
 		return err
 	}
-	for _, id := range []kms.KeyID{storeEK, sseS3EK} {
+	for _, id := range []kms.KeyID{storeEK, engine.EKSSES3} {
 		if err := s.kms.Create(id); err != nil {
 			return err
 		}

@@ -34,6 +34,8 @@ func NewLogger(cfg Config) *slog.Logger { return newLogger(os.Stderr, cfg.Debug)
 // it ends a process is found there.
 type logFile struct {
 	path string
+	// stdio: it is the process's standard output and error.
+	stdio bool
 
 	mu   sync.Mutex // guards the fields below
 	f    *os.File
@@ -90,11 +92,14 @@ func (l *logFile) rotate() {
 		return
 	}
 	old.Close()
-	l.takeStdio()
+	if l.stdio {
+		l.takeStdio()
+	}
 }
 
 // takeStdio makes the log the process's standard output and error.
 func (l *logFile) takeStdio() {
+	l.stdio = true
 	for _, fd := range []int{1, 2} {
 		_ = unix.Dup3(int(l.f.Fd()), fd, 0)
 	}

@@ -97,10 +97,11 @@ func checkMountpoint(dir, store string, report func(string)) error {
 
 // isDead reports whether a FUSE mount stands on dir whose daemon is gone. It
 // asks with statfs, which always goes to the daemon: stat may be answered from
-// the kernel's cache.
+// the kernel's cache. A daemon that dies while it is asked is ECONNABORTED.
 func isDead(dir string) bool {
 	var st unix.Statfs_t
-	return unix.Statfs(dir, &st) == unix.ENOTCONN
+	err := unix.Statfs(dir, &st)
+	return err == unix.ENOTCONN || err == unix.ECONNABORTED
 }
 
 // cleanStale removes the mounts that dead daemons left on dir.
@@ -226,11 +227,16 @@ func flushPath(ctx context.Context, dir string) error {
 
 // fusermount finds the helper that lets a user mount.
 func fusermount() (string, error) {
+	dirs := append(filepath.SplitList(os.Getenv("PATH")), "/usr/bin", "/bin")
+	return findHelper(dirs)
+}
+
+func findHelper(dirs []string) (string, error) {
 	for _, name := range []string{"fusermount3", "fusermount"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-		for _, dir := range []string{"/usr/bin", "/bin"} {
+		for _, dir := range dirs {
+			if !filepath.IsAbs(dir) {
+				continue
+			}
 			if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 				return path, nil
 			}
