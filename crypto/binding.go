@@ -18,7 +18,7 @@ const (
 // Domains for SealKey, SealBytes and MAC. The comment names the parent key and
 // the fields.
 const (
-	DomainChecksum    Domain = "checksum"     // OEK: content id, checksum type
+	DomainChecksum    Domain = "checksum"     // OEK: content id, algorithm, checksum type
 	DomainETag        Domain = "etag"         // store key: content id, content counter (reserved)
 	DomainSetting     Domain = "setting"      // a DEK of its own: store id, name
 	DomainSuperblock  Domain = "superblock"   // store key: store id

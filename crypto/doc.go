@@ -33,7 +33,7 @@
 //	object key     DEK or SSE-C key    mode 1, store id 16, content id 16
 //	chunk key      OEK                 content id 16, chunk id 16
 //	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12
-//	checksum       OEK                 content id, checksum type
+//	checksum       OEK                 content id, algorithm, checksum type
 //	content root   OEK                 content id (reserved)
 //	etag           store key           content id, content counter
 //	setting        DEK of its own      store id, name

@@ -2,13 +2,20 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
 )
 
 // Options are what a Store is made of. Meta, Data, KMS and StoreID must be set.
@@ -26,36 +33,219 @@ type Options struct {
 	// Logger takes what an operator should see; nil: none.
 	Logger *slog.Logger
 	// WriteBufferBytes bounds the plaintext that waits in memory, over all open
-	// files. 0: 64 MiB.
+	// files; each file under way may exceed it by one buffer. 0: 64 MiB.
 	WriteBufferBytes int64
 	// FlushInterval bounds how long a change stays undurable when nobody asks
-	// for more. 0: 2 s.
+	// for more. 0: 2 s. Negative: never, for tests.
 	FlushInterval time.Duration
-	// GraceSeconds before an unreferenced segment is removed. 0: 60.
+	// Grace is how long an unreferenced segment stays. 0: 60 s.
 	Grace time.Duration
+	// CollectInterval is the time between looks for segments to remove or to
+	// compact. 0: 15 s. Negative: never, for tests.
+	CollectInterval time.Duration
 }
+
+func (o *Options) defaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.WriteBufferBytes == 0 {
+		o.WriteBufferBytes = 64 << 20
+	}
+	if o.FlushInterval == 0 {
+		o.FlushInterval = 2 * time.Second
+	}
+	if o.Grace == 0 {
+		o.Grace = time.Minute
+	}
+	if o.CollectInterval == 0 {
+		o.CollectInterval = 15 * time.Second
+	}
+}
+
+func (o *Options) validate() error {
+	if o.Meta == nil || o.Data == nil || o.KMS == nil || o.StoreID == ([16]byte{}) {
+		return errors.New("engine: Meta, Data, KMS and StoreID must be set")
+	}
+	return nil
+}
+
+// encryptParallel bounds the buffers that are encrypted at once; each lends one
+// stream buffer of 4 MiB.
+const encryptParallel = 4
 
 // Store is an open store. All methods may be called concurrently.
 type Store struct {
-	o Options
+	o       Options
+	log     *slog.Logger
+	extents *extent.Store
+	nodes   *nodeTable
+	deks    *dekCache
+	watch   *watchers
+	etagKey []byte
+
+	renameMu  sync.Mutex // see doc.go
+	relieveMu sync.Mutex // one writer at a time frees memory
+
+	inodeMu   sync.Mutex       // guards the fields below
+	nextInode objstore.InodeID // next to give out
+	endInode  objstore.InodeID // reserved up to here
+
+	busy *busySet // contents that are being made under a garbage mark
+
+	buffered    atomic.Int64 // bytes of plaintext in buffers
+	corruptions atomic.Uint64
+	closed      atomic.Bool
+	commits     atomic.Uint64 // transactions, to know whether a barrier is due
+	synced      atomic.Uint64 // commits that were durable at the last barrier
+
+	encrypting chan struct{} // a place for each buffer that is being encrypted
+	reap       chan struct{} // wakes the reaper
+	stop       context.CancelFunc
+	background sync.WaitGroup
+	closeOnce  sync.Once
+	closeErr   error
 }
 
 // Initialise writes the root record of a new store into an empty metadata
-// store and makes it durable. Open must follow.
-func Initialise(ctx context.Context, o Options) error { return todo("initialise") }
+// store and makes it durable. Open must follow. A store that has a root record
+// is left as it is, when it is this one, so that a creation that was cut short
+// can be repeated.
+func Initialise(ctx context.Context, o Options) error {
+	o.defaults()
+	if err := o.validate(); err != nil {
+		return err
+	}
+	now := objstore.TimeOf(o.Now())
+	root := record.Root{StoreID: o.StoreID, NextInode: objstore.RootInode + 1, ETagKey: make([]byte, 32), Created: now}
+	rand.Read(root.ETagKey)
+	dir := record.Inode{
+		Type: objstore.TypeDirectory, Mode: 0o755, Nlink: 2, Explicit: true,
+		Atime: now, Mtime: now, Ctime: now, Btime: now, Parent: objstore.RootInode,
+	}
+	err := o.Meta.Update(ctx, func(t meta.Txn) error {
+		v, err := t.Get(record.RootKey())
+		if err == nil {
+			have, err := record.ParseRoot(v)
+			if err == nil && have.StoreID != o.StoreID {
+				err = fmt.Errorf("%w: the metadata belong to another store", record.ErrCorrupt)
+			}
+			return err
+		}
+		if !errors.Is(err, meta.ErrNotFound) {
+			return err
+		}
+		t.Set(record.RootKey(), root.Append(nil))
+		t.Set(record.InodeKey(objstore.RootInode), dir.Append(nil))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("initialise the store: %w", err)
+	}
+	return o.Meta.Sync(ctx)
+}
 
-// Open opens a store that Initialise made, checks its root record, and starts
-// its background work: periodic flush, clean-up of what a crash left, garbage
-// collection.
-func Open(ctx context.Context, o Options) (*Store, error) { return nil, todo("open") }
+// Open opens a store that Initialise made, checks its root record before
+// anything else, and starts its background work: periodic flush, clean-up of
+// what a crash left, garbage collection.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	o.defaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		o: o, log: o.Logger,
+		extents:    extent.New(o.Data),
+		nodes:      newNodeTable(),
+		deks:       newDEKCache(o.Now),
+		watch:      newWatchers(),
+		busy:       newBusySet(),
+		encrypting: make(chan struct{}, encryptParallel),
+		reap:       make(chan struct{}, 1),
+	}
+	err := s.view(ctx, "open", "the store", func(r reader) error {
+		root, err := r.root()
+		if err != nil {
+			return err
+		}
+		if root.StoreID != o.StoreID {
+			return fmt.Errorf("%w: the metadata belong to another store", record.ErrCorrupt)
+		}
+		s.etagKey = root.ETagKey
+		s.nextInode, s.endInode = root.NextInode, root.NextInode
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	bg, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.background.Go(s.watch.run)
+	if !o.ReadOnly {
+		s.background.Go(func() { s.runFlusher(bg) })
+		s.background.Go(func() { s.runReaper(bg) })
+		s.background.Go(func() { s.runCollector(bg) })
+	}
+	return s, nil
+}
 
 // Close commits every open file, makes everything durable, stops the
 // background work and returns the first error. It does not close Meta, Data or
-// KMS. It is idempotent.
-func (s *Store) Close() error { return todo("close") }
+// KMS. It is idempotent. Files that are still open fail from then on.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		if !s.o.ReadOnly {
+			s.closeErr = s.Sync(context.Background())
+		}
+		s.closed.Store(true)
+		s.stop()
+		s.watch.close()
+		s.background.Wait()
+		s.deks.wipe()
+	})
+	return s.closeErr
+}
 
-// Sync commits every open file's buffer and makes all of history durable.
-func (s *Store) Sync(ctx context.Context) error { return todo("sync") }
+func (s *Store) now() objstore.Time { return objstore.TimeOf(s.o.Now()) }
+
+// inodeBlock is how many inode numbers are reserved at once. A crash loses what
+// is left of the block.
+const inodeBlock = 4096
+
+// newInode returns an inode number that was never used. It must not be called
+// within a transaction.
+func (s *Store) newInode(ctx context.Context) (objstore.InodeID, error) {
+	s.inodeMu.Lock()
+	defer s.inodeMu.Unlock()
+	if s.endInode == s.nextInode {
+		err := s.update(ctx, objstore.Caller{}, "reserve inodes", "", func(x *tx) error {
+			root, err := x.root()
+			if err != nil {
+				return err
+			}
+			s.nextInode = root.NextInode
+			root.NextInode += inodeBlock
+			x.txn.Set(record.RootKey(), root.Append(nil))
+			return nil
+		})
+		if err != nil {
+			s.nextInode = s.endInode
+			return 0, err
+		}
+		s.endInode = s.nextInode + inodeBlock
+	}
+	s.nextInode++
+	return s.nextInode - 1, nil
+}
+
+// newContentID returns 128 random bits.
+func newContentID() (id objstore.ContentID) {
+	rand.Read(id[:])
+	return id
+}
 
 // Usage are figures about the store for status and metrics.
 type Usage struct {
@@ -70,35 +260,43 @@ type Usage struct {
 }
 
 // Usage returns figures about the store.
-func (s *Store) Usage(ctx context.Context) (Usage, error) { return Usage{}, todo("usage") }
+func (s *Store) Usage(ctx context.Context) (Usage, error) {
+	u := Usage{
+		OpenFiles: s.nodes.count(), BufferedBytes: s.buffered.Load(),
+		ReadOnly: s.o.ReadOnly, Corruptions: s.corruptions.Load(),
+	}
+	for info, err := range s.o.Data.Segments(ctx) {
+		if err != nil {
+			return u, s.wrap("usage", "", err)
+		}
+		u.Segments++
+		u.SegmentBytes += int64(info.Size)
+	}
+	err := s.view(ctx, "usage", "", func(r reader) error {
+		for p, err := range r.Scan(meta.Prefix(record.SegmentPrefix())) {
+			if err != nil {
+				return err
+			}
+			seg, err := record.ParseSegment(p.Value)
+			if err != nil {
+				return err
+			}
+			u.LiveBytes += seg.Live
+		}
+		return nil
+	})
+	return u, err
+}
 
 // StatFS returns the figures of the disk.
 func (s *Store) StatFS(ctx context.Context) (objstore.StatFS, error) {
-	return objstore.StatFS{}, todo("statfs")
-}
-
-// Watch calls fn with every Change that commits from now on, from one
-// goroutine, in commit order, holding no lock. Changes of one inode or entry
-// may be merged. stop returns when fn will not be called again.
-//
-// WaitWatchers returns when every change committed before the call was handed
-// to all watchers and they returned, or ctx ended.
-func (s *Store) Watch(fn func([]objstore.Change)) (stop func()) { return func() {} }
-
-// WaitWatchers: see Watch.
-func (s *Store) WaitWatchers(ctx context.Context) error { return nil }
-
-// Setting returns a small named secret that is sealed in the store (S3
-// credentials, TLS keys), or KindNotFound.
-func (s *Store) Setting(ctx context.Context, name string) ([]byte, error) {
-	return nil, todo("setting")
-}
-
-// SetSetting seals and stores a small secret (at most 64 KiB) and makes it durable.
-func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error {
-	return todo("set setting")
-}
-
-func todo(op string) error {
-	return objstore.E(objstore.KindNotSupported, op, "", "not built yet")
+	if s.o.StatFS == nil {
+		return objstore.StatFS{Total: 1 << 50, Free: 1 << 50, Available: 1 << 50, Inodes: 1 << 40, NameMax: objstore.MaxComponentLen}, nil
+	}
+	st, err := s.o.StatFS()
+	if err != nil {
+		return st, s.wrap("statfs", "", err)
+	}
+	st.NameMax = objstore.MaxComponentLen
+	return st, nil
 }

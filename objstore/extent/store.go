@@ -69,8 +69,9 @@ type Piece struct {
 // Batch holds what was encrypted for one transaction.
 type Batch struct {
 	s      *Store
-	mu     sync.Mutex // guards pieces
+	mu     sync.Mutex // guards the fields below
 	pieces []*Piece
+	moved  []record.SegmentID // segments that compaction appended to, one for each append
 }
 
 // NewBatch begins a batch.
@@ -130,14 +131,17 @@ func (b *Batch) append(ctx context.Context, frame []byte) (data.Location, error)
 // Release ends the batch: its pieces are committed, or given up.
 func (b *Batch) Release() {
 	b.mu.Lock()
-	pieces := b.pieces
-	b.pieces = nil
+	pieces, moved := b.pieces, b.moved
+	b.pieces, b.moved = nil, nil
 	b.mu.Unlock()
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
 	for _, p := range pieces {
 		b.s.unhold(record.SegmentID(p.loc.Segment))
 		p.key.Wipe()
+	}
+	for _, id := range moved {
+		b.s.unhold(id)
 	}
 }
 

@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+func TestBucketIsDirectoryInTheRoot(t *testing.T) {
+	s, _ := treeStore(t)
+	info, err := s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "made-by-s3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.Lookup(bg, objstore.RootInode, "made-by-s3")
+	if err != nil || a.Inode != info.Root || a.Bucket != info.Root || a.Mode != 0755 || a.Type != objstore.TypeDirectory {
+		t.Fatalf("%+v %v", a, err)
+	}
+	if a, err = s.Mkdir(bg, mountC, objstore.RootInode, "made-by-mkdir", 0700); err != nil || a.UID != mountC.UID {
+		t.Fatalf("%+v %v", a, err)
+	}
+	head, err := s.HeadBucket(bg, s3C, "made-by-mkdir")
+	if err != nil || head.Root != a.Inode || head.Created != a.Btime {
+		t.Fatalf("%+v %v", head, err)
+	}
+	if top, err := s.GetAttr(bg, objstore.RootInode); err != nil || top.Nlink != 4 || top.Bucket != 0 {
+		t.Fatalf("%+v %v", top, err)
+	}
+	for name, want := range map[string][2]objstore.Kind{
+		"made-by-s3": {objstore.KindBucketExists, objstore.KindBucketExists},
+		"Bad":        {objstore.KindInvalidBucketName, objstore.KindInvalidBucketName},
+		"a":          {objstore.KindInvalidBucketName, objstore.KindInvalidBucketName},
+	} {
+		_, create := s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: name})
+		_, mkdir := s.Mkdir(bg, mountC, objstore.RootInode, name, 0755)
+		if kindOf(create) != want[0] || kindOf(mkdir) != want[1] {
+			t.Errorf("%q: %v, %v", name, create, mkdir)
+		}
+	}
+	if _, err := s.Mknod(bg, mountC, objstore.RootInode, "file", objstore.TypeRegular, 0644, 0); kindOf(err) != objstore.KindNotPermitted {
+		t.Errorf("a file beside the buckets: %v", err)
+	}
+	if err := s.Unlink(bg, mountC, objstore.RootInode, "made-by-s3"); kindOf(err) != objstore.KindIsDirectory {
+		t.Errorf("unlink: %v", err)
+	}
+	if err := checkTree(bg, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBucket(bg, s3C, "made-by-mkdir"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rmdir(bg, mountC, objstore.RootInode, "made-by-s3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBucket(bg, s3C, "made-by-s3"); kindOf(err) != objstore.KindNoSuchBucket {
+		t.Errorf("delete what is gone: %v", err)
+	}
+	if err := s.Rmdir(bg, mountC, objstore.RootInode, "made-by-s3"); kindOf(err) != objstore.KindNotFound {
+		t.Errorf("rmdir of what is gone: %v", err)
+	}
+	if _, err := s.HeadBucket(bg, s3C, "made-by-s3"); kindOf(err) != objstore.KindNoSuchBucket {
+		t.Errorf("head: %v", err)
+	}
+	if _, err := s.ListObjects(bg, s3C, objstore.ListRequest{Bucket: "made-by-s3"}); kindOf(err) != objstore.KindNoSuchBucket {
+		t.Errorf("list: %v", err)
+	}
+	if err := checkTree(bg, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBucketWithAnythingInItStays(t *testing.T) {
+	s, _ := treeStore(t)
+	for i, what := range []string{"f", "d/", "link -> x", "fifo|", "s3 k", "s3 d/", "s3 a/./b", "s3 /", "s3 " + longest} {
+		name := fmt.Sprintf("stays-%d", i)
+		newWorld(t, s, name, what)
+		if err := s.DeleteBucket(bg, s3C, name); kindOf(err) != objstore.KindBucketNotEmpty {
+			t.Errorf("delete with %q: %v", what, err)
+		}
+		if err := s.Rmdir(bg, mountC, objstore.RootInode, name); kindOf(err) != objstore.KindNotEmpty {
+			t.Errorf("rmdir with %q: %v", what, err)
+		}
+	}
+	root := makeBucket(t, s, "uploading")
+	upload := record.UploadKey(root, "k", record.UploadID{1})
+	err := s.o.Meta.Update(bg, func(x meta.Txn) error { x.Set(upload, []byte{1}); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteBucket(bg, s3C, "uploading"); kindOf(err) != objstore.KindBucketNotEmpty {
+		t.Errorf("delete with an upload: %v", err)
+	}
+	if err := s.Rmdir(bg, mountC, objstore.RootInode, "uploading"); kindOf(err) != objstore.KindBucketNotEmpty {
+		t.Errorf("rmdir with an upload: %v", err)
+	}
+	if err := checkTree(bg, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBucketsAreListedByName(t *testing.T) {
+	s, _ := treeStore(t)
+	all := []string{"abc", "abc-d", "abc.d", "abcd", "b-0", "bcd"}
+	for i := range all {
+		makeBucket(t, s, all[(i*5)%len(all)])
+	}
+	cases := []struct {
+		prefix, after string
+		max           int
+		want          []string
+		truncated     bool
+	}{
+		{"", "", 10, all, false},
+		{"", "", 6, all, false},
+		{"", "", 5, all[:5], true},
+		{"", "abc", 2, all[1:3], true},
+		{"", "abc-", 1, all[1:2], true},
+		{"abc", "", 10, all[:4], false},
+		{"abc", "abc.d", 10, all[3:4], false},
+		{"abc", "zzz", 10, nil, false},
+		{"x", "", 10, nil, false},
+	}
+	for _, c := range cases {
+		list, truncated, err := s.ListBuckets(bg, s3C, c.prefix, c.after, c.max)
+		var got []string
+		for _, b := range list {
+			got = append(got, b.Name)
+			if b.Root == 0 || b.Created == 0 {
+				t.Errorf("%+v", b)
+			}
+		}
+		if err != nil || truncated != c.truncated || fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%+v: %q %v %v", c, got, truncated, err)
+		}
+	}
+}

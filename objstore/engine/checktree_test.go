@@ -1,0 +1,200 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// checkTree walks every record of the tree and returns what contradicts
+// another: entries without an inode and inodes without an entry, wrong link
+// counts, parents, buckets and types, wrong shadowed bits, markers that their
+// directories do not know of, and implicit directories that are empty.
+func checkTree(ctx context.Context, s *Store) error {
+	var c treeCheck
+	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
+		if err := c.load(reader{r}); err != nil {
+			return err
+		}
+		c.entries()
+		c.directories()
+		c.links()
+		return nil
+	})
+	return errors.Join(append(c.wrong, err)...)
+}
+
+type treeEntry struct {
+	dir  objstore.InodeID
+	name string // stored
+	d    record.Dirent
+}
+
+type treeCheck struct {
+	inodes  map[objstore.InodeID]*record.Inode
+	orphans map[objstore.InodeID]bool
+	buckets map[objstore.InodeID]bool
+	xattrs  map[objstore.InodeID]bool
+	list    []treeEntry
+	at      map[objstore.InodeID]map[string]record.Dirent
+	named   map[objstore.InodeID]int // entries that point at an inode
+	wrong   []error
+}
+
+func (c *treeCheck) bad(format string, args ...any) {
+	c.wrong = append(c.wrong, fmt.Errorf(format, args...))
+}
+
+func (c *treeCheck) load(r reader) error {
+	c.inodes = make(map[objstore.InodeID]*record.Inode)
+	c.at = make(map[objstore.InodeID]map[string]record.Dirent)
+	c.named = make(map[objstore.InodeID]int)
+	id := func(k []byte) objstore.InodeID { return objstore.InodeID(binary.BigEndian.Uint64(k[1:])) }
+	set := func(fam byte) map[objstore.InodeID]bool {
+		m := make(map[objstore.InodeID]bool)
+		for p, err := range r.Scan(meta.Prefix([]byte{fam})) {
+			if err == nil {
+				m[id(p.Key)] = true
+			}
+		}
+		return m
+	}
+	c.orphans, c.buckets, c.xattrs = set('o'), set('B'), set('x')
+	for p, err := range r.Scan(meta.Prefix([]byte{'i'})) {
+		if err != nil {
+			return err
+		}
+		n, err := record.ParseInode(p.Value)
+		if err != nil {
+			return err
+		}
+		c.inodes[id(p.Key)] = n
+	}
+	for p, err := range r.Scan(meta.Prefix([]byte{'d'})) {
+		if err != nil {
+			return err
+		}
+		name, err := record.DirentName(p.Key)
+		if err != nil {
+			return err
+		}
+		d, err := record.ParseDirent(p.Value)
+		if err != nil {
+			return err
+		}
+		e := treeEntry{id(p.Key), name, d}
+		c.list = append(c.list, e)
+		if c.at[e.dir] == nil {
+			c.at[e.dir] = make(map[string]record.Dirent)
+		}
+		c.at[e.dir][name] = d
+		c.named[d.Inode]++
+	}
+	return nil
+}
+
+func (c *treeCheck) entries() {
+	for _, e := range c.list {
+		name, isDir := record.SplitStored(e.name)
+		n := c.inodes[e.d.Inode]
+		dir := c.inodes[e.dir]
+		switch {
+		case n == nil:
+			c.bad("entry %d %q points at nothing", e.dir, e.name)
+			continue
+		case dir == nil || dir.Type != objstore.TypeDirectory || dir.Nlink == 0:
+			c.bad("entry %d %q stands in no directory", e.dir, e.name)
+			continue
+		case n.Type != e.d.Type, isDir != (n.Type == objstore.TypeDirectory):
+			c.bad("entry %d %q has the wrong type", e.dir, e.name)
+		}
+		_, twin := c.at[e.dir][name+"/"]
+		if want := !isDir && name != "" && twin; e.d.Shadowed != want {
+			c.bad("entry %d %q: shadowed is %v", e.dir, e.name, e.d.Shadowed)
+		}
+		if isDir && n.Parent != e.dir {
+			c.bad("directory %d has the parent %d, not %d", e.d.Inode, n.Parent, e.dir)
+		}
+		bucket := dir.Bucket
+		if e.dir == objstore.RootInode {
+			bucket = e.d.Inode
+			if !c.buckets[e.d.Inode] {
+				c.bad("bucket %q has no record", name)
+			}
+		}
+		if n.Bucket != bucket {
+			c.bad("inode %d is of the bucket %d, not %d", e.d.Inode, n.Bucket, bucket)
+		}
+		if e.name == "" && n.Type != objstore.TypeRegular {
+			c.bad("the marker of %d is no file", e.dir)
+		}
+	}
+	for b := range c.buckets {
+		if n := c.inodes[b]; n == nil || n.Parent != objstore.RootInode {
+			c.bad("bucket record %d without a bucket", b)
+		}
+	}
+}
+
+func (c *treeCheck) directories() {
+	for ino, n := range c.inodes {
+		if n.Type != objstore.TypeDirectory {
+			continue
+		}
+		if n.Nlink == 0 {
+			if len(c.at[ino]) > 0 {
+				c.bad("removed directory %d has entries", ino)
+			}
+			continue
+		}
+		want := uint32(2)
+		for stored := range c.at[ino] {
+			if name, isDir := record.SplitStored(stored); isDir && record.Mountable(name) {
+				want++
+			}
+		}
+		if n.Nlink != want {
+			c.bad("directory %d has %d links, not %d", ino, n.Nlink, want)
+		}
+		if _, marker := c.at[ino][""]; marker != n.HasMarker || marker && !n.Explicit {
+			c.bad("directory %d: marker entry %v, has marker %v, explicit %v", ino, marker, n.HasMarker, n.Explicit)
+		}
+		if !n.Explicit && len(c.at[ino]) == 0 {
+			c.bad("implicit directory %d is empty", ino)
+		}
+	}
+}
+
+func (c *treeCheck) links() {
+	for ino, n := range c.inodes {
+		named := c.named[ino]
+		isDir := n.Type == objstore.TypeDirectory
+		switch {
+		case ino == objstore.RootInode:
+		case n.Nlink == 0:
+			if named != 0 || !c.orphans[ino] {
+				c.bad("inode %d has no links, %d names, orphan %v", ino, named, c.orphans[ino])
+			}
+		case c.orphans[ino]:
+			c.bad("inode %d has links and is an orphan", ino)
+		case isDir && named != 1, !isDir && uint32(named) != n.Nlink:
+			c.bad("inode %d has %d links and %d names", ino, n.Nlink, named)
+		}
+		if n.HasXattrs != c.xattrs[ino] {
+			c.bad("inode %d: has attributes %v, record %v", ino, n.HasXattrs, c.xattrs[ino])
+		}
+		delete(c.xattrs, ino)
+		delete(c.orphans, ino)
+	}
+	for ino := range c.xattrs {
+		c.bad("attributes without the inode %d", ino)
+	}
+	for ino := range c.orphans {
+		c.bad("orphan mark without the inode %d", ino)
+	}
+}

@@ -1,0 +1,336 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// CompleteUpload makes the object from its parts, durably, and ends the upload.
+// No data is moved: the parts' chunks become the object's. A Complete that is
+// repeated after its answer was lost finds the object and answers again.
+func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objstore.CompleteRequest) (objstore.ObjectInfo, error) {
+	var info objstore.ObjectInfo
+	u, err := s.openUpload(ctx, "complete upload", req.Bucket, req.Key, req.Upload)
+	if objstore.IsKind(err, objstore.KindNoSuchUpload) {
+		return s.completed(ctx, req, err)
+	}
+	if err != nil {
+		return info, err
+	}
+	oek, err := s.openOEK(ctx, &u.rec.Content, nil)
+	if err != nil {
+		return info, err
+	}
+	defer oek.Wipe()
+	ino, err := s.newInode(ctx)
+	if err != nil {
+		return info, err
+	}
+	var rec *record.Inode
+	err = s.update(ctx, c, "complete upload", req.Key, func(x *tx) error {
+		if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
+			return err
+		}
+		if err := x.checkWrite(u.root, req.Key, req.Precondition); err != nil {
+			return err
+		}
+		parts, err := x.chosenParts(u, req)
+		if err != nil {
+			return err
+		}
+		content := u.rec.Content
+		content.ETag, content.ETagSum, content.PartCount = record.ETagMultipart, md5Of(parts), uint32(len(parts))
+		sum, err := u.checksum(parts, req)
+		if err != nil {
+			return err
+		}
+		if sum != nil {
+			sealChecksum(&content, oek, *sum)
+		}
+		size, err := x.joinParts(u, parts)
+		if err != nil {
+			return err
+		}
+		if req.Size >= 0 && req.Size != size {
+			return objstore.E(objstore.KindInvalidRequest, "complete upload", req.Key, "The provided 'x-amz-mp-object-size' header does not match what was computed.")
+		}
+		content.Layout = record.LayoutChunks
+		if size == 0 {
+			content.Layout = record.LayoutEmpty
+		}
+		n := newObject(content, size, u.rec.Meta)
+		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+		x.txn.Delete(record.UploadKey(u.root, req.Key, u.id))
+		keep := make(map[int]bool, len(req.Parts))
+		for _, p := range req.Parts {
+			keep[p.Number] = true
+		}
+		if err := x.dropParts(u.id, keep); err != nil {
+			return err
+		}
+		rec = n
+		return x.putKey(u.root, req.Key, ino, n)
+	})
+	if err != nil {
+		return info, err
+	}
+	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
+		return info, err
+	}
+	return s.info(req.Bucket, req.Key, ino, rec, oek)
+}
+
+// completed answers a Complete whose upload is gone: with the object, when it
+// is what the upload became.
+func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gone error) (objstore.ObjectInfo, error) {
+	var info objstore.ObjectInfo
+	id, ok := uploadID(req.Upload)
+	if !ok {
+		return info, gone
+	}
+	var ino objstore.InodeID
+	var n *record.Inode
+	err := s.view(ctx, "complete upload", req.Key, func(r reader) error {
+		root, err := r.bucketRoot(req.Bucket)
+		if err == nil {
+			ino, n, err = r.findKey(root, req.Key)
+		}
+		return err
+	})
+	if err != nil || n.Content.ID != objstore.ContentID(id) || n.Content.ETag != record.ETagMultipart {
+		return info, gone
+	}
+	oek, err := s.openOEK(ctx, &n.Content, nil)
+	if err != nil {
+		return info, err
+	}
+	defer oek.Wipe()
+	return s.info(req.Bucket, req.Key, ino, n, oek)
+}
+
+// chosenParts reads the parts that a Complete names and checks them.
+func (x *tx) chosenParts(u *upload, req objstore.CompleteRequest) ([]*record.Part, error) {
+	fail := func(kind objstore.Kind, msg string) error {
+		return objstore.E(kind, "complete upload", req.Key, msg)
+	}
+	if len(req.Parts) == 0 || len(req.Parts) > objstore.MaxPartNumber {
+		return nil, fail(objstore.KindInvalidArgument, "you must specify at least one part")
+	}
+	keys := make([][]byte, len(req.Parts))
+	for i, p := range req.Parts {
+		if i > 0 && p.Number <= req.Parts[i-1].Number {
+			return nil, fail(objstore.KindInvalidPartOrder, "")
+		}
+		if p.Number < 1 || p.Number > objstore.MaxPartNumber {
+			return nil, fail(objstore.KindInvalidPart, "")
+		}
+		keys[i] = record.PartKey(u.id, p.Number)
+	}
+	vals, err := x.GetMany(keys)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]*record.Part, len(vals))
+	for i, v := range vals {
+		if v == nil {
+			return nil, fail(objstore.KindInvalidPart, fmt.Sprintf("part %d was not uploaded", req.Parts[i].Number))
+		}
+		p, err := record.ParsePart(v)
+		if err != nil {
+			return nil, err
+		}
+		if strings.Trim(string(req.Parts[i].ETag), `"`) != string(partInfo(0, p).ETag) {
+			return nil, fail(objstore.KindInvalidPart, fmt.Sprintf("part %d has another ETag", req.Parts[i].Number))
+		}
+		if want := req.Parts[i].Checksum; want != nil {
+			if want.Algorithm != p.ChecksumAlgo || want.Value != checksum.Format(p.Checksum) {
+				return nil, fail(objstore.KindInvalidPart, fmt.Sprintf("part %d has another checksum", req.Parts[i].Number))
+			}
+		}
+		parts[i] = p
+	}
+	for i, p := range parts[:len(parts)-1] {
+		if p.Size < objstore.MinPartSize {
+			return nil, &objstore.Error{
+				Kind: objstore.KindPartTooSmall, Op: "complete upload", What: req.Key,
+				Msg: fmt.Sprintf("part %d has %d bytes", req.Parts[i].Number, p.Size),
+			}
+		}
+	}
+	return parts, nil
+}
+
+// checksum is that of the whole object, nil when a part has none.
+func (u *upload) checksum(parts []*record.Part, req objstore.CompleteRequest) (*objstore.Checksum, error) {
+	alg, typ := u.algorithm(), u.rec.Type
+	if typ == "" {
+		typ = checksum.DefaultType(alg)
+	}
+	sums := make([][]byte, len(parts))
+	sized := make([]checksum.Part, len(parts))
+	for i, p := range parts {
+		if p.ChecksumAlgo != alg || len(p.Checksum) == 0 {
+			return nil, nil
+		}
+		sums[i] = p.Checksum
+		sized[i] = checksum.Part{Sum: p.Checksum, Size: p.Size}
+	}
+	var sum []byte
+	var err error
+	count := 0
+	if typ == checksum.Composite {
+		count = len(parts)
+		sum, err = checksum.Compose(alg, sums)
+	} else {
+		sum, err = checksum.Concat(alg, sized)
+	}
+	if err != nil {
+		return nil, objstore.Wrap(objstore.KindInvalidRequest, "complete upload", req.Key, err)
+	}
+	c := &objstore.Checksum{Algorithm: alg, Type: typ, Value: checksum.FormatObject(sum, count)}
+	if w := req.Checksum; w != nil && (w.Algorithm != alg || strings.TrimSuffix(w.Value, fmt.Sprintf("-%d", len(parts))) != checksum.Format(sum)) {
+		return nil, objstore.E(objstore.KindBadDigest, "complete upload", req.Key, fmt.Sprintf("The %s you specified did not match the calculated checksum.", alg.Lower()))
+	}
+	return c, nil
+}
+
+// joinParts makes the parts' chunks the content's and returns its size.
+func (x *tx) joinParts(u *upload, parts []*record.Part) (int64, error) {
+	e := x.s.extents.Edit(x.txn)
+	dst := extent.Of(u.rec.Content.ID, nil)
+	size := int64(0)
+	sizes := make(record.PartSizes, len(parts))
+	for i, p := range parts {
+		if err := e.Move(dst, u.part(p.ID, nil), size); err != nil {
+			return 0, err
+		}
+		sizes[i] = p.Size
+		size += p.Size
+	}
+	if size > objstore.MaxFileSize {
+		return 0, objstore.E(objstore.KindTooLarge, "complete upload", "", "object would be over 64 TiB")
+	}
+	x.txn.Set(record.PartsKey(dst.Refs), sizes.Append(nil))
+	return size, e.Finish()
+}
+
+// ListParts returns one page of an upload's parts.
+func (s *Store) ListParts(ctx context.Context, c objstore.Caller, req objstore.ListPartsRequest) (objstore.ListPartsResult, error) {
+	var res objstore.ListPartsResult
+	err := s.view(ctx, "list parts", req.Key, func(r reader) error {
+		res = objstore.ListPartsResult{}
+		u, err := r.upload("list parts", req.Bucket, req.Key, req.Upload)
+		if err != nil {
+			return err
+		}
+		res.Upload = u.info(req.Bucket, req.Key)
+		if req.After >= objstore.MaxPartNumber {
+			return nil
+		}
+		rng := meta.Prefix(record.PartPrefix(u.id))
+		rng.Start = record.PartKey(u.id, max(req.After, 0)+1)
+		for p, err := range r.Scan(rng) {
+			if err != nil {
+				return err
+			}
+			if len(res.Parts) == req.Max {
+				res.Truncated = true
+				break
+			}
+			number, err := record.ParsePartKey(p.Key)
+			if err != nil {
+				return err
+			}
+			part, err := record.ParsePart(p.Value)
+			if err != nil {
+				return err
+			}
+			res.Parts = append(res.Parts, partInfo(number, part))
+			res.Next = number
+		}
+		return nil
+	})
+	return res, err
+}
+
+// ListUploads returns one page of a bucket's uploads.
+func (s *Store) ListUploads(ctx context.Context, c objstore.Caller, req objstore.ListUploadsRequest) (objstore.ListUploadsResult, error) {
+	var res objstore.ListUploadsResult
+	err := s.view(ctx, "list uploads", req.Bucket, func(r reader) error {
+		res = objstore.ListUploadsResult{}
+		root, err := r.bucketRoot(req.Bucket)
+		if err != nil {
+			return err
+		}
+		return r.listUploads(root, req, &res)
+	})
+	return res, err
+}
+
+func (r reader) listUploads(root objstore.InodeID, req objstore.ListUploadsRequest, res *objstore.ListUploadsResult) error {
+	rng := meta.Prefix(record.UploadPrefix(root, req.Prefix))
+	switch {
+	case req.KeyMarker == "":
+	case req.UploadMarker == "" && req.Delimiter != "" && strings.HasSuffix(req.KeyMarker, req.Delimiter):
+		rng.Start = maxKey(rng.Start, meta.PrefixEnd(record.UploadPrefix(root, req.KeyMarker)))
+	case req.UploadMarker == "":
+		// Behind every upload of that key: keys have no NUL, and 1 is next to it.
+		rng.Start = maxKey(rng.Start, append(record.UploadPrefix(root, req.KeyMarker), 1))
+	default:
+		id, ok := uploadID(req.UploadMarker)
+		if !ok {
+			return objstore.E(objstore.KindInvalidArgument, "list uploads", string(req.UploadMarker), "Invalid uploadId marker")
+		}
+		rng.Start = maxKey(rng.Start, append(record.UploadKey(root, req.KeyMarker, id), 0))
+	}
+	for {
+		again := false
+		for p, err := range r.Scan(rng) {
+			if err != nil {
+				return err
+			}
+			if len(res.Uploads)+len(res.Prefixes) >= req.Max {
+				res.Truncated = true
+				return nil
+			}
+			key, id, err := record.ParseUploadKey(p.Key)
+			if err != nil {
+				return err
+			}
+			if req.Delimiter != "" {
+				if i := strings.Index(key[len(req.Prefix):], req.Delimiter); i >= 0 {
+					prefix := key[:len(req.Prefix)+i+len(req.Delimiter)]
+					res.Prefixes = append(res.Prefixes, prefix)
+					res.NextKey, res.NextUpload = prefix, ""
+					rng.Start = meta.PrefixEnd(record.UploadPrefix(root, prefix))
+					again = true
+					break
+				}
+			}
+			rec, err := record.ParseUpload(p.Value)
+			if err != nil {
+				return err
+			}
+			info := (&upload{root, id, rec}).info(req.Bucket, key)
+			res.Uploads = append(res.Uploads, info)
+			res.NextKey, res.NextUpload = key, info.ID
+		}
+		if !again {
+			return nil
+		}
+	}
+}
+
+func maxKey(a, b []byte) []byte {
+	if string(a) > string(b) {
+		return a
+	}
+	return b
+}

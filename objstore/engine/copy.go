@@ -1,0 +1,281 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+const (
+	// shareStep is how many chunks (64 MiB each) one transaction of a copy shares.
+	shareStep = 1024
+	// copyTries bounds how often a copy begins anew because its source changed.
+	copyTries = 8
+)
+
+// source is what a copy reads from.
+type source struct {
+	n   *record.Inode
+	oek *secret.Key
+	sum *objstore.Checksum
+	tag objstore.ETag
+}
+
+func (s *Store) openSource(ctx context.Context, bucket, key string, pre objstore.Precondition, customer objstore.Encryption) (*source, error) {
+	src := &source{}
+	err := s.view(ctx, "copy", key, func(r reader) error {
+		root, err := r.bucketRoot(bucket)
+		if err == nil {
+			_, src.n, err = r.findKey(root, key)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	src.tag = etagOf(s, src.n)
+	if err := checkRead("copy", key, pre, src.tag, src.n.Mtime); err != nil {
+		if objstore.IsKind(err, objstore.KindNotModified) {
+			err = objstore.E(objstore.KindPreconditionFailed, "copy", key, "source condition")
+		}
+		return nil, err
+	}
+	if src.oek, err = s.requestOEK(ctx, "copy", objstore.GetRequest{Key: key, CustomerKey: customer}, src.n); err != nil {
+		return nil, err
+	}
+	if src.sum, err = openChecksum(&src.n.Content, src.oek); err != nil {
+		src.oek.Wipe()
+		return nil, s.wrap("copy", key, err)
+	}
+	return src, nil
+}
+
+// same reports whether the source's content is still what it was.
+func (x *tx) same(bucket, key string, n *record.Inode) error {
+	root, err := x.bucketRoot(bucket)
+	if err != nil {
+		return err
+	}
+	_, now, err := x.findKey(root, key)
+	if err != nil {
+		return err
+	}
+	if now.Content.ID != n.Content.ID || now.Content.Gen != n.Content.Gen {
+		return errLostRace
+	}
+	return nil
+}
+
+// CopyObject copies without reading or moving data, durably: the copy shares
+// the source's chunks, whose keys are sealed anew under its own object key. Only
+// a checksum that the source does not have makes it read the source.
+//
+// The copy of an object that was uploaded in parts keeps the ETag with its
+// "-N", since another one would take reading all of it.
+func (s *Store) CopyObject(ctx context.Context, c objstore.Caller, req objstore.CopyRequest) (objstore.ObjectInfo, error) {
+	for try := 1; ; try++ {
+		info, err := s.copyOnce(ctx, c, req)
+		if !errors.Is(err, errLostRace) {
+			return info, err
+		}
+		if try == copyTries {
+			return info, objstore.E(objstore.KindConflict, "copy", req.SrcKey, "the source keeps changing")
+		}
+	}
+}
+
+func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.CopyRequest) (objstore.ObjectInfo, error) {
+	var info objstore.ObjectInfo
+	meta := req.Meta
+	if meta == nil {
+		meta = &objstore.ObjectMeta{}
+	}
+	if err := checkPut("copy", req.DstKey, req.Encryption, meta); err != nil {
+		return info, err
+	}
+	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
+	if err != nil {
+		return info, err
+	}
+	defer src.oek.Wipe()
+	root, err := s.openBucket(ctx, "copy", req.DstBucket)
+	if err != nil {
+		return info, err
+	}
+	if req.Meta == nil {
+		meta = &objstore.ObjectMeta{ContentType: guessType(src.n, req.SrcKey)}
+		if src.n.Meta != nil {
+			meta = src.n.Meta
+		}
+	}
+	content, oek, err := s.newContent(ctx, root, req.Encryption)
+	if err != nil {
+		return info, err
+	}
+	defer oek.Wipe()
+	if err := s.copyHead(ctx, req, src, &content, oek); err != nil {
+		return info, err
+	}
+	ino, err := s.newInode(ctx)
+	if err != nil {
+		return info, err
+	}
+	cp := &share{s: s, dst: extent.Of(content.ID, oek), src: extent.Of(src.n.Content.ID, src.oek), size: src.n.Size, layout: src.n.Content.Layout}
+	s.busy.add(content.ID)
+	defer cp.close()
+	if err := cp.steps(ctx); err != nil {
+		return info, err
+	}
+	rec := newObject(content, src.n.Size, *meta)
+	rec.Allocated = src.n.Allocated
+	err = s.update(ctx, c, "copy", req.DstKey, func(x *tx) error {
+		if err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
+			return err
+		}
+		if err := x.checkWrite(root, req.DstKey, req.DstPrecondition); err != nil {
+			return err
+		}
+		n := *rec
+		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+		n.Content.Layout = src.n.Content.Layout
+		if err := cp.finish(x); err != nil {
+			return err
+		}
+		if n.Content.PartCount > 0 {
+			sizes, err := x.partSizes(src.n)
+			if err != nil {
+				return err
+			}
+			x.txn.Set(record.PartsKey(n.Content.ID), sizes.Append(nil))
+		}
+		if err := x.putKey(root, req.DstKey, ino, &n); err != nil {
+			return err
+		}
+		*rec = n
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	cp.marked = false
+	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
+		return info, err
+	}
+	return s.info(req.DstBucket, req.DstKey, ino, rec, oek)
+}
+
+// copyHead gives the copy its ETag and checksum.
+func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, c *record.Content, oek *secret.Key) error {
+	from := &src.n.Content
+	c.ETag, c.ETagSum, c.PartCount = from.ETag, from.ETagSum, from.PartCount
+	sum := src.sum
+	if req.Store != "" && (sum == nil || sum.Algorithm != req.Store) {
+		h, err := checksum.New(req.Store)
+		if err != nil {
+			return objstore.Wrap(objstore.KindInvalidArgument, "copy", req.SrcKey, err)
+		}
+		get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey}
+		err = s.GetObject(ctx, objstore.Caller{}, get, func(o *Object) error {
+			if o.n.Content.ID != from.ID || o.n.Content.Gen != from.Gen {
+				return errLostRace
+			}
+			_, err := o.WriteTo(h)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		sum = &objstore.Checksum{Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(h.Sum(req.Store))}
+	}
+	if sum != nil {
+		sealChecksum(c, oek, *sum)
+	}
+	return nil
+}
+
+// share makes one content of another's bytes. Like an ingest, a long one is
+// committed in steps under a garbage mark.
+type share struct {
+	s        *Store
+	dst, src extent.Content
+	srcOff   int64
+	size     int64
+	layout   record.Layout
+	done     int64
+	marked   bool
+}
+
+func (cp *share) close() {
+	cp.s.busy.remove(cp.dst.Refs)
+	if cp.marked {
+		cp.s.wakeReaper()
+	}
+}
+
+// steps shares all but what fits into the last transaction.
+func (cp *share) steps(ctx context.Context) error {
+	if cp.layout != record.LayoutChunks {
+		return nil
+	}
+	for cp.size-cp.done > shareStep*record.MaxChunk {
+		var n int64
+		err := cp.s.update(ctx, objstore.Caller{}, "copy", "", func(x *tx) (err error) {
+			x.txn.Set(record.GarbageKey(cp.dst.Refs), []byte{1})
+			n, err = cp.step(x, shareStep)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		cp.marked = true
+		cp.done += n
+	}
+	return nil
+}
+
+func (cp *share) step(x *tx, limit int) (int64, error) {
+	e := x.s.extents.Edit(x.txn)
+	n, err := e.Share(cp.dst, cp.done, cp.src, cp.srcOff+cp.done, cp.size-cp.done, limit)
+	if err != nil {
+		return 0, err
+	}
+	return n, e.Finish()
+}
+
+// finish shares the rest in the request's last transaction.
+func (cp *share) finish(x *tx) error {
+	switch cp.layout {
+	case record.LayoutInline:
+		plain, err := x.inlineData(cp.src)
+		if err != nil {
+			return err
+		}
+		defer clear(plain)
+		in, err := extent.SealInline(cp.dst, plain)
+		if err != nil {
+			return err
+		}
+		x.txn.Set(record.InlineKey(cp.dst.Refs), in.Append(nil))
+		return nil
+	case record.LayoutEmpty:
+		return nil
+	}
+	if cp.marked {
+		x.txn.Delete(record.GarbageKey(cp.dst.Refs))
+	}
+	n, err := cp.step(x, maxShareRest)
+	if err == nil && n < cp.size-cp.done {
+		err = fmt.Errorf("engine: %d chunks do not hold %d bytes", maxShareRest, cp.size-cp.done)
+	}
+	return err
+}
+
+// maxShareRest bounds the references in the last transaction: chunks can be
+// shorter than 64 MiB where their content was uploaded in parts.
+const maxShareRest = 1 << 17

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Bounds of the cache of unsealed data keys: one per bucket and client context
+// in use. A key is asked of the key service again after dekTTL, which is how
+// long a disabled external key still works.
+const (
+	dekCacheSize = 1024
+	dekTTL       = 5 * time.Minute
+)
+
+// dekCache keeps unsealed data keys. A key that leaves it may still be in use:
+// its finaliser wipes it.
+type dekCache struct {
+	now func() time.Time
+
+	mu      sync.Mutex // guards the fields below
+	keys    map[record.DEKID]cachedDEK
+	buckets map[objstore.InodeID]record.DEKID
+}
+
+type cachedDEK struct {
+	key     *secret.Key
+	expires time.Time
+}
+
+func newDEKCache(now func() time.Time) *dekCache {
+	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK), buckets: make(map[objstore.InodeID]record.DEKID)}
+}
+
+func (c *dekCache) get(id record.DEKID) *secret.Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.keys[id]
+	if !ok || c.now().After(k.expires) {
+		return nil
+	}
+	return k.key
+}
+
+// put keeps k, or what another caller has put first, and returns it.
+func (c *dekCache) put(id record.DEKID, k *secret.Key) *secret.Key {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if have, ok := c.keys[id]; ok && !now.After(have.expires) {
+		k.Wipe()
+		return have.key
+	}
+	if len(c.keys) >= dekCacheSize {
+		for other := range c.keys { // any: the order of a map is random
+			delete(c.keys, other)
+			break
+		}
+	}
+	c.keys[id] = cachedDEK{k, now.Add(dekTTL)}
+	return k
+}
+
+func (c *dekCache) bucket(root objstore.InodeID) (record.DEKID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, ok := c.buckets[root]
+	return id, ok
+}
+
+func (c *dekCache) setBucket(root objstore.InodeID, id record.DEKID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.buckets) >= dekCacheSize {
+		clear(c.buckets)
+	}
+	c.buckets[root] = id
+}
+
+// wipe empties the cache; nobody uses a key any more.
+func (c *dekCache) wipe() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.keys {
+		k.key.Wipe()
+	}
+	clear(c.keys)
+	clear(c.buckets)
+}
+
+func newDEKID() record.DEKID {
+	var b [8]byte
+	for {
+		rand.Read(b[:])
+		if id := record.DEKID(binary.BigEndian.Uint64(b[:])); id != 0 {
+			return id
+		}
+	}
+}

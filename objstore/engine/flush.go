@@ -1,0 +1,422 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// maxSealed bounds the full buffers (4 MiB each) of one file that wait for its
+// next commit: from a quarter of it on a commit is under way, at all of it the
+// writer waits.
+const maxSealed = 8
+
+// pending is a sealed buffer that is being encrypted.
+type pending struct {
+	s     *Store
+	buf   *buffer
+	size  int64
+	batch *extent.Batch
+	done  chan struct{} // closed when the fields below are set
+	maps  []extent.Mapping
+	err   error
+}
+
+// seal closes the buffer to writes and begins to encrypt it; mu is held. What
+// the content held inline goes with the first buffer that becomes extents.
+func (n *node) seal() error {
+	ctx := context.Background()
+	if n.content.Layout == record.LayoutInline {
+		plain, err := n.loadInlineLocked(ctx)
+		if err != nil {
+			return err
+		}
+		was := len(n.buf.arena)
+		// The buffer may be full: what does not fit goes into one of its own.
+		if len(plain) > n.buf.room() {
+			under := newBuffer()
+			under.put(plain, 0)
+			n.s.buffered.Add(int64(len(plain)))
+			n.push(under)
+		} else {
+			n.buf.putUnder(plain, 0)
+			n.s.buffered.Add(int64(len(n.buf.arena) - was))
+		}
+		n.content.Layout = record.LayoutChunks
+		n.inline = nil
+	}
+	if n.content.Layout == record.LayoutEmpty {
+		n.content.Layout = record.LayoutChunks
+	}
+	b := n.buf
+	n.buf = nil
+	n.push(b)
+	return nil
+}
+
+// push adds a buffer to the sealed ones and encrypts it in the background.
+func (n *node) push(b *buffer) {
+	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatch(), done: make(chan struct{})}
+	n.sealed = append(n.sealed, p)
+	c := extent.Of(n.content.ID, nil)
+	n.s.encrypting <- struct{}{}
+	go func() {
+		defer func() { <-n.s.encrypting; close(p.done) }()
+		p.maps, p.err = n.s.encrypt(context.Background(), p.batch, c, b)
+	}()
+}
+
+// abandon gives a pending buffer up.
+func (p *pending) abandon() {
+	<-p.done
+	p.release()
+}
+
+func (p *pending) release() {
+	p.batch.Release()
+	p.s.buffered.Add(-p.size)
+	p.buf.free()
+}
+
+// encrypt makes extents of a buffer: its ranges in the order of the file, split
+// where chunks end.
+func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Content, b *buffer) ([]extent.Mapping, error) {
+	var maps []extent.Mapping
+	var run []dirty // of one chunk, not yet encrypted
+	runLen := 0
+	flush := func() error {
+		if len(run) == 0 {
+			return nil
+		}
+		err := s.encryptRun(ctx, batch, b, run, runLen, &maps)
+		run, runLen = run[:0], 0
+		return err
+	}
+	err := s.view(ctx, "write", "", func(r reader) error {
+		maps, run, runLen = maps[:0], run[:0], 0
+		start, end := int64(0), int64(0)
+		for _, d := range b.ents {
+			for d.len > 0 {
+				if d.off >= end || d.off < start {
+					if err := flush(); err != nil {
+						return err
+					}
+					var err error
+					if start, end, err = extent.Bounds(r, c, d.off); err != nil {
+						return err
+					}
+				}
+				m := int32(min(int64(d.len), end-d.off, int64(record.MaxExtent-runLen)))
+				run = append(run, dirty{d.off, m, d.pos})
+				runLen += int(m)
+				d = dirty{d.off + int64(m), d.len - m, d.pos + m}
+				if runLen == record.MaxExtent {
+					if err := flush(); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		return flush()
+	})
+	return maps, err
+}
+
+// scratch lends memory for ranges that do not lie together in an arena.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, record.MaxExtent); return &b }}
+
+// encryptRun makes one extent of ranges, size bytes together, and appends
+// their mappings.
+func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, run []dirty, size int, maps *[]extent.Mapping) error {
+	var plain []byte
+	if len(run) == 1 {
+		plain = b.bytes(run[0])
+	} else {
+		buf := scratch.Get().(*[]byte)
+		defer scratch.Put(buf)
+		plain = (*buf)[:0]
+		for _, d := range run {
+			plain = append(plain, b.bytes(d)...)
+		}
+	}
+	piece, err := batch.Encrypt(ctx, plain)
+	if err != nil {
+		return err
+	}
+	off := uint32(0)
+	for _, d := range run {
+		n := len(*maps)
+		if n > 0 && off > 0 && (*maps)[n-1].Off+int64((*maps)[n-1].Len) == d.off {
+			(*maps)[n-1].Len += uint32(d.len)
+		} else {
+			*maps = append(*maps, extent.Mapping{Off: d.off, Len: uint32(d.len), Piece: piece, PieceOff: off})
+		}
+		off += uint32(d.len)
+	}
+	return nil
+}
+
+// commit makes everything that was written before it part of history. It is
+// not durable then. When it fails, what it held is lost, and every File of the
+// inode is told once.
+func (n *node) commit(ctx context.Context) error {
+	n.commitMu.Lock()
+	defer n.commitMu.Unlock()
+	return n.commitLocked(ctx)
+}
+
+func (n *node) commitLocked(ctx context.Context) error {
+	// From here on the buffers belong to this commit: it ends, whoever waits.
+	ctx = context.WithoutCancel(ctx)
+	n.mu.Lock()
+	if n.unlinked {
+		n.dropBuffers()
+		n.attrs = false
+	}
+	if n.buf == nil && len(n.sealed) == 0 && !n.attrs {
+		n.mu.Unlock()
+		return nil
+	}
+	ch, err := n.takeChange(ctx)
+	n.mu.Unlock()
+	if err == nil {
+		err = n.apply(ctx, ch)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.flushing {
+		p.release()
+	}
+	n.flushing = nil
+	if err != nil {
+		n.fail(ctx, err)
+		return err
+	}
+	return nil
+}
+
+// change is what one commit does to an inode.
+type change struct {
+	size    int64
+	mtime   objstore.Time
+	atime   objstore.Time
+	content record.Content // Layout, keys
+	data    bool           // content changed
+	inline  *record.Inline // new inline data
+	wasIn   bool           // inline data to remove: it is in the extents now
+	pend    []*pending
+}
+
+// takeChange decides what the next commit does; mu is held. It makes the object
+// key when there is none.
+func (n *node) takeChange(ctx context.Context) (*change, error) {
+	ch := &change{size: n.size, mtime: n.mtime, atime: n.atime}
+	n.attrs, n.atime = false, 0
+	if n.buf == nil && len(n.sealed) == 0 {
+		ch.content = n.content
+		return ch, nil
+	}
+	ch.data = true
+	if n.oek == nil {
+		oek, err := n.s.newOEK(ctx, n.bucket, &n.content)
+		if err != nil {
+			return nil, err
+		}
+		n.oek = oek
+	}
+	if n.content.Layout != record.LayoutChunks && n.size <= extent.MaxInline {
+		if err := n.takeInline(ctx, ch); err != nil {
+			return nil, err
+		}
+		ch.content = n.content
+		return ch, nil
+	}
+	if n.buf != nil {
+		if err := n.seal(); err != nil {
+			return nil, err
+		}
+	}
+	n.flushing, n.sealed = n.sealed, nil
+	ch.pend = n.flushing
+	ch.content = n.content
+	return ch, nil
+}
+
+// takeInline makes the new inline data of a small content; mu is held.
+func (n *node) takeInline(ctx context.Context, ch *change) error {
+	old, err := n.loadInlineLocked(ctx)
+	if err != nil {
+		return err
+	}
+	plain := make([]byte, n.size)
+	copy(plain, old)
+	n.buf.overlay(plain, 0)
+	in, err := extent.SealInline(extent.Of(n.content.ID, n.oek), plain)
+	if err != nil {
+		return err
+	}
+	n.content.Layout = record.LayoutInline
+	n.inline = plain
+	ch.inline = in
+	n.s.buffered.Add(-int64(len(n.buf.arena)))
+	n.buf.free()
+	n.buf = nil
+	return nil
+}
+
+// apply commits a change.
+func (n *node) apply(ctx context.Context, ch *change) error {
+	for _, p := range ch.pend {
+		<-p.done
+		if p.err != nil {
+			return n.s.wrap("write", n.name(), p.err)
+		}
+	}
+	gone := false
+	err := n.s.update(ctx, objstore.Caller{}, "write", n.name(), func(x *tx) error {
+		rec, err := x.inode(n.ino)
+		if objstore.IsKind(err, objstore.KindStale) {
+			gone = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		rec.Size = ch.size
+		rec.Mtime = ch.mtime
+		rec.Ctime = max(x.now, rec.Ctime)
+		if ch.atime != 0 {
+			rec.Atime = ch.atime
+		}
+		if ch.data {
+			x.touchContent(rec, &ch.content)
+		}
+		if err := x.putData(rec, ch, extent.Of(ch.content.ID, n.oek)); err != nil {
+			return err
+		}
+		x.setInode(n.ino, rec)
+		x.change(objstore.Change{Inode: n.ino, Data: ch.data})
+		return nil
+	})
+	if gone {
+		return nil // nobody can see it any more
+	}
+	return err
+}
+
+// touchContent gives an inode the keys and layout of a changed content, and a
+// new ETag: what S3 said of the old bytes is no longer true.
+func (x *tx) touchContent(rec *record.Inode, c *record.Content) {
+	was := rec.Content
+	if was.PartCount > 0 {
+		x.txn.Delete(record.PartsKey(was.ID))
+	}
+	rec.Content = record.Content{
+		ID: c.ID, Gen: was.Gen + 1, Layout: c.Layout,
+		Mode: c.Mode, DEK: c.DEK, SealedOEK: c.SealedOEK, KMSKeyID: c.KMSKeyID, BucketKey: c.BucketKey,
+	}
+}
+
+// putData writes a change's bytes: inline data or maps.
+func (x *tx) putData(rec *record.Inode, ch *change, c extent.Content) error {
+	if ch.inline != nil {
+		x.txn.Set(record.InlineKey(c.Refs), ch.inline.Append(nil))
+		rec.Allocated = ch.size
+		return nil
+	}
+	if len(ch.pend) == 0 {
+		return nil
+	}
+	x.txn.Delete(record.InlineKey(c.Refs))
+	e := x.s.extents.Edit(x.txn)
+	for _, p := range ch.pend {
+		if err := e.Map(c, p.maps); err != nil {
+			return err
+		}
+	}
+	rec.Allocated = max(rec.Allocated+e.Grown(), 0)
+	return e.Finish()
+}
+
+// fail notes that a commit lost what was written; mu is held. The node goes
+// back to what is committed.
+func (n *node) fail(ctx context.Context, err error) {
+	n.failures++
+	n.failure = err
+	n.dropBuffers()
+	n.attrs, n.atime = false, 0
+	clear(n.inline)
+	n.inline = nil
+	rec, rerr := n.s.readInode(ctx, n.ino)
+	if rerr != nil {
+		return
+	}
+	if rec.Content.Mode == 0 {
+		n.oek.Wipe()
+		n.oek = nil
+	}
+	n.content, n.size, n.mtime = rec.Content, rec.Size, rec.Mtime
+}
+
+// readInode reads an inode's record as committed.
+func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *record.Inode, err error) {
+	err = s.view(ctx, "stat", "", func(r reader) error {
+		rec, err = r.inode(ino)
+		return err
+	})
+	return rec, err
+}
+
+// name tells a node in messages.
+func (n *node) name() string { return fmt.Sprintf("inode %d", n.ino) }
+
+// absent turns the absence of a record that must be there into corruption.
+func absent(err error, what string) error {
+	if errors.Is(err, meta.ErrNotFound) {
+		return fmt.Errorf("%w: %s is missing", record.ErrCorrupt, what)
+	}
+	return err
+}
+
+// relieve keeps the memory of uncommitted writes within bounds: a writer who
+// comes when it is used up commits, its own file first, then the largest.
+func (s *Store) relieve(ctx context.Context, n *node) error {
+	if s.buffered.Load() < s.o.WriteBufferBytes {
+		return nil
+	}
+	if err := n.commit(ctx); err != nil {
+		return err
+	}
+	if s.buffered.Load() < s.o.WriteBufferBytes {
+		return nil
+	}
+	s.relieveMu.Lock()
+	defer s.relieveMu.Unlock()
+	list := s.nodes.all()
+	defer func() {
+		for _, o := range list {
+			s.releaseNode(context.WithoutCancel(ctx), o)
+		}
+	}()
+	sort.Slice(list, func(i, j int) bool { return list[i].waiting() > list[j].waiting() })
+	for _, o := range list {
+		if s.buffered.Load() < s.o.WriteBufferBytes/2 {
+			break
+		}
+		_ = o.commit(ctx) // its own Files are told
+	}
+	return nil
+}
+
+func (n *node) waiting() int64 {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.uncommitted()
+}

@@ -1,0 +1,320 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// busySet holds the contents that are being made under a garbage mark (see
+// making), which the reaper leaves alone.
+type busySet struct {
+	mu sync.Mutex
+	m  map[objstore.ContentID]bool
+}
+
+func newBusySet() *busySet { return &busySet{m: make(map[objstore.ContentID]bool)} }
+
+func (b *busySet) add(id objstore.ContentID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.m[id] = true
+}
+
+func (b *busySet) remove(id objstore.ContentID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.m, id)
+}
+
+func (b *busySet) has(id objstore.ContentID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.m[id]
+}
+
+func (s *Store) wakeReaper() {
+	select {
+	case s.reap <- struct{}{}:
+	default:
+	}
+}
+
+// runReaper removes what nothing names any more: after a crash the inodes that
+// were open without a name and what requests had begun, then whatever the
+// transactions leave to it.
+func (s *Store) runReaper(ctx context.Context) {
+	if err := s.reapOrphans(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("unlinked files of the last run could not all be removed", "err", err)
+	}
+	s.wakeReaper()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.reap:
+		}
+		if err := s.reapGarbage(ctx); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
+			s.log.Warn("space could not be freed yet", "err", err)
+		}
+	}
+}
+
+// keysOf returns up to max keys with a prefix, behind after.
+func (s *Store) keysOf(ctx context.Context, prefix, after []byte, max int) (keys [][]byte, err error) {
+	err = s.view(ctx, "scan", "", func(r reader) error {
+		keys = keys[:0]
+		rng := meta.Prefix(prefix)
+		if after != nil {
+			rng.Start = append(append([]byte(nil), after...), 0)
+		}
+		for p, err := range r.Scan(rng) {
+			if err != nil {
+				return err
+			}
+			keys = append(keys, append([]byte(nil), p.Key...))
+			if len(keys) == max {
+				break
+			}
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// reapBatch bounds the records that one look of the reaper takes.
+const reapBatch = 256
+
+func (s *Store) reapOrphans(ctx context.Context) error {
+	var after []byte
+	for ctx.Err() == nil {
+		keys, err := s.keysOf(ctx, record.OrphanPrefix(), after, reapBatch)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		after = keys[len(keys)-1]
+		for _, k := range keys {
+			ino, err := record.ParseOrphanKey(k)
+			if err == nil {
+				err = s.reapOrphan(ctx, ino)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// reapOrphan removes an inode without a name that nobody has open.
+func (s *Store) reapOrphan(ctx context.Context, ino objstore.InodeID) error {
+	return s.update(ctx, objstore.Caller{}, "remove", "", func(x *tx) error {
+		if _, err := x.Get(record.OrphanKey(ino)); errors.Is(err, meta.ErrNotFound) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if !x.markDying(ino) {
+			return nil // its last close comes here again
+		}
+		n, err := x.inode(ino)
+		if err != nil && !objstore.IsKind(err, objstore.KindStale) {
+			return err
+		}
+		if err == nil {
+			x.removeInode(ino, n)
+		}
+		x.txn.Delete(record.OrphanKey(ino))
+		return nil
+	})
+}
+
+// reapGarbage frees contents until there are none left.
+func (s *Store) reapGarbage(ctx context.Context) error {
+	var after []byte
+	for ctx.Err() == nil {
+		keys, err := s.keysOf(ctx, record.GarbagePrefix(), after, reapBatch)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		after = keys[len(keys)-1]
+		for _, k := range keys {
+			id, err := record.ParseGarbageKey(k)
+			if err != nil {
+				return err
+			}
+			if s.busy.has(id) {
+				continue
+			}
+			if err := s.reapContent(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// reapContent frees a content, chunk by chunk.
+func (s *Store) reapContent(ctx context.Context, id objstore.ContentID) error {
+	for done := false; !done; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) (err error) {
+			e := s.extents.Edit(x.txn)
+			if done, err = e.FreeStep(extent.Content{Refs: id, Bound: id}); err != nil {
+				return err
+			}
+			if done {
+				x.txn.Delete(record.GarbageKey(id))
+			}
+			return e.Finish()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// candidate is a segment that nothing points to.
+type candidate struct {
+	since time.Time
+	mark  uint64 // pins that are older may still read from it
+}
+
+// compactBelow is the share of a segment's bytes, in percent, below which what
+// is live in it is moved elsewhere.
+const compactBelow = 50
+
+// runCollector removes segments that nothing points to, and compacts those that
+// little points to.
+func (s *Store) runCollector(ctx context.Context) {
+	if s.o.CollectInterval < 0 {
+		return
+	}
+	t := time.NewTicker(s.o.CollectInterval)
+	defer t.Stop()
+	found := make(map[record.SegmentID]candidate)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := s.collect(ctx, found); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
+			s.log.Warn("segments could not be collected", "err", err)
+		}
+	}
+}
+
+// collect takes one look at all segments. found are the candidates of earlier looks.
+func (s *Store) collect(ctx context.Context, found map[record.SegmentID]candidate) error {
+	// What the metadata say must be durable before anything is removed by it.
+	if err := s.durable(ctx); err != nil {
+		return err
+	}
+	seen := make(map[record.SegmentID]bool)
+	var sparse []data.SegmentInfo
+	for info, err := range s.o.Data.Segments(ctx) {
+		if err != nil {
+			return s.wrap("collect", "", err)
+		}
+		if !info.Sealed {
+			continue
+		}
+		id := record.SegmentID(info.ID)
+		seen[id] = true
+		acct, err := s.segment(ctx, id)
+		if err != nil {
+			return err
+		}
+		if acct.Refs > 0 {
+			delete(found, id)
+			if acct.Live*100 < int64(info.Size)*compactBelow {
+				sparse = append(sparse, info)
+			}
+			continue
+		}
+		if s.extents.Held(id) {
+			delete(found, id)
+			continue
+		}
+		c, ok := found[id]
+		if !ok {
+			found[id] = candidate{s.o.Now(), s.extents.PinMark()}
+			continue
+		}
+		if s.o.Now().Sub(c.since) < s.o.Grace || s.extents.PinnedBefore(c.mark) {
+			continue
+		}
+		if err := s.o.Data.Remove(ctx, info.ID); err != nil {
+			return s.wrap("collect", "", err)
+		}
+		delete(found, id)
+	}
+	for id := range found {
+		if !seen[id] {
+			delete(found, id)
+		}
+	}
+	for _, info := range sparse {
+		if err := s.compact(ctx, info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segment returns the account of a segment, zero when nothing points to it.
+func (s *Store) segment(ctx context.Context, id record.SegmentID) (acct record.Segment, err error) {
+	err = s.view(ctx, "collect", "", func(r reader) error {
+		v, err := r.Get(record.SegmentKey(id))
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p, err := record.ParseSegment(v)
+		if err == nil {
+			acct = *p
+		}
+		return err
+	})
+	return acct, err
+}
+
+// compact moves what is live in a segment to the active one. The segment is a
+// candidate for removal afterwards. No key is needed.
+func (s *Store) compact(ctx context.Context, info data.SegmentInfo) error {
+	return s.extents.Walk(ctx, info, func(f extent.Frame) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		batch := s.extents.NewBatch()
+		defer batch.Release()
+		var moved *extent.Moved
+		err := s.view(ctx, "compact", "", func(r reader) (err error) {
+			moved, err = batch.Move(ctx, r, f)
+			return err
+		})
+		if err != nil || moved == nil {
+			return err
+		}
+		return s.update(ctx, objstore.Caller{}, "compact", "", func(x *tx) error {
+			e := s.extents.Edit(x.txn)
+			if err := e.Relocate(moved); err != nil {
+				return err
+			}
+			return e.Finish()
+		})
+	})
+}

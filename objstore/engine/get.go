@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// GetObject calls fn with one committed object, pinned until fn returns:
+// length, ETag and bytes belong together whatever happens to the name. fn's
+// error is returned as it is. When a precondition fails, or the range does not
+// touch the object, fn is not called; HeadObject tells about the object then.
+func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.GetRequest, fn func(*Object) error) error {
+	pin := s.extents.Pin()
+	defer pin.Release()
+	var fnErr error
+	err := s.view(ctx, "get", req.Key, func(r reader) error {
+		root, err := r.bucketRoot(req.Bucket)
+		if err != nil {
+			return err
+		}
+		ino, n, err := r.findKey(root, req.Key)
+		if err != nil {
+			return err
+		}
+		o, err := s.openObject(ctx, r, req, ino, n)
+		if err != nil {
+			return err
+		}
+		defer o.oek.Wipe()
+		fnErr = fn(o)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return fnErr
+}
+
+// Object is a pinned object. It is valid, and used by one goroutine, within
+// the function that GetObject calls.
+type Object struct {
+	Info objstore.ObjectInfo
+	// Offset and Length are the requested part of it in bytes.
+	Offset, Length int64
+	// Parts is the number of parts when PartNumber was asked for.
+	Parts int
+
+	s   *Store
+	ctx context.Context
+	r   reader
+	n   *record.Inode
+	oek *secret.Key
+}
+
+func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetRequest, ino objstore.InodeID, n *record.Inode) (*Object, error) {
+	oek, err := s.requestOEK(ctx, "get", req, n)
+	if err != nil {
+		return nil, err
+	}
+	o := &Object{s: s, ctx: ctx, r: r, n: n, oek: oek, Length: n.Size}
+	o.Info, err = s.info(req.Bucket, req.Key, ino, n, oek)
+	if err == nil {
+		err = checkRead("get", req.Key, req.Precondition, o.Info.ETag, o.Info.LastModified)
+	}
+	if err == nil {
+		err = o.narrow(req)
+	}
+	if err != nil {
+		oek.Wipe()
+		return nil, err
+	}
+	return o, nil
+}
+
+// narrow restricts an object to the range or part that was asked for.
+func (o *Object) narrow(req objstore.GetRequest) error {
+	outside := objstore.E(objstore.KindInvalidRange, "get", req.Key, "")
+	switch {
+	case req.PartNumber > 0:
+		sizes, err := o.r.partSizes(o.n)
+		if err != nil {
+			return err
+		}
+		if len(sizes) > 0 {
+			o.Parts = len(sizes)
+		}
+		if req.PartNumber > max(len(sizes), 1) {
+			return objstore.E(objstore.KindInvalidPart, "get", req.Key, "the requested partnumber is not satisfiable")
+		}
+		for i, size := range sizes {
+			if i+1 == req.PartNumber {
+				o.Length = size
+				break
+			}
+			o.Offset += size
+		}
+	case req.Range != nil:
+		var ok bool
+		if o.Offset, o.Length, ok = req.Range.Resolve(o.n.Size); !ok {
+			return outside
+		}
+	}
+	return nil
+}
+
+// partSizes returns the sizes of the parts that an object was uploaded in, nil
+// when it was not.
+func (r reader) partSizes(n *record.Inode) (record.PartSizes, error) {
+	if n.Content.PartCount == 0 {
+		return nil, nil
+	}
+	v, err := r.Get(record.PartsKey(n.Content.ID))
+	if err != nil {
+		return nil, absent(err, "part sizes")
+	}
+	return record.ParsePartSizes(v)
+}
+
+const (
+	readUnit  = 1 << 20 // bytes that one step of WriteTo reads and decrypts
+	readAhead = 4       // steps under way
+	readBatch = 32      // spans that are looked up at once
+)
+
+var units = sync.Pool{New: func() any { b := make([]byte, readUnit); return &b }}
+
+// WriteTo writes Length bytes from Offset to w, reading ahead and decrypting
+// in parallel. The slices given to w are only lent. An error of the store is an
+// objstore.Error; nothing that failed authentication is written.
+func (o *Object) WriteTo(w io.Writer) (int64, error) {
+	if o.Length == 0 {
+		return 0, nil
+	}
+	k := extent.Of(o.n.Content.ID, o.oek)
+	switch o.n.Content.Layout {
+	case record.LayoutInline:
+		plain, err := o.r.inlineData(k)
+		if err != nil {
+			return 0, o.s.wrap("get", o.Info.Key, err)
+		}
+		out := make([]byte, o.Length)
+		copyOut(out, plain, o.Offset)
+		n, err := w.Write(out)
+		return int64(n), err
+	case record.LayoutEmpty:
+		return o.writeSpans(w, []extent.Span{{Off: o.Offset, Len: o.Length}})
+	}
+	total := int64(0)
+	for total < o.Length {
+		spans, err := o.s.extents.Spans(o.r, k, o.Offset+total, o.Length-total, readBatch)
+		if err != nil {
+			return total, o.s.wrap("get", o.Info.Key, err)
+		}
+		n, err := o.writeSpans(w, spans)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// unit is a step of WriteTo.
+type unit struct {
+	buf  *[]byte
+	size int
+	err  error
+	done chan struct{}
+}
+
+// writeSpans writes spans in order.
+func (o *Object) writeSpans(w io.Writer, spans []extent.Span) (total int64, err error) {
+	queue := make(chan *unit, readAhead)
+	ctx, cancel := context.WithCancel(o.ctx)
+	go func() {
+		defer close(queue)
+		for i := range spans {
+			sp := &spans[i]
+			for off := int64(0); off < sp.Len; off += readUnit {
+				u := &unit{buf: units.Get().(*[]byte), size: int(min(readUnit, sp.Len-off)), done: make(chan struct{})}
+				go func() {
+					u.err = o.s.extents.ReadPart(ctx, sp, off, (*u.buf)[:u.size])
+					close(u.done)
+				}()
+				queue <- u
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		}
+	}()
+	// Whatever happens, every step is waited for: they use this snapshot's pin.
+	defer cancel()
+	for u := range queue {
+		<-u.done
+		if err == nil && u.err != nil {
+			err = o.s.wrap("get", o.Info.Key, u.err)
+			cancel()
+		}
+		if err == nil {
+			var n int
+			n, err = w.Write((*u.buf)[:u.size])
+			total += int64(n)
+			if err != nil {
+				cancel()
+			}
+		}
+		units.Put(u.buf)
+	}
+	return total, err
+}

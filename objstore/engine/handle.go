@@ -1,0 +1,310 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// File is an open file. All Files of one inode share its buffer: what one
+// wrote the others read. Methods may be called concurrently.
+type File struct {
+	n *node
+
+	mu     sync.Mutex // guards the fields below
+	closed bool
+	seen   uint64 // failures of the node that this File was told of
+}
+
+// Create makes a regular file and opens it. When the name exists and excl is
+// false it opens what is there (KindIsDirectory for a directory).
+func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32, flags objstore.OpenFlags, excl bool) (objstore.Attr, *File, error) {
+	for {
+		attr, err := s.Mknod(ctx, c, parent, name, objstore.TypeRegular, mode, 0)
+		if objstore.IsKind(err, objstore.KindExists) && !excl {
+			if attr, err = s.Lookup(ctx, parent, name); objstore.IsKind(err, objstore.KindNotFound) {
+				continue // removed in between
+			}
+		}
+		if err != nil {
+			return attr, nil, err
+		}
+		if attr.Type == objstore.TypeDirectory {
+			return attr, nil, objstore.E(objstore.KindIsDirectory, "create", name, "")
+		}
+		f, err := s.Open(ctx, c, attr.Inode, flags)
+		if objstore.IsKind(err, objstore.KindStale) {
+			continue
+		}
+		return attr, f, err
+	}
+}
+
+// Open opens a regular file. KindKeyUnavailable: its key is not at hand.
+func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeID, flags objstore.OpenFlags) (*File, error) {
+	if flags.Write || flags.Truncate {
+		if err := s.writable("open", ""); err != nil {
+			return nil, err
+		}
+	}
+	n, err := s.nodes.acquire(ctx, s, ino)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.load(ctx); err != nil {
+		s.releaseNode(context.WithoutCancel(ctx), n)
+		return nil, err
+	}
+	n.mu.RLock()
+	f := &File{n: n, seen: n.failures}
+	size := n.size
+	n.mu.RUnlock()
+	if flags.Truncate && size > 0 {
+		if err := n.truncate(ctx, c, 0); err != nil {
+			s.releaseNode(context.WithoutCancel(ctx), n)
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// Inode returns the file's inode.
+func (f *File) Inode() objstore.InodeID { return f.n.ino }
+
+// ReadAt reads up to len(p) bytes at off and returns how many there were;
+// fewer than len(p) only at the end of the file, without an error.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	return f.n.read(ctx, p, off)
+}
+
+// WriteAt writes all of p at off into the file's buffer; p is the caller's
+// again when it returns. The bytes join history when they are flushed, which
+// happens within Options.FlushInterval in any case.
+func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if _, err := f.n.write(ctx, p, off, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Append is WriteAt at the end of the file, atomically, and returns the offset.
+func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
+	return f.n.write(ctx, p, 0, true)
+}
+
+// Flush commits what was written, so that the other door shows it, and reports
+// an earlier failure of a background flush once per File.
+func (f *File) Flush(ctx context.Context) error {
+	err := f.n.commit(ctx)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n.mu.RLock()
+	defer f.n.mu.RUnlock()
+	if f.n.failures > f.seen {
+		f.seen = f.n.failures
+		if err == nil {
+			err = f.n.failure
+		}
+	}
+	return err
+}
+
+// Sync is Flush and makes it durable.
+func (f *File) Sync(ctx context.Context) error {
+	if err := f.Flush(ctx); err != nil {
+		return err
+	}
+	return f.n.s.durable(ctx)
+}
+
+// Truncate sets the size.
+func (f *File) Truncate(ctx context.Context, size int64) error {
+	return f.n.truncate(ctx, objstore.Caller{}, size)
+}
+
+// Allocate is fallocate(2). Space is not reserved: every write takes fresh
+// space, so there is nothing that a reservation could hold.
+func (f *File) Allocate(ctx context.Context, mode objstore.AllocateMode, off, n int64) error {
+	if off < 0 || n <= 0 {
+		return objstore.E(objstore.KindInvalidArgument, "fallocate", "", "")
+	}
+	if off+n > objstore.MaxFileSize {
+		return objstore.E(objstore.KindTooLarge, "fallocate", "", "file would be over 64 TiB")
+	}
+	keep := mode&objstore.AllocateKeepSize != 0
+	switch mode &^ objstore.AllocateKeepSize {
+	case 0:
+	case objstore.AllocatePunchHole:
+		if !keep {
+			return objstore.E(objstore.KindNotSupported, "fallocate", "", "a hole is punched with the size kept")
+		}
+		return f.n.punch(ctx, off, n)
+	case objstore.AllocateZeroRange:
+		if err := f.n.punch(ctx, off, n); err != nil {
+			return err
+		}
+	default:
+		return objstore.E(objstore.KindNotSupported, "fallocate", "", "mode")
+	}
+	f.n.mu.RLock()
+	size := f.n.size
+	f.n.mu.RUnlock()
+	if keep || off+n <= size {
+		return nil
+	}
+	return f.n.truncate(ctx, objstore.Caller{}, off+n)
+}
+
+// SeekData returns the first offset >= off that holds data; KindInvalidRange
+// (ENXIO) when there is none before the end of the file.
+func (f *File) SeekData(ctx context.Context, off int64) (int64, error) {
+	return f.n.seek(ctx, off, true)
+}
+
+// SeekHole returns the first offset >= off that is in a hole; the end of the
+// file counts as one. KindInvalidRange (ENXIO) when off is not before the end.
+func (f *File) SeekHole(ctx context.Context, off int64) (int64, error) {
+	return f.n.seek(ctx, off, false)
+}
+
+// seekSpans bounds the spans that seek looks at in one snapshot.
+const seekSpans = 1024
+
+func (n *node) seek(ctx context.Context, off int64, data bool) (int64, error) {
+	if err := n.commit(ctx); err != nil {
+		return 0, err
+	}
+	n.layoutMu.RLock()
+	defer n.layoutMu.RUnlock()
+	n.mu.RLock()
+	size, c, k := n.size, n.content, extent.Of(n.content.ID, n.oek)
+	n.mu.RUnlock()
+	none := objstore.E(objstore.KindInvalidRange, "lseek", "", "no data behind the offset")
+	if off < 0 || off >= size {
+		return 0, none
+	}
+	switch c.Layout {
+	case record.LayoutEmpty:
+		if data {
+			return 0, none
+		}
+		return off, nil
+	case record.LayoutInline:
+		if data {
+			return off, nil
+		}
+		return size, nil
+	}
+	for off < size {
+		var spans []extent.Span
+		err := n.s.view(ctx, "lseek", n.name(), func(r reader) (err error) {
+			spans, err = n.s.extents.Spans(r, k, off, size-off, seekSpans)
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+		for i := range spans {
+			if spans[i].Hole() != data {
+				return off, nil
+			}
+			off += spans[i].Len
+		}
+	}
+	if data {
+		return 0, none
+	}
+	return size, nil
+}
+
+// Close flushes and releases the file. The error is that of the flush. It is
+// idempotent.
+func (f *File) Close(ctx context.Context) error {
+	f.mu.Lock()
+	closed := f.closed
+	f.closed = true
+	f.mu.Unlock()
+	if closed {
+		return nil
+	}
+	err := f.Flush(ctx)
+	f.n.s.releaseNode(context.WithoutCancel(ctx), f.n)
+	return err
+}
+
+// releaseNode drops a reference to an open inode, and with the last one what
+// was kept for whoever had it open.
+func (s *Store) releaseNode(ctx context.Context, n *node) {
+	if !s.nodes.release(n) {
+		return
+	}
+	n.mu.RLock()
+	unlinked := n.unlinked
+	n.mu.RUnlock()
+	n.dispose()
+	if unlinked {
+		if err := s.reapOrphan(ctx, n.ino); err != nil && !objstore.IsKind(err, objstore.KindShutdown) {
+			s.log.Warn("an unlinked file could not be removed yet", "inode", uint64(n.ino), "err", err)
+		}
+	}
+}
+
+// commitSoon commits a node in the background.
+func (s *Store) commitSoon(n *node) {
+	n.mu.Lock()
+	soon := n.soon
+	n.soon = true
+	n.mu.Unlock()
+	if soon || s.nodes.retain(n.ino) != n {
+		return
+	}
+	s.background.Go(func() {
+		_ = n.commit(context.Background()) // its Files are told
+		n.mu.Lock()
+		n.soon = false
+		n.mu.Unlock()
+		s.releaseNode(context.Background(), n)
+	})
+}
+
+// flushInode commits an open inode's buffer.
+func (s *Store) flushInode(ctx context.Context, ino objstore.InodeID) error {
+	n := s.nodes.retain(ino)
+	if n == nil {
+		return nil
+	}
+	defer s.releaseNode(context.WithoutCancel(ctx), n)
+	return n.commit(ctx)
+}
+
+// overlay puts what an open inode has not yet committed onto its record.
+func (s *Store) overlay(ino objstore.InodeID, rec *record.Inode) {
+	if n := s.nodes.get(ino); n != nil {
+		n.live(rec)
+	}
+}
+
+// setOpenTimes hands times to an open inode whose next commit will write them.
+// false: it is not open or has nothing to commit.
+func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) bool {
+	n := s.nodes.get(ino)
+	if n == nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.buf == nil && len(n.sealed) == 0 {
+		return false
+	}
+	n.attrs = true
+	if atime != nil {
+		n.atime = *atime
+	}
+	if mtime != nil {
+		n.mtime = *mtime
+	}
+	return true
+}

@@ -1,0 +1,266 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// ingestAhead bounds the full buffers (4 MiB each) of one request that are
+	// being hashed or encrypted while the next is read.
+	ingestAhead = 2
+	// ingestStep is how many extents of one request go into one transaction.
+	ingestStep = 64
+)
+
+// ingest takes the body of a request: it encrypts it extent by extent and
+// hashes it meanwhile. Long bodies are committed in steps, under a garbage mark
+// that the last transaction of the request removes (see making).
+type ingest struct {
+	s       *Store
+	c       extent.Content
+	batch   *extent.Batch
+	hasher  *checksum.Hasher
+	maps    []extent.Mapping
+	small   []byte // the whole body, when it is small enough to be kept inline
+	size    int64
+	stored  int64 // bytes in committed steps
+	marked  bool
+	noSmall bool // never keep it inline
+}
+
+func (s *Store) newIngest(c extent.Content, algs []checksum.Algorithm) (*ingest, error) {
+	h, err := checksum.New(append([]checksum.Algorithm{checksum.MD5}, algs...)...)
+	if err != nil {
+		return nil, objstore.Wrap(objstore.KindInvalidArgument, "put", "", err)
+	}
+	s.busy.add(c.Refs)
+	return &ingest{s: s, c: c, batch: s.extents.NewBatch(), hasher: h}, nil
+}
+
+// close ends an ingest, committed or not. What an uncommitted one left is freed.
+func (in *ingest) close() {
+	in.batch.Release()
+	clear(in.small)
+	in.s.busy.remove(in.c.Refs)
+	if in.marked {
+		in.s.wakeReaper()
+	}
+}
+
+// read takes the whole body. want is its length, or -1.
+func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
+	limit := int64(objstore.MaxFileSize)
+	if want >= 0 {
+		limit = want
+	}
+	buf := newBuffer()
+	defer func() { buf.free() }()
+	n, eof, err := fill(body, buf, extent.MaxInline+1)
+	if err != nil {
+		return err
+	}
+	if eof && n <= extent.MaxInline && !in.noSmall {
+		in.size = int64(n)
+		in.hasher.Write(buf.arena)
+		in.small = append([]byte(nil), buf.arena...)
+		return in.checkLength(want)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	work := make(chan *buffer, ingestAhead)
+	places := make(chan struct{}, ingestAhead+1)
+	g.Go(func() error { return in.consume(gctx, work, places) })
+	for {
+		if !eof {
+			if _, eof, err = fill(body, buf, bigArena); err != nil {
+				break
+			}
+		}
+		in.size += int64(len(buf.arena))
+		if in.size > limit {
+			err = in.checkLength(want)
+			break
+		}
+		if len(buf.arena) > 0 {
+			select {
+			case places <- struct{}{}:
+			case <-gctx.Done():
+				err = gctx.Err()
+			}
+			if err != nil {
+				break
+			}
+			work <- buf
+			buf = newBuffer()
+		}
+		if eof {
+			err = in.checkLength(want)
+			break
+		}
+	}
+	close(work)
+	if werr := g.Wait(); werr != nil {
+		return werr
+	}
+	return err
+}
+
+func (in *ingest) checkLength(want int64) error {
+	if want >= 0 && in.size != want {
+		return objstore.E(objstore.KindMalformed, "put", "", fmt.Sprintf("body has %d bytes, %d were announced", in.size, want))
+	}
+	if in.size > objstore.MaxFileSize {
+		return objstore.E(objstore.KindTooLarge, "put", "", "object would be over 64 TiB")
+	}
+	return nil
+}
+
+// fill reads until the buffer's arena has size bytes or the body ends.
+func fill(body io.Reader, b *buffer, size int) (n int, eof bool, err error) {
+	for len(b.arena) < size {
+		if len(b.arena) == cap(b.arena) {
+			big := append(*bigArenas.Get().(*[]byte), b.arena...)
+			old := b.arena[:0]
+			smallArenas.Put(&old)
+			b.arena = big
+		}
+		m, err := body.Read(b.arena[len(b.arena):min(cap(b.arena), size)])
+		b.arena = b.arena[:len(b.arena)+m]
+		if err == io.EOF {
+			return len(b.arena), true, nil
+		}
+		if err != nil {
+			return len(b.arena), false, err
+		}
+	}
+	return len(b.arena), false, nil
+}
+
+// consume hashes and encrypts buffers, both at once, in order.
+func (in *ingest) consume(ctx context.Context, work <-chan *buffer, places <-chan struct{}) error {
+	off := int64(0)
+	var failed error
+	for b := range work {
+		if failed == nil {
+			failed = in.take(ctx, b, off)
+			off += int64(len(b.arena))
+		}
+		b.free()
+		<-places
+	}
+	return failed
+}
+
+// take hashes and encrypts one buffer.
+func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
+	var g errgroup.Group
+	g.Go(func() error { in.hasher.Write(b.arena); return nil })
+	err := in.encrypt(ctx, b, off)
+	_ = g.Wait() // the hasher never fails
+	if err == nil && len(in.maps) >= ingestStep {
+		err = in.step(ctx)
+	}
+	return err
+}
+
+// encrypt makes extents of a buffer, which may cross the end of a chunk: new
+// contents have their chunks on the grid.
+func (in *ingest) encrypt(ctx context.Context, b *buffer, off int64) error {
+	for p := b.arena; len(p) > 0; {
+		n := min(int64(len(p)), record.MaxChunk-off%record.MaxChunk)
+		piece, err := in.batch.Encrypt(ctx, p[:n])
+		if err != nil {
+			return in.s.wrap("put", "", err)
+		}
+		in.maps = append(in.maps, extent.Mapping{Off: off, Len: uint32(n), Piece: piece})
+		p, off = p[n:], off+n
+	}
+	return nil
+}
+
+// step commits what was encrypted so far, marked as garbage until the request
+// ends well.
+func (in *ingest) step(ctx context.Context) error {
+	err := in.s.update(ctx, objstore.Caller{}, "put", "", func(x *tx) error {
+		x.txn.Set(record.GarbageKey(in.c.Refs), []byte{1})
+		return in.putMaps(x)
+	})
+	if err != nil {
+		return err
+	}
+	in.marked = true
+	in.batch.Release()
+	in.maps = in.maps[:0]
+	return nil
+}
+
+func (in *ingest) putMaps(x *tx) error {
+	e := x.s.extents.Edit(x.txn)
+	if err := e.Map(in.c, in.maps); err != nil {
+		return err
+	}
+	return e.Finish()
+}
+
+// finish puts the rest of the body into the request's last transaction, and
+// tells the layout that came of it.
+func (in *ingest) finish(x *tx) (record.Layout, error) {
+	switch {
+	case in.size == 0:
+		return record.LayoutEmpty, nil
+	case in.small != nil:
+		rec, err := extent.SealInline(in.c, in.small)
+		if err != nil {
+			return 0, err
+		}
+		x.txn.Set(record.InlineKey(in.c.Refs), rec.Append(nil))
+		return record.LayoutInline, nil
+	}
+	if in.marked {
+		x.txn.Delete(record.GarbageKey(in.c.Refs))
+	}
+	return record.LayoutChunks, in.putMaps(x)
+}
+
+// newContent makes a content with an object key of its own, for a request.
+func (s *Store) newContent(ctx context.Context, root objstore.InodeID, e objstore.Encryption) (record.Content, *secret.Key, error) {
+	c := record.Content{ID: newContentID(), Gen: 1}
+	oek, err := s.newOEK(ctx, root, &c)
+	return c, oek, err
+}
+
+// sealChecksum keeps a checksum with a content, sealed: a checksum of plaintext
+// tells about it.
+func sealChecksum(c *record.Content, oek *secret.Key, sum objstore.Checksum) {
+	c.ChecksumAlgo, c.ChecksumType = sum.Algorithm, sum.Type
+	c.Checksum = coffercrypto.SealBytes(oek, checksumBinding(c), []byte(sum.Value))
+}
+
+// openChecksum returns a content's checksum, nil when it has none.
+func openChecksum(c *record.Content, oek *secret.Key) (*objstore.Checksum, error) {
+	if len(c.Checksum) == 0 || oek == nil {
+		return nil, nil
+	}
+	v, err := coffercrypto.OpenBytes(oek, checksumBinding(c), c.Checksum)
+	if err != nil {
+		return nil, fmt.Errorf("checksum: %w", err)
+	}
+	return &objstore.Checksum{Algorithm: c.ChecksumAlgo, Type: c.ChecksumType, Value: string(v)}, nil
+}
+
+func checksumBinding(c *record.Content) coffercrypto.Binding {
+	return coffercrypto.Bind(coffercrypto.DomainChecksum, c.ID[:], []byte(c.ChecksumAlgo), []byte(c.ChecksumType))
+}
+
+// errLostRace ends a transaction that found other than what was prepared for.
+var errLostRace = errors.New("engine: the source changed meanwhile")

@@ -1,0 +1,397 @@
+package engine
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// An upload's id is the id of the content that it will become: a repeated
+// Complete finds the object by it.
+
+func uploadID(id objstore.UploadID) (u record.UploadID, ok bool) {
+	b, err := hex.DecodeString(string(id))
+	if err != nil || len(b) != len(u) || hex.EncodeToString(b) != string(id) {
+		return u, false
+	}
+	copy(u[:], b)
+	return u, true
+}
+
+func noUpload(op string, id objstore.UploadID) error {
+	return objstore.E(objstore.KindNoSuchUpload, op, string(id), "")
+}
+
+// upload is an upload under way and its place.
+type upload struct {
+	root objstore.InodeID
+	id   record.UploadID
+	rec  *record.Upload
+}
+
+// upload finds an upload by its place.
+func (r reader) upload(op, bucket, key string, id objstore.UploadID) (*upload, error) {
+	root, err := r.bucketRoot(bucket)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := uploadID(id)
+	if !ok {
+		return nil, noUpload(op, id)
+	}
+	v, err := r.Get(record.UploadKey(root, key, u))
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, noUpload(op, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec, err := record.ParseUpload(v)
+	return &upload{root, u, rec}, err
+}
+
+func (s *Store) openUpload(ctx context.Context, op, bucket, key string, id objstore.UploadID) (u *upload, err error) {
+	if err := objstore.CheckKey(op, key); err != nil {
+		return nil, err
+	}
+	err = s.view(ctx, op, key, func(r reader) error {
+		u, err = r.upload(op, bucket, key, id)
+		return err
+	})
+	return u, err
+}
+
+func (u *upload) info(bucket, key string) objstore.UploadInfo {
+	return objstore.UploadInfo{
+		Bucket: bucket, Key: key, ID: objstore.UploadID(hex.EncodeToString(u.id[:])),
+		Initiated: u.rec.Initiated, Meta: u.rec.Meta,
+		SSE:       objstore.SSEInfo{Mode: u.rec.Content.Mode, KMSKeyID: u.rec.Content.KMSKeyID, BucketKey: u.rec.Content.BucketKey},
+		Algorithm: u.rec.Algorithm, Type: u.rec.Type,
+	}
+}
+
+// algorithm is the one whose checksum every part gets: what the upload asked
+// for, or S3's default.
+func (u *upload) algorithm() checksum.Algorithm {
+	if u.rec.Algorithm == "" {
+		return checksum.CRC64NVME
+	}
+	return u.rec.Algorithm
+}
+
+// CreateUpload begins a multipart upload, durably. The future content and its
+// object key exist from here on.
+func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstore.CreateUploadRequest) (objstore.UploadInfo, error) {
+	var info objstore.UploadInfo
+	if err := checkPut("create upload", req.Key, req.Encryption, &req.Meta); err != nil {
+		return info, err
+	}
+	root, err := s.openBucket(ctx, "create upload", req.Bucket)
+	if err != nil {
+		return info, err
+	}
+	u := &upload{root: root, rec: &record.Upload{
+		Initiated: s.now(), Meta: req.Meta, Algorithm: req.Algorithm, Type: req.Type,
+		Content: record.Content{ID: newContentID(), Gen: 1},
+	}}
+	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
+	u.id = record.UploadID(u.rec.Content.ID)
+	oek, err := s.newOEK(ctx, root, &u.rec.Content)
+	if err != nil {
+		return info, err
+	}
+	oek.Wipe()
+	err = s.update(ctx, c, "create upload", req.Key, func(x *tx) error {
+		if _, err := x.bucketRoot(req.Bucket); err != nil {
+			return err
+		}
+		x.txn.Set(record.UploadKey(root, req.Key, u.id), u.rec.Append(nil))
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	return u.info(req.Bucket, req.Key), s.durable(context.WithoutCancel(ctx))
+}
+
+func checkPartNumber(op, key string, n int) error {
+	if n < 1 || n > objstore.MaxPartNumber {
+		return objstore.E(objstore.KindInvalidArgument, op, key, "part number must be an integer between 1 and 10000, inclusive")
+	}
+	return nil
+}
+
+// UploadPart stores a part, durably.
+func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.UploadPartRequest) (objstore.PartInfo, objstore.UploadInfo, error) {
+	var info objstore.PartInfo
+	var up objstore.UploadInfo
+	if err := checkPartNumber("upload part", req.Key, req.Number); err != nil {
+		return info, up, err
+	}
+	u, oek, err := s.openUploadKey(ctx, "upload part", req.Bucket, req.Key, req.Upload, req.Encryption)
+	if err != nil {
+		return info, up, err
+	}
+	defer oek.Wipe()
+	up = u.info(req.Bucket, req.Key)
+	part := record.Part{ID: newContentID(), ChecksumAlgo: u.algorithm()}
+	in, err := s.newIngest(u.part(part.ID, oek), append(req.Algorithms, part.ChecksumAlgo))
+	if err != nil {
+		return info, up, err
+	}
+	defer in.close()
+	in.noSmall = true
+	if err := in.read(ctx, req.Body, req.Size); err != nil {
+		return info, up, s.bodyError(ctx, req.Key, err)
+	}
+	if in.size > objstore.MaxPartSize {
+		return info, up, objstore.E(objstore.KindTooLarge, "upload part", req.Key, "part is over 5 GiB")
+	}
+	sums := in.hasher.Sums()
+	if req.Verify != nil {
+		if err := req.Verify(sums); err != nil {
+			return info, up, err
+		}
+	}
+	part.Size, part.Allocated = in.size, in.size
+	part.MD5, part.Checksum = [16]byte(sums[checksum.MD5]), sums[part.ChecksumAlgo]
+	err = s.update(ctx, c, "upload part", req.Key, func(x *tx) error {
+		if _, err := in.finish(x); err != nil {
+			return err
+		}
+		return x.putPart(u, req.Bucket, req.Key, req.Number, &part)
+	})
+	if err != nil {
+		return info, up, err
+	}
+	in.marked = false
+	return partInfo(req.Number, &part), up, s.durable(context.WithoutCancel(ctx))
+}
+
+// openUploadKey finds an upload and opens its object key.
+func (s *Store) openUploadKey(ctx context.Context, op, bucket, key string, id objstore.UploadID, e objstore.Encryption) (*upload, *secret.Key, error) {
+	u, err := s.openUpload(ctx, op, bucket, key, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if (u.rec.Content.Mode == objstore.SSEC) != (e.CustomerKey != nil) {
+		return nil, nil, objstore.E(objstore.KindInvalidRequest, op, key, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")
+	}
+	oek, err := s.openOEK(ctx, &u.rec.Content, e.CustomerKey)
+	return u, oek, err
+}
+
+// part is the content of a part: its chunks are kept under its own id and bound
+// to the content that the upload becomes.
+func (u *upload) part(id objstore.ContentID, oek *secret.Key) extent.Content {
+	return extent.Content{Refs: id, Bound: u.rec.Content.ID, OEK: oek}
+}
+
+// putPart records a part, in the place of one of the same number. The upload
+// must still be under way.
+func (x *tx) putPart(u *upload, bucket, key string, number int, p *record.Part) error {
+	if _, err := x.upload("upload part", bucket, key, objstore.UploadID(hex.EncodeToString(u.id[:]))); err != nil {
+		return err
+	}
+	e := x.s.extents.Edit(x.txn)
+	if err := e.TrimTail(u.part(p.ID, nil), p.Size); err != nil {
+		return err
+	}
+	if err := e.Finish(); err != nil {
+		return err
+	}
+	k := record.PartKey(u.id, number)
+	v, err := x.Get(k)
+	if err == nil {
+		old, err := record.ParsePart(v)
+		if err != nil {
+			return err
+		}
+		x.txn.Set(record.GarbageKey(old.ID), []byte{1})
+		x.reap = true
+	} else if !errors.Is(err, meta.ErrNotFound) {
+		return err
+	}
+	p.Modified = x.now
+	x.txn.Set(k, p.Append(nil))
+	return nil
+}
+
+func partInfo(number int, p *record.Part) objstore.PartInfo {
+	info := objstore.PartInfo{Number: number, Size: p.Size, ETag: objstore.ETag(hex.EncodeToString(p.MD5[:])), LastModified: p.Modified}
+	if len(p.Checksum) > 0 {
+		info.Checksum = &objstore.Checksum{Algorithm: p.ChecksumAlgo, Type: checksum.FullObject, Value: checksum.Format(p.Checksum)}
+	}
+	return info
+}
+
+// CopyPart makes a part of another object's range, sharing its chunks, durably.
+// Its ETag is a keyed hash and it has no checksum: both would take reading it.
+func (s *Store) CopyPart(ctx context.Context, c objstore.Caller, req objstore.CopyPartRequest) (objstore.PartInfo, objstore.UploadInfo, error) {
+	for try := 1; ; try++ {
+		info, up, err := s.copyPartOnce(ctx, c, req)
+		if !errors.Is(err, errLostRace) {
+			return info, up, err
+		}
+		if try == copyTries {
+			return info, up, objstore.E(objstore.KindConflict, "copy part", req.SrcKey, "the source keeps changing")
+		}
+	}
+}
+
+func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstore.CopyPartRequest) (objstore.PartInfo, objstore.UploadInfo, error) {
+	var info objstore.PartInfo
+	var up objstore.UploadInfo
+	if err := checkPartNumber("copy part", req.Key, req.Number); err != nil {
+		return info, up, err
+	}
+	u, oek, err := s.openUploadKey(ctx, "copy part", req.Bucket, req.Key, req.Upload, req.Encryption)
+	if err != nil {
+		return info, up, err
+	}
+	defer oek.Wipe()
+	up = u.info(req.Bucket, req.Key)
+	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
+	if err != nil {
+		return info, up, err
+	}
+	defer src.oek.Wipe()
+	off, size := int64(0), src.n.Size
+	if r := req.SrcRange; r != nil {
+		if r.First < 0 || r.Last < r.First || r.Last >= src.n.Size {
+			return info, up, objstore.E(objstore.KindInvalidRange, "copy part", req.SrcKey, "the range is not within the source")
+		}
+		off, size = r.First, r.Last-r.First+1
+	}
+	if size > objstore.MaxPartSize {
+		return info, up, objstore.E(objstore.KindTooLarge, "copy part", req.Key, "part is over 5 GiB")
+	}
+	part := record.Part{ID: newContentID(), Size: size, Allocated: size}
+	part.MD5 = s.keyedSum(part.ID, 0)
+	if off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
+		part.MD5 = src.n.Content.ETagSum
+	}
+	if off == 0 && size == src.n.Size && src.sum != nil && src.sum.Algorithm == u.algorithm() && src.sum.Type == checksum.FullObject {
+		if b, err := checksum.Parse(src.sum.Algorithm, src.sum.Value); err == nil {
+			part.ChecksumAlgo, part.Checksum = src.sum.Algorithm, b
+		}
+	}
+	cp := &share{
+		s: s, dst: u.part(part.ID, oek), src: extent.Of(src.n.Content.ID, src.oek),
+		srcOff: off, size: size, layout: src.n.Content.Layout,
+	}
+	s.busy.add(part.ID)
+	defer cp.close()
+	batch := s.extents.NewBatch()
+	defer batch.Release()
+	var small []extent.Mapping
+	if cp.layout == record.LayoutInline {
+		if small, err = s.copySmall(ctx, batch, req.SrcKey, cp); err != nil {
+			return info, up, err
+		}
+		cp.layout = record.LayoutEmpty
+	}
+	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
+		if err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
+			return err
+		}
+		if len(small) > 0 {
+			e := s.extents.Edit(x.txn)
+			if err := e.Map(cp.dst, small); err != nil {
+				return err
+			}
+			if err := e.Finish(); err != nil {
+				return err
+			}
+		}
+		if err := cp.finish(x); err != nil {
+			return err
+		}
+		return x.putPart(u, req.Bucket, req.Key, req.Number, &part)
+	})
+	if err != nil {
+		return info, up, err
+	}
+	return partInfo(req.Number, &part), up, s.durable(context.WithoutCancel(ctx))
+}
+
+// copySmall encrypts the wanted range of a source that is kept inline: parts
+// are made of extents.
+func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, key string, cp *share) ([]extent.Mapping, error) {
+	plain, err := s.readInline(ctx, key, cp.src)
+	if objstore.IsKind(err, objstore.KindCorrupt) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer clear(plain)
+	out := make([]byte, cp.size)
+	defer clear(out)
+	copyOut(out, plain, cp.srcOff)
+	piece, err := batch.Encrypt(ctx, out)
+	if err != nil {
+		return nil, s.wrap("copy part", key, err)
+	}
+	return []extent.Mapping{{Len: uint32(len(out)), Piece: piece}}, nil
+}
+
+// AbortUpload ends an upload and frees its parts, durably.
+func (s *Store) AbortUpload(ctx context.Context, c objstore.Caller, bucket, key string, id objstore.UploadID) error {
+	if err := objstore.CheckKey("abort upload", key); err != nil {
+		return err
+	}
+	err := s.update(ctx, c, "abort upload", key, func(x *tx) error {
+		u, err := x.upload("abort upload", bucket, key, id)
+		if err != nil {
+			return err
+		}
+		x.txn.Delete(record.UploadKey(u.root, key, u.id))
+		return x.dropParts(u.id, nil)
+	})
+	if err != nil {
+		return err
+	}
+	return s.durable(context.WithoutCancel(ctx))
+}
+
+// dropParts removes an upload's parts; the chunks of those not in keep are freed.
+func (x *tx) dropParts(id record.UploadID, keep map[int]bool) error {
+	for p, err := range x.Scan(meta.Prefix(record.PartPrefix(id))) {
+		if err != nil {
+			return err
+		}
+		number, err := record.ParsePartKey(p.Key)
+		if err != nil {
+			return err
+		}
+		part, err := record.ParsePart(p.Value)
+		if err != nil {
+			return err
+		}
+		x.txn.Delete(append([]byte(nil), p.Key...))
+		if !keep[number] {
+			x.txn.Set(record.GarbageKey(part.ID), []byte{1})
+			x.reap = true
+		}
+	}
+	return nil
+}
+
+// md5Of is the MD5 of the parts' MD5s, which makes a multipart ETag.
+func md5Of(parts []*record.Part) [16]byte {
+	h := md5.New()
+	for _, p := range parts {
+		h.Write(p.MD5[:])
+	}
+	return [16]byte(h.Sum(nil))
+}

@@ -1,0 +1,351 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+	"golang.org/x/sync/errgroup"
+)
+
+// node is an open inode: what was written to it and is not yet committed, and
+// what is needed to read and write it. All Files of an inode share it.
+//
+// Locks, in this order: commitMu, layoutMu, mu.
+type node struct {
+	s    *Store
+	ino  objstore.InodeID
+	refs int // guarded by nodeTable.mu
+
+	// commitMu is held by the one commit or truncation that is under way.
+	commitMu sync.Mutex
+	// layoutMu is held for writing while the content is replaced or cut, and for
+	// reading while its maps are read.
+	layoutMu sync.RWMutex
+
+	mu       sync.RWMutex // guards the fields below
+	loaded   bool
+	bucket   objstore.InodeID
+	content  record.Content
+	oek      *secret.Key // nil while the content has no key
+	inline   []byte      // plaintext of an inline content, as of the last commit that was begun; nil: not in memory
+	size     int64       // with what is not yet committed
+	mtime    objstore.Time
+	atime    objstore.Time // 0: unchanged
+	attrs    bool          // size or times differ from the record
+	buf      *buffer       // takes writes; nil: none
+	sealed   []*pending    // older, in order
+	flushing []*pending    // what the commit under way holds
+	unlinked bool          // has no name any more
+	soon     bool          // a background commit is on its way
+	failures uint64        // commits that lost data
+	failure  error         // the last of them
+}
+
+func newNode(s *Store, ino objstore.InodeID) *node { return &node{s: s, ino: ino} }
+
+// load reads what the node needs from the inode's record. KindStale: there is none.
+func (n *node) load(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.loaded {
+		return nil
+	}
+	var rec *record.Inode
+	err := n.s.view(ctx, "open", "", func(r reader) (err error) {
+		rec, err = r.inode(n.ino)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return n.adopt(ctx, rec)
+}
+
+// adopt takes over a record that the caller has just read or made. mu is held,
+// or the node is not known to anyone else.
+func (n *node) adopt(ctx context.Context, rec *record.Inode) error {
+	if rec.Content.Mode != 0 {
+		oek, err := n.s.openOEK(ctx, &rec.Content, nil)
+		if err != nil {
+			return err
+		}
+		n.oek = oek
+	}
+	n.bucket, n.content, n.size, n.mtime = rec.Bucket, rec.Content, rec.Size, rec.Mtime
+	n.unlinked = rec.Nlink == 0
+	n.loaded = true
+	return nil
+}
+
+// dispose wipes the node after its last release.
+func (n *node) dispose() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.oek.Wipe()
+	clear(n.inline)
+	n.inline = nil
+	n.dropBuffers()
+}
+
+// dropBuffers gives up what is not committed and not being committed.
+func (n *node) dropBuffers() {
+	if n.buf != nil {
+		n.s.buffered.Add(-int64(len(n.buf.arena)))
+		n.buf.free()
+		n.buf = nil
+	}
+	for _, p := range n.sealed {
+		p.abandon()
+	}
+	n.sealed = nil
+}
+
+// dirty reports whether anything waits for a commit.
+func (n *node) dirty() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.attrs || n.buf != nil || len(n.sealed) > 0 || len(n.flushing) > 0
+}
+
+// live puts what is not yet committed onto the inode's record.
+func (n *node) live(rec *record.Inode) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if !n.loaded || !n.attrs {
+		return
+	}
+	rec.Size = n.size
+	rec.Mtime = n.mtime
+	rec.Ctime = max(rec.Ctime, n.mtime)
+	if n.atime != 0 {
+		rec.Atime = n.atime
+	}
+	rec.Allocated = max(rec.Allocated, min(n.size, rec.Allocated+n.uncommitted()))
+}
+
+// uncommitted is how many bytes wait; mu is held.
+func (n *node) uncommitted() int64 {
+	total := int64(0)
+	if n.buf != nil {
+		total += int64(len(n.buf.arena))
+	}
+	for _, p := range n.sealed {
+		total += p.size
+	}
+	for _, p := range n.flushing {
+		total += p.size
+	}
+	return total
+}
+
+// overlaps reports whether any of size bytes at off wait for a commit; mu is held.
+func (n *node) overlaps(off, size int64) bool {
+	if n.buf != nil && n.buf.overlaps(off, size) {
+		return true
+	}
+	for _, list := range [2][]*pending{n.sealed, n.flushing} {
+		for _, p := range list {
+			if p.buf.overlaps(off, size) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// write puts p into the buffer at off, or at the end of the file for append.
+func (n *node) write(ctx context.Context, p []byte, off int64, atEnd bool) (int64, error) {
+	if err := n.s.writable("write", ""); err != nil {
+		return 0, err
+	}
+	if err := n.s.relieve(ctx, n); err != nil {
+		return 0, err
+	}
+	n.mu.Lock()
+	if atEnd {
+		off = n.size
+	}
+	if off < 0 || off+int64(len(p)) > objstore.MaxFileSize {
+		n.mu.Unlock()
+		return 0, objstore.E(objstore.KindTooLarge, "write", "", "file would be over 64 TiB")
+	}
+	at := off
+	for len(p) > 0 {
+		if n.buf == nil {
+			n.buf = newBuffer()
+		}
+		room := n.buf.room()
+		if room == 0 {
+			if err := n.makeRoom(); err != nil {
+				n.mu.Unlock()
+				return 0, err
+			}
+			continue
+		}
+		m := min(len(p), room)
+		n.buf.put(p[:m], off)
+		n.s.buffered.Add(int64(m))
+		p, off = p[m:], off+int64(m)
+	}
+	n.size = max(n.size, off)
+	n.mtime = n.s.now()
+	n.attrs = true
+	waiting := len(n.sealed)
+	n.mu.Unlock()
+	switch {
+	case waiting >= maxSealed:
+		return at, n.commit(ctx)
+	case waiting >= maxSealed/4:
+		n.s.commitSoon(n)
+	}
+	return at, nil
+}
+
+// makeRoom replaces a full buffer; mu is held. Where most of its bytes were
+// overwritten it is compacted, otherwise it is sealed.
+func (n *node) makeRoom() error {
+	if live := n.buf.live(); live < bigArena/2 && len(n.buf.ents) < maxBufferEx {
+		was := len(n.buf.arena)
+		n.buf.compact()
+		n.s.buffered.Add(int64(len(n.buf.arena) - was))
+		return nil
+	}
+	return n.seal()
+}
+
+// read fills p from off and returns how many bytes there were.
+func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
+	for {
+		n.layoutMu.RLock()
+		n.mu.RLock()
+		if off >= n.size || len(p) == 0 {
+			n.mu.RUnlock()
+			n.layoutMu.RUnlock()
+			return 0, nil
+		}
+		p = p[:min(int64(len(p)), n.size-off)]
+		if !n.overlaps(off, int64(len(p))) {
+			break
+		}
+		n.mu.RUnlock()
+		n.layoutMu.RUnlock()
+		if err := n.commit(ctx); err != nil {
+			return 0, err
+		}
+	}
+	defer n.layoutMu.RUnlock()
+	c := n.content
+	if c.Layout == record.LayoutInline && n.inline != nil {
+		copyOut(p, n.inline, off)
+		n.mu.RUnlock()
+		return len(p), nil
+	}
+	k := extent.Of(c.ID, n.oek)
+	n.mu.RUnlock()
+	switch c.Layout {
+	case record.LayoutEmpty:
+		clear(p)
+		return len(p), nil
+	case record.LayoutInline:
+		plain, err := n.loadInline(ctx)
+		if err != nil {
+			return 0, err
+		}
+		copyOut(p, plain, off)
+		return len(p), nil
+	}
+	pin := n.s.extents.Pin()
+	defer pin.Release()
+	var spans []extent.Span
+	err := n.s.view(ctx, "read", n.name(), func(r reader) (err error) {
+		spans, err = n.s.extents.Spans(r, k, off, int64(len(p)), 0)
+		return err
+	})
+	if err == nil {
+		err = n.s.wrap("read", n.name(), n.s.readSpans(ctx, spans, p, off))
+	}
+	if err != nil {
+		clear(p)
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// copyOut fills p with src from off on, and with zeroes behind its end.
+func copyOut(p, src []byte, off int64) {
+	m := 0
+	if off < int64(len(src)) {
+		m = copy(p, src[off:])
+	}
+	clear(p[m:])
+}
+
+// readSpans reads spans, which cover p from off on, several at a time.
+func (s *Store) readSpans(ctx context.Context, spans []extent.Span, p []byte, off int64) error {
+	if len(spans) == 1 {
+		return s.extents.Read(ctx, &spans[0], p)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readParallel)
+	for i := range spans {
+		sp := &spans[i]
+		part := p[sp.Off-off : sp.Off-off+sp.Len]
+		if sp.Hole() {
+			clear(part)
+			continue
+		}
+		g.Go(func() error { return s.extents.Read(ctx, sp, part) })
+	}
+	return g.Wait()
+}
+
+// readParallel bounds the extents that one read has under way.
+const readParallel = 4
+
+// loadInline returns the plaintext of an inline content, and keeps it.
+func (n *node) loadInline(ctx context.Context) ([]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.loadInlineLocked(ctx)
+}
+
+func (n *node) loadInlineLocked(ctx context.Context) ([]byte, error) {
+	if n.inline != nil || n.content.Layout != record.LayoutInline {
+		return n.inline, nil
+	}
+	plain, err := n.s.readInline(ctx, n.name(), extent.Of(n.content.ID, n.oek))
+	if err != nil {
+		return nil, err
+	}
+	n.inline = plain
+	return plain, nil
+}
+
+// readInline reads and decrypts the data of a small content.
+func (s *Store) readInline(ctx context.Context, what string, c extent.Content) (plain []byte, err error) {
+	err = s.view(ctx, "read", what, func(r reader) error {
+		plain, err = r.inlineData(c)
+		return err
+	})
+	return plain, err
+}
+
+// inlineData reads and decrypts the data of a small content.
+func (r reader) inlineData(c extent.Content) ([]byte, error) {
+	v, err := r.Get(record.InlineKey(c.Refs))
+	if err != nil {
+		return nil, absent(err, "inline data")
+	}
+	in, err := record.ParseInline(v)
+	if err != nil {
+		return nil, err
+	}
+	return extent.OpenInline(make([]byte, 0, in.PlainLen), c, in)
+}
+
+var _ meta.Reader = reader{}

@@ -1,0 +1,350 @@
+package engine
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"mime"
+	"path"
+
+	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// PutObject stores an object, durably when it returns. A failed request changes
+// nothing.
+func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.PutRequest) (objstore.ObjectInfo, error) {
+	var info objstore.ObjectInfo
+	if err := checkPut("put", req.Key, req.Encryption, &req.Meta); err != nil {
+		return info, err
+	}
+	root, err := s.openBucket(ctx, "put", req.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if err := s.earlyPrecondition(ctx, root, req.Key, req.Precondition); err != nil {
+		return info, err
+	}
+	content, oek, err := s.newContent(ctx, root, req.Encryption)
+	if err != nil {
+		return info, err
+	}
+	defer oek.Wipe()
+	in, err := s.newIngest(extent.Of(content.ID, oek), req.Algorithms)
+	if err != nil {
+		return info, err
+	}
+	defer in.close()
+	if err := in.read(ctx, req.Body, req.Size); err != nil {
+		return info, s.bodyError(ctx, req.Key, err)
+	}
+	sums := in.hasher.Sums()
+	if req.Verify != nil {
+		if err := req.Verify(sums); err != nil {
+			return info, err
+		}
+	}
+	content.ETag, content.ETagSum = record.ETagMD5, [16]byte(sums[checksum.MD5])
+	if req.Store != "" {
+		sealChecksum(&content, oek, objstore.Checksum{
+			Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store]),
+		})
+	}
+	ino, err := s.newInode(ctx)
+	if err != nil {
+		return info, err
+	}
+	rec := newObject(content, in.size, req.Meta)
+	err = s.update(ctx, c, "put", req.Key, func(x *tx) error {
+		if err := x.checkWrite(root, req.Key, req.Precondition); err != nil {
+			return err
+		}
+		n := *rec
+		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+		if n.Content.Layout, err = in.finish(x); err != nil {
+			return err
+		}
+		if err := x.putKey(root, req.Key, ino, &n); err != nil {
+			return err
+		}
+		*rec = n
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	in.marked = false
+	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
+		return info, err
+	}
+	return s.info(req.Bucket, req.Key, ino, rec, oek)
+}
+
+// newObject is the inode of a new object; putKey gives it owner and mode.
+func newObject(c record.Content, size int64, m objstore.ObjectMeta) *record.Inode {
+	return &record.Inode{Type: objstore.TypeRegular, Nlink: 1, Size: size, Allocated: size, Content: c, Meta: &m}
+}
+
+// checkPut refuses a bad key, what cannot be encrypted as asked, and metadata
+// that are too long.
+func checkPut(op, key string, e objstore.Encryption, m *objstore.ObjectMeta) error {
+	if err := objstore.CheckKey(op, key); err != nil {
+		return err
+	}
+	if err := checkEncryption(op, e); err != nil {
+		return err
+	}
+	total := 0
+	for k, v := range m.User {
+		total += len(k) + len(v)
+	}
+	if total > objstore.MaxUserMetadata {
+		return objstore.E(objstore.KindInvalidArgument, op, key, "user metadata is over 2 KiB")
+	}
+	return nil
+}
+
+// bodyError keeps what a body reader says as it is: it is the door's own error.
+func (s *Store) bodyError(ctx context.Context, key string, err error) error {
+	if ctx.Err() != nil {
+		return objstore.Wrap(objstore.KindCanceled, "put", key, ctx.Err())
+	}
+	return err
+}
+
+// openBucket finds a bucket by its name.
+func (s *Store) openBucket(ctx context.Context, op, name string) (root objstore.InodeID, err error) {
+	err = s.view(ctx, op, name, func(r reader) error {
+		root, err = r.bucketRoot(name)
+		return err
+	})
+	return root, err
+}
+
+// earlyPrecondition refuses a write before its body is read. What counts is the
+// check in the transaction.
+func (s *Store) earlyPrecondition(ctx context.Context, root objstore.InodeID, key string, pre objstore.Precondition) error {
+	if pre.IsZero() {
+		return nil
+	}
+	return s.view(ctx, "put", key, func(r reader) error { return r.checkWriteAs(s, root, key, pre) })
+}
+
+func (x *tx) checkWrite(root objstore.InodeID, key string, pre objstore.Precondition) error {
+	return x.checkWriteAs(x.s, root, key, pre)
+}
+
+// checkWriteAs checks If-Match and If-None-Match of a write against what the
+// key names now.
+func (r reader) checkWriteAs(s *Store, root objstore.InodeID, key string, pre objstore.Precondition) error {
+	if len(pre.IfMatch) == 0 && len(pre.IfNoneMatch) == 0 {
+		return nil
+	}
+	_, n, err := r.findKey(root, key)
+	if objstore.IsKind(err, objstore.KindNotFound) {
+		if len(pre.IfMatch) > 0 {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	tag := etagOf(s, n)
+	if len(pre.IfMatch) > 0 && !matches(pre.IfMatch, tag) {
+		return objstore.E(objstore.KindPreconditionFailed, "write", key, "If-Match")
+	}
+	if len(pre.IfNoneMatch) > 0 && matches(pre.IfNoneMatch, tag) {
+		return objstore.E(objstore.KindPreconditionFailed, "write", key, "If-None-Match")
+	}
+	return nil
+}
+
+func matches(list []string, tag objstore.ETag) bool {
+	for _, t := range list {
+		if t == "*" || t == string(tag) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkRead checks the conditions of a read in the order of RFC 9110 section
+// 13.2.2. Times compare in whole seconds, as HTTP dates have them.
+func checkRead(op, key string, pre objstore.Precondition, tag objstore.ETag, modified objstore.Time) error {
+	const second = objstore.Time(1e9)
+	at := modified / second
+	if len(pre.IfMatch) > 0 {
+		if !matches(pre.IfMatch, tag) {
+			return objstore.E(objstore.KindPreconditionFailed, op, key, "If-Match")
+		}
+	} else if pre.IfUnmodifiedSince != 0 && at > pre.IfUnmodifiedSince/second {
+		return objstore.E(objstore.KindPreconditionFailed, op, key, "If-Unmodified-Since")
+	}
+	if len(pre.IfNoneMatch) > 0 {
+		if matches(pre.IfNoneMatch, tag) {
+			return objstore.E(objstore.KindNotModified, op, key, "If-None-Match")
+		}
+	} else if pre.IfModifiedSince != 0 && at <= pre.IfModifiedSince/second {
+		return objstore.E(objstore.KindNotModified, op, key, "If-Modified-Since")
+	}
+	return nil
+}
+
+// etagOf is the ETag of a regular file. What was written through the mount has
+// a keyed hash of content id and generation, which no client takes for an MD5.
+func etagOf(s *Store, n *record.Inode) objstore.ETag {
+	c := &n.Content
+	switch c.ETag {
+	case record.ETagMD5:
+		return objstore.ETag(hex.EncodeToString(c.ETagSum[:]))
+	case record.ETagMultipart:
+		return objstore.ETag(fmt.Sprintf("%x-%d", c.ETagSum, c.PartCount))
+	case record.ETagRandom:
+		if c.PartCount > 0 {
+			return objstore.ETag(fmt.Sprintf("%x-%d", c.ETagSum, c.PartCount))
+		}
+		return objstore.ETag(hex.EncodeToString(c.ETagSum[:]))
+	}
+	sum := s.keyedSum(c.ID, c.Gen)
+	return objstore.ETag(hex.EncodeToString(sum[:]) + "-1")
+}
+
+// keyedSum is a hash that only this store can compute.
+func (s *Store) keyedSum(id [16]byte, gen uint64) (sum [16]byte) {
+	m := hmac.New(sha256.New, s.etagKey)
+	m.Write(id[:])
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], gen)
+	m.Write(b[:])
+	copy(sum[:], m.Sum(nil))
+	return sum
+}
+
+// info describes an object; oek may be nil.
+func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, oek *secret.Key) (objstore.ObjectInfo, error) {
+	info := objstore.ObjectInfo{
+		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime,
+		Parts: int(n.Content.PartCount),
+		SSE:   objstore.SSEInfo{Mode: n.Content.Mode, KMSKeyID: n.Content.KMSKeyID, BucketKey: n.Content.BucketKey},
+	}
+	if info.SSE.Mode == objstore.SSENone {
+		info.SSE.Mode = objstore.SSES3 // an empty file that has no key yet
+	}
+	if n.Meta != nil {
+		info.Meta = *n.Meta
+	}
+	if info.Meta.ContentType == "" {
+		info.Meta.ContentType = guessType(n, key)
+	}
+	sum, err := openChecksum(&n.Content, oek)
+	info.Checksum = sum
+	return info, s.wrap("head", key, err)
+}
+
+// guessType is the Content-Type of what was written through the mount: by its
+// name, as S3 clients guess it; S3's own default otherwise.
+func guessType(n *record.Inode, key string) string {
+	if n.Meta == nil {
+		if t := mime.TypeByExtension(path.Ext(key)); t != "" {
+			return t
+		}
+	}
+	return "binary/octet-stream"
+}
+
+// HeadObject describes an object. When a precondition fails it returns the
+// info together with the error.
+func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.GetRequest) (objstore.ObjectInfo, error) {
+	var ino objstore.InodeID
+	var n *record.Inode
+	err := s.view(ctx, "head", req.Key, func(r reader) error {
+		root, err := r.bucketRoot(req.Bucket)
+		if err == nil {
+			ino, n, err = r.findKey(root, req.Key)
+		}
+		return err
+	})
+	if err != nil {
+		return objstore.ObjectInfo{}, err
+	}
+	oek, err := s.requestOEK(ctx, "head", req, n)
+	if err != nil {
+		return objstore.ObjectInfo{}, err
+	}
+	defer oek.Wipe()
+	info, err := s.info(req.Bucket, req.Key, ino, n, oek)
+	if err != nil {
+		return info, err
+	}
+	return info, checkRead("head", req.Key, req.Precondition, info.ETag, info.LastModified)
+}
+
+// requestOEK opens an object's key for a request, nil when it has none.
+func (s *Store) requestOEK(ctx context.Context, op string, req objstore.GetRequest, n *record.Inode) (*secret.Key, error) {
+	customer := req.CustomerKey.CustomerKey
+	if customer != nil && n.Content.Mode != objstore.SSEC {
+		return nil, objstore.E(objstore.KindInvalidRequest, op, req.Key, "the encryption parameters are not applicable to this object")
+	}
+	if n.Content.Mode == objstore.SSENone {
+		return nil, nil
+	}
+	return s.openOEK(ctx, &n.Content, customer)
+}
+
+// DeleteObject removes a key, durably. An absent key is no error.
+func (s *Store) DeleteObject(ctx context.Context, c objstore.Caller, bucket, key string, pre objstore.Precondition) (objstore.DeleteResult, error) {
+	var res objstore.DeleteResult
+	if err := objstore.CheckKey("delete", key); err != nil {
+		return res, err
+	}
+	err := s.update(ctx, c, "delete", key, func(x *tx) error {
+		root, err := x.bucketRoot(bucket)
+		if err != nil {
+			return err
+		}
+		if err := x.checkWrite(root, key, pre); err != nil {
+			return err
+		}
+		res.Existed, err = x.deleteKey(root, key)
+		return err
+	})
+	if err != nil {
+		return res, err
+	}
+	return res, s.durable(context.WithoutCancel(ctx))
+}
+
+// DeleteObjects removes up to 1,000 keys with one barrier and returns an error
+// (or nil) for each, index by index. pre is nil or has one entry for each key.
+func (s *Store) DeleteObjects(ctx context.Context, c objstore.Caller, bucket string, keys []string, pre []objstore.Precondition) ([]error, error) {
+	if _, err := s.openBucket(ctx, "delete", bucket); err != nil {
+		return nil, err
+	}
+	errs := make([]error, len(keys))
+	for i, key := range keys {
+		if errs[i] = objstore.CheckKey("delete", key); errs[i] != nil {
+			continue
+		}
+		errs[i] = s.update(ctx, c, "delete", key, func(x *tx) error {
+			root, err := x.bucketRoot(bucket)
+			if err != nil {
+				return err
+			}
+			if pre != nil {
+				if err := x.checkWrite(root, key, pre[i]); err != nil {
+					return err
+				}
+			}
+			_, err = x.deleteKey(root, key)
+			return err
+		})
+	}
+	return errs, s.durable(context.WithoutCancel(ctx))
+}

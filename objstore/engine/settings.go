@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// maxSetting bounds a setting's value, in bytes.
+const maxSetting = 64 << 10
+
+// Setting returns a small named secret that is sealed in the store (S3
+// credentials, TLS keys), or KindNotFound.
+func (s *Store) Setting(ctx context.Context, name string) ([]byte, error) {
+	var rec *record.Setting
+	err := s.view(ctx, "setting", name, func(r reader) error {
+		v, err := r.Get(record.SettingKey(name))
+		if errors.Is(err, meta.ErrNotFound) {
+			return objstore.E(objstore.KindNotFound, "setting", name, "")
+		}
+		if err != nil {
+			return err
+		}
+		rec, err = record.ParseSetting(v)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	dek, err := s.dek(ctx, rec.DEK)
+	if err != nil {
+		return nil, err
+	}
+	value, err := coffercrypto.OpenBytes(dek, s.settingBinding(name), rec.Sealed)
+	return value, s.wrap("setting", name, err)
+}
+
+// SetSetting seals and stores a small secret (1 byte to 64 KiB) under a data
+// key of its own, and makes it durable.
+func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error {
+	if name == "" || len(name) > objstore.MaxComponentLen || len(value) == 0 || len(value) > maxSetting {
+		return objstore.E(objstore.KindInvalidArgument, "set setting", name, "name or value is too long or empty")
+	}
+	id, rec, err := s.newDEK(ctx, EKSSES3, s.storeContext("setting"))
+	if err != nil {
+		return err
+	}
+	dek, err := s.o.KMS.Decrypt(ctx, rec.Sealed, rec.Context)
+	if err != nil {
+		return keyError("set setting", err)
+	}
+	defer dek.Wipe()
+	sealed := coffercrypto.SealBytes(dek, s.settingBinding(name), value)
+	err = s.update(ctx, objstore.Caller{}, "set setting", name, func(x *tx) error {
+		v, err := x.Get(record.SettingKey(name))
+		if err == nil {
+			if old, err := record.ParseSetting(v); err == nil {
+				x.txn.Delete(record.DEKKey(old.DEK))
+			}
+		} else if !errors.Is(err, meta.ErrNotFound) {
+			return err
+		}
+		x.txn.Set(record.DEKKey(id), rec.Append(nil))
+		x.txn.Set(record.SettingKey(name), (&record.Setting{DEK: id, Sealed: sealed}).Append(nil))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.durable(ctx)
+}
+
+func (s *Store) settingBinding(name string) coffercrypto.Binding {
+	return coffercrypto.Bind(coffercrypto.DomainSetting, s.o.StoreID[:], []byte(name))
+}

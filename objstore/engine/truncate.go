@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// truncate sets a regular file's size (POSIX ftruncate): what is cut off is
+// gone, what is added reads as zeroes.
+func (s *Store) truncate(ctx context.Context, c objstore.Caller, ino objstore.InodeID, size int64) error {
+	n, err := s.nodes.acquire(ctx, s, ino)
+	if err != nil {
+		return err
+	}
+	defer s.releaseNode(context.WithoutCancel(ctx), n)
+	if err := n.load(ctx); err != nil {
+		return err
+	}
+	return n.truncate(ctx, c, size)
+}
+
+func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) error {
+	if err := n.s.writable("truncate", ""); err != nil {
+		return err
+	}
+	if size < 0 || size > objstore.MaxFileSize {
+		return objstore.E(objstore.KindTooLarge, "truncate", "", "file would be over 64 TiB")
+	}
+	return n.reshape(ctx, c, "truncate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
+		r := &reshaped{size: size, content: rec.Content}
+		switch {
+		case size == 0 && rec.Size > 0:
+			x.freeContent(&rec.Content)
+			r.content = record.Content{ID: newContentID(), Gen: rec.Content.Gen}
+			r.allocated = 0
+		case size < rec.Size:
+			return r, x.cut(rec, r, k, size, rec.Size-size)
+		default:
+			r.allocated = rec.Allocated
+			r.inline = true // stays as it is
+		}
+		return r, nil
+	})
+}
+
+// punch makes n bytes at off a hole, within the size of the file.
+func (n *node) punch(ctx context.Context, off, length int64) error {
+	return n.reshape(ctx, objstore.Caller{}, "fallocate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
+		r := &reshaped{size: rec.Size, content: rec.Content, allocated: rec.Allocated, inline: true}
+		length = min(length, rec.Size-off)
+		if length <= 0 {
+			return r, nil
+		}
+		r.inline = false
+		return r, x.cut(rec, r, k, off, length)
+	})
+}
+
+// reshaped is what an inode's content becomes.
+type reshaped struct {
+	size      int64
+	allocated int64
+	content   record.Content
+	inline    bool // the inline data in memory, if any, is still right
+}
+
+// reshape commits what was written and then changes the content with fn, while
+// nobody reads or writes it.
+func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn func(*tx, *record.Inode, extent.Content) (*reshaped, error)) error {
+	n.commitMu.Lock()
+	defer n.commitMu.Unlock()
+	n.layoutMu.Lock()
+	defer n.layoutMu.Unlock()
+	for {
+		if err := n.commitLocked(ctx); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		if n.buf == nil && len(n.sealed) == 0 && !n.attrs {
+			break // mu stays held: no write can come between
+		}
+		n.mu.Unlock()
+	}
+	defer n.mu.Unlock()
+	var done *reshaped
+	k := extent.Of(n.content.ID, n.oek)
+	err := n.s.update(context.WithoutCancel(ctx), c, op, n.name(), func(x *tx) error {
+		rec, err := x.inode(n.ino)
+		if err != nil {
+			return err
+		}
+		if done, err = fn(x, rec, k); err != nil {
+			return err
+		}
+		rec.Size, rec.Allocated = done.size, done.allocated
+		rec.Mtime, rec.Ctime = x.now, x.now
+		x.touchContent(rec, &done.content)
+		done.content = rec.Content
+		x.setInode(n.ino, rec)
+		x.change(objstore.Change{Inode: n.ino, Data: true})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	n.size = done.size
+	if n.content.ID != done.content.ID {
+		n.oek.Wipe()
+		n.oek = nil
+	}
+	n.content = done.content
+	n.mtime = n.s.now()
+	if !done.inline {
+		clear(n.inline)
+		n.inline = nil
+	}
+	return nil
+}
+
+// cut makes a hole in a content, in its maps or in its inline data.
+func (x *tx) cut(rec *record.Inode, r *reshaped, k extent.Content, off, length int64) error {
+	r.allocated = rec.Allocated
+	switch rec.Content.Layout {
+	case record.LayoutInline:
+		plain, err := x.inlineData(k)
+		if err != nil {
+			return err
+		}
+		if off < int64(len(plain)) {
+			clear(plain[off:min(off+length, int64(len(plain)))])
+		}
+		plain = plain[:min(int64(len(plain)), r.size)]
+		if len(plain) == 0 {
+			x.txn.Delete(record.InlineKey(k.Refs))
+			r.content.Layout = record.LayoutEmpty
+			return nil
+		}
+		in, err := extent.SealInline(k, plain)
+		if err != nil {
+			return err
+		}
+		x.txn.Set(record.InlineKey(k.Refs), in.Append(nil))
+		r.allocated = int64(len(plain))
+	case record.LayoutChunks:
+		e := x.s.extents.Edit(x.txn)
+		trash := newContentID()
+		used, err := e.Cut(k, off, length, trash)
+		if err != nil {
+			return err
+		}
+		if used {
+			x.txn.Set(record.GarbageKey(trash), []byte{1})
+			x.reap = true
+		}
+		r.allocated = min(max(rec.Allocated+e.Grown(), 0), r.size)
+		return e.Finish()
+	}
+	return nil
+}

@@ -1,0 +1,317 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// reader reads records from one snapshot.
+type reader struct {
+	meta.Reader
+}
+
+// tx is one transaction of the store with what has to happen when it commits.
+// Its function may run more than once: everything it collects starts anew then.
+type tx struct {
+	reader
+	txn meta.Txn
+	s   *Store
+	c   objstore.Caller
+	now objstore.Time
+	// changes go out to the watchers after the commit.
+	changes []objstore.Change
+	// orphans lost their last name while they were open.
+	orphans []objstore.InodeID
+	// reap wakes the reaper after the commit.
+	reap bool
+	// spare are inode numbers that the transaction has taken from the root record.
+	spare, spareEnd objstore.InodeID
+	// err is a failure of a step that returns none; it fails the transaction.
+	err error
+	// dying are inodes marked in the table of open inodes (see nodeTable.markDying).
+	dying map[objstore.InodeID]bool
+}
+
+// view runs fn over one snapshot.
+func (s *Store) view(ctx context.Context, op, what string, fn func(r reader) error) error {
+	err := s.o.Meta.View(ctx, func(r meta.Reader) error { return fn(reader{r}) })
+	return s.wrap(op, what, err)
+}
+
+// update runs fn in a transaction, and publishes what it changed when it has
+// committed. The commit is visible when update returns, and durable after Sync.
+func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, fn func(x *tx) error) error {
+	if err := s.writable(op, what); err != nil {
+		return err
+	}
+	x := &tx{s: s, c: c, now: s.now()}
+	defer x.release()
+	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
+		x.reader, x.txn = reader{t}, t
+		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
+		x.spare, x.spareEnd, x.err = 0, 0, nil
+		if err := fn(x); err != nil {
+			return err
+		}
+		return x.err
+	})
+	if err != nil {
+		return s.wrap(op, what, err)
+	}
+	s.committed(x)
+	return nil
+}
+
+// release unmarks what the transaction marked.
+func (x *tx) release() {
+	for ino := range x.dying {
+		x.s.nodes.unmarkDying(ino)
+	}
+	clear(x.dying)
+}
+
+// nextInode returns an inode number that was never used. Outside of a
+// transaction it is Store.newInode, which is cheaper.
+func (x *tx) nextInode() objstore.InodeID {
+	const block = 16
+	if x.spare == x.spareEnd {
+		root, err := x.root()
+		if err != nil {
+			x.err = err
+			return 0
+		}
+		x.spare, x.spareEnd = root.NextInode, root.NextInode+block
+		root.NextInode += block
+		x.txn.Set(record.RootKey(), root.Append(nil))
+	}
+	x.spare++
+	return x.spare - 1
+}
+
+// root returns the root record.
+func (r reader) root() (*record.Root, error) {
+	v, err := r.Get(record.RootKey())
+	if err != nil {
+		return nil, absent(err, "root record")
+	}
+	return record.ParseRoot(v)
+}
+
+// writable returns an error when the store takes no changes.
+func (s *Store) writable(op, what string) error {
+	switch {
+	case s.closed.Load():
+		return objstore.E(objstore.KindShutdown, op, what, "the store is closing")
+	case s.o.ReadOnly:
+		return objstore.E(objstore.KindReadOnly, op, what, "the store is open read-only")
+	}
+	return nil
+}
+
+// wrap translates what the layers below return. Errors that are objstore's
+// already pass; the place is filled in.
+func (s *Store) wrap(op, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *objstore.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	kind := objstore.KindInternal
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		kind = objstore.KindCanceled
+	case errors.Is(err, meta.ErrCorrupt), errors.Is(err, data.ErrCorrupt), errors.Is(err, data.ErrNotFound), errors.Is(err, record.ErrCorrupt):
+		kind = objstore.KindCorrupt
+	case errors.Is(err, meta.ErrNoSpace), errors.Is(err, data.ErrNoSpace):
+		kind = objstore.KindNoSpace
+	case errors.Is(err, meta.ErrReadOnly), errors.Is(err, data.ErrFailed):
+		kind = objstore.KindReadOnly
+	case errors.Is(err, meta.ErrClosed), errors.Is(err, data.ErrClosed):
+		kind = objstore.KindShutdown
+	case errors.Is(err, meta.ErrConflict):
+		kind = objstore.KindConflict
+	case errors.Is(err, coffercrypto.ErrCorrupt), errors.Is(err, coffercrypto.ErrWrongKey):
+		kind = objstore.KindCorrupt
+	case errors.Is(err, coffercrypto.ErrVersion):
+		kind = objstore.KindNotSupported
+	case errors.Is(err, record.ErrVersion):
+		kind = objstore.KindNotSupported
+	}
+	if kind == objstore.KindCorrupt {
+		s.corrupt(op, what, err)
+	}
+	return objstore.Wrap(kind, op, what, err)
+}
+
+// corrupt counts a failed authentication and tells the operator.
+func (s *Store) corrupt(op, what string, err error) {
+	s.corruptions.Add(1)
+	s.log.Error("corrupt data", "op", op, "object", what, "err", err)
+}
+
+// ---- reading records ----
+
+// inode returns an inode; KindStale when there is none.
+func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
+	v, err := r.Get(record.InodeKey(ino))
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	n, err := record.ParseInode(v)
+	if err != nil {
+		return nil, fmt.Errorf("inode %d: %w", ino, err)
+	}
+	return n, nil
+}
+
+// inodes returns many inodes, nil for those that are absent.
+func (r reader) inodes(inos []objstore.InodeID) ([]*record.Inode, error) {
+	keys := make([][]byte, len(inos))
+	for i, ino := range inos {
+		keys[i] = record.InodeKey(ino)
+	}
+	vals, err := r.GetMany(keys)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]*record.Inode, len(inos))
+	for i, v := range vals {
+		if v == nil {
+			continue
+		}
+		if list[i], err = record.ParseInode(v); err != nil {
+			return nil, fmt.Errorf("inode %d: %w", inos[i], err)
+		}
+	}
+	return list, nil
+}
+
+// dirent returns the entry of that stored name; ok is false when there is none.
+func (r reader) dirent(dir objstore.InodeID, stored string) (d record.Dirent, ok bool, err error) {
+	v, err := r.Get(record.DirentKey(dir, stored))
+	if errors.Is(err, meta.ErrNotFound) {
+		return d, false, nil
+	}
+	if err == nil {
+		d, err = record.ParseDirent(v)
+	}
+	return d, err == nil, err
+}
+
+// twins returns both entries that one name can have: the file or object, and
+// the directory.
+func (r reader) twins(dir objstore.InodeID, name string) (file, sub *record.Dirent, err error) {
+	vals, err := r.GetMany([][]byte{record.DirentKey(dir, name), record.DirentKey(dir, name+"/")})
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, v := range vals {
+		if v == nil {
+			continue
+		}
+		d, err := record.ParseDirent(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i == 0 {
+			file = &d
+		} else {
+			sub = &d
+		}
+	}
+	return file, sub, nil
+}
+
+// ---- changing records ----
+
+func (x *tx) setInode(ino objstore.InodeID, n *record.Inode) {
+	x.txn.Set(record.InodeKey(ino), n.Append(nil))
+}
+
+func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
+	x.txn.Set(record.DirentKey(dir, stored), d.Append(nil))
+}
+
+func (x *tx) deleteDirent(dir objstore.InodeID, stored string) {
+	x.txn.Delete(record.DirentKey(dir, stored))
+}
+
+// change notes what the watchers are told after the commit.
+func (x *tx) change(c objstore.Change) {
+	c.Origin = x.c.Origin
+	x.changes = append(x.changes, c)
+}
+
+// dropLink takes one name from an inode that is no directory, or the only one
+// from an empty directory (its nlink counts subdirectories, so it goes at
+// once). n is changed and written back or deleted. An inode without a name is
+// removed in this transaction, its content left to the reaper where it has
+// extents; when somebody has it open it becomes an orphan until the last close.
+func (x *tx) dropLink(ino objstore.InodeID, n *record.Inode) {
+	n.Ctime = x.now
+	if n.Type != objstore.TypeDirectory && n.Nlink > 1 {
+		n.Nlink--
+		x.setInode(ino, n)
+		return
+	}
+	n.Nlink = 0
+	if x.markDying(ino) {
+		x.removeInode(ino, n)
+		return
+	}
+	x.setInode(ino, n)
+	x.txn.Set(record.OrphanKey(ino), []byte{1})
+	x.orphans = append(x.orphans, ino)
+}
+
+// removeInode deletes an inode that nobody has open.
+func (x *tx) removeInode(ino objstore.InodeID, n *record.Inode) {
+	x.txn.Delete(record.InodeKey(ino))
+	if n.HasXattrs {
+		x.txn.Delete(record.XattrKey(ino))
+	}
+	x.freeContent(&n.Content)
+}
+
+// freeContent gives up a content: small ones at once, others step by step by
+// the reaper.
+func (x *tx) freeContent(c *record.Content) {
+	if c.PartCount > 0 {
+		x.txn.Delete(record.PartsKey(c.ID))
+	}
+	switch c.Layout {
+	case record.LayoutInline:
+		x.txn.Delete(record.InlineKey(c.ID))
+	case record.LayoutChunks:
+		x.txn.Set(record.GarbageKey(c.ID), []byte{1})
+		x.reap = true
+	}
+}
+
+// markDying reports whether nobody has the inode open, and keeps it so until
+// the transaction has ended.
+func (x *tx) markDying(ino objstore.InodeID) bool {
+	if x.dying[ino] {
+		return true
+	}
+	if !x.s.nodes.markDying(ino) {
+		return false
+	}
+	if x.dying == nil {
+		x.dying = make(map[objstore.InodeID]bool)
+	}
+	x.dying[ino] = true
+	return true
+}
