@@ -1,0 +1,416 @@
+package s3api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+func TestWhoDidNotSignIsRefused(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	anonymous := func(method, target string, headers ...string) reply {
+		r := d.request(method, target, "", headers...)
+		r.Header.Del("Authorization")
+		return d.send(r)
+	}
+	anonymous("GET", "/bucket/k").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
+	anonymous("GET", "/none/k").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
+	anonymous("GET", "/").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
+	if a := anonymous("HEAD", "/bucket/k"); a.status != 403 || a.body != "" {
+		t.Error(a)
+	}
+	r := d.request("GET", "/bucket/k", "")
+	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Signature=", "Signature=0", 1))
+	if a := d.send(r); a.status != 403 || a.fields["Code"] != "SignatureDoesNotMatch" || a.fields["AWSAccessKeyId"] != testKeyID || a.fields["StringToSign"] == "" {
+		t.Error(a)
+	}
+	r = d.request("GET", "/bucket/k", "")
+	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), testKeyID, "AKIDOTHER", 1))
+	d.send(r).want(t, "unknown key", 403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", "AWSAccessKeyId", "AKIDOTHER")
+	r = d.request("PUT", "/bucket/k", "tampered")
+	r.Body = io.NopCloser(strings.NewReader("TAMPERED"))
+	if a := d.send(r); a.status != 400 || a.fields["Code"] != "XAmzContentSHA256Mismatch" {
+		t.Error(a)
+	}
+	if d.get("bucket", "k") != "x" {
+		t.Error("a refused body was stored")
+	}
+	anonymous("OPTIONS", "/bucket/k").want(t, "preflight", 400, "BadRequest", "Insufficient information. Origin request header needed.")
+	anonymous("OPTIONS", "/bucket/k", "Origin", "https://a.org", "Access-Control-Request-Method", "PUT").want(t, "preflight", 403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.", "Method", "PUT", "ResourceType", "BUCKET")
+	d.do("GET", "/bucket/k", "", "x-amz-expected-bucket-owner", "123").want(t, "owner", 400, "InvalidBucketOwnerAWSAccountID", "The value of the expected bucket owner parameter must be an AWS Account ID... [123]")
+	d.do("GET", "/bucket/k", "", "x-amz-expected-bucket-owner", "123456789012").want(t, "owner", 403, "AccessDenied", "Access Denied")
+	d.do("GET", "/bucket/k", "", "x-amz-expected-bucket-owner", "000000000000").ok(t, "owner", 200)
+}
+
+func TestPresignedURLs(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	ctx := context.Background()
+	p := s3.NewPresignClient(d.s3)
+	put, err := p.PresignPutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("a b+c/\u00e9"), Metadata: map[string]string{"k": "v"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequest(put.Method, put.URL, strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range put.SignedHeader {
+		if name != "Host" && name != "Content-Length" {
+			r.Header[name] = v
+		}
+	}
+	d.send(r).ok(t, "put", 200)
+	get, err := p.PresignGetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("a b+c/\u00e9"), ResponseContentType: aws.String("text/x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err = http.NewRequest(get.Method, get.URL, nil); err != nil {
+		t.Fatal(err)
+	}
+	if a := d.send(r); a.status != 200 || a.body != "body" || a.header.Get("Content-Type") != "text/x" || a.header.Get("x-amz-meta-k") != "v" {
+		t.Errorf("%v %v", a, a.header)
+	}
+	r, _ = http.NewRequest("GET", strings.Replace(get.URL, "text%2Fx", "text%2Fy", 1), nil)
+	if a := d.send(r); a.status != 403 || a.fields["Code"] != "SignatureDoesNotMatch" {
+		t.Error(a)
+	}
+	if strings.Contains(d.log.String(), "X-Amz-Signature") {
+		t.Error("a signature is in the log")
+	}
+}
+
+func TestExpiredURL(t *testing.T) {
+	var offset time.Duration
+	d := openDoor(t, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(offset) } })
+	d.bucket("bucket")
+	get, err := s3.NewPresignClient(d.s3).PresignGetObject(context.Background(), &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k")}, s3.WithPresignExpires(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	offset = time.Minute
+	r, _ := http.NewRequest("GET", get.URL, nil)
+	a := d.send(r)
+	a.want(t, "expired", 403, "AccessDenied", "Request has expired", "X-Amz-Expires", "2", "Expires", a.fields["Expires"], "ServerTime", a.fields["ServerTime"])
+	offset = time.Hour
+	if a := d.do("GET", "/bucket/k", ""); a.fields["Code"] != "RequestTimeTooSkewed" {
+		t.Error(a)
+	}
+}
+
+func TestSecretsAreNotLogged(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	r := d.request("GET", "/bucket/k?response-content-type=secret-query", "")
+	_, signature, _ := strings.Cut(r.Header.Get("Authorization"), "Signature=")
+	d.send(r).ok(t, "get", 200)
+	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Signature=", "Signature=0", 1))
+	if a := d.send(r); a.status != 403 {
+		t.Error(a)
+	}
+	log := d.log.String()
+	for _, s := range []string{testSecret, signature, "secret-query"} {
+		if strings.Contains(log, s) {
+			t.Errorf("%q is in the log", s)
+		}
+	}
+	for _, s := range []string{"op=GetObject", "bucket=bucket", "key=k", "status=200", "status=403", "request_id=", "code=SignatureDoesNotMatch", "duration=", "access_key=" + testKeyID} {
+		if !strings.Contains(log, s) {
+			t.Errorf("%q is not in the log", s)
+		}
+	}
+}
+
+// dial opens a connection to the door for requests that no client library makes.
+func (d *door) dial() *tls.Conn {
+	d.t.Helper()
+	transport := d.server.Client().Transport.(*http.Transport)
+	c, err := tls.Dial("tcp", d.server.Listener.Addr().String(), &tls.Config{RootCAs: transport.TLSClientConfig.RootCAs, ServerName: "example.com"})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+func TestContinueIsSaidOnlyToWhoMaySend(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	for _, c := range []struct {
+		target string
+		want   string
+	}{{"/bucket/k", "HTTP/1.1 100 Continue"}, {"/none/k", "HTTP/1.1 "}} {
+		r := d.request("PUT", c.target, "hello", "Expect", "100-continue")
+		conn := d.dial()
+		fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 5\r\n", c.target, r.URL.Host)
+		for name, v := range r.Header {
+			fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
+		}
+		fmt.Fprint(conn, "\r\n")
+		br := bufio.NewReader(conn)
+		line, err := br.ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, c.want) {
+			t.Fatalf("%s: %q, %v", c.target, line, err)
+		}
+		if c.target == "/none/k" {
+			if !strings.Contains(line, "404") && !strings.Contains(line, "100") {
+				t.Errorf("%q", line)
+			}
+			continue
+		}
+		if _, err := br.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "hello")
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("%v, %v", resp, err)
+		}
+	}
+}
+
+func TestBodyThatIsCutIsNotStored(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "old")
+	body := strings.Repeat("x", 1<<20)
+	r := d.request("PUT", "/bucket/k", body)
+	conn := d.dial()
+	fmt.Fprintf(conn, "PUT /bucket/k HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", r.URL.Host, len(body))
+	for name, v := range r.Header {
+		fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
+	}
+	fmt.Fprintf(conn, "\r\n%s", body[:len(body)/2])
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err == nil {
+		b, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != 400 || !strings.Contains(string(b), "IncompleteBody") {
+			t.Errorf("%d %s", resp.StatusCode, b)
+		}
+	}
+	if got := d.get("bucket", "k"); got != "old" {
+		t.Errorf("%d bytes", len(got))
+	}
+	if list := d.do("GET", "/bucket?list-type=2", ""); strings.Count(list.body, "<Key>") != 1 {
+		t.Error(list)
+	}
+}
+
+func TestLengthMustBeDeclared(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	r := d.request("PUT", "/bucket/k", "hello")
+	r.Header.Set("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+	r.Body, r.ContentLength = io.NopCloser(io.MultiReader(strings.NewReader("hel"), strings.NewReader("lo"))), -1
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	if err := signer.SignHTTP(context.Background(), d.creds, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	d.send(r).want(t, "chunked", 411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+	big := d.request("PUT", "/bucket/k", "x", "x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+	conn := d.dial()
+	fmt.Fprintf(conn, "PUT /bucket/k HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", big.URL.Host, int64(maxPutSize)+1)
+	resign := d.request("PUT", "/bucket/k", "x", "x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+	_ = resign
+	for name, v := range big.Header {
+		fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
+	}
+	fmt.Fprint(conn, "\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(resp.Body)
+	// The signature covers another length: either answer comes before the body.
+	if resp.StatusCode/100 != 4 {
+		t.Errorf("%d %s", resp.StatusCode, b)
+	}
+}
+
+func TestStreamsAreVerifiedAndUnchunked(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	data := make([]byte, 3<<20+17)
+	rand.Read(data)
+	// A reader that cannot seek makes the SDK send an unsigned stream with a trailer.
+	_, err := d.s3.PutObject(context.Background(), &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("k"), Body: struct{ io.Reader }{bytes.NewReader(data)}, ContentLength: aws.Int64(int64(len(data))), ContentEncoding: aws.String("gzip")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := d.get("bucket", "k"); got != string(data) {
+		t.Errorf("%d bytes", len(got))
+	}
+	if a := d.do("HEAD", "/bucket/k", ""); a.header.Get("Content-Encoding") != "gzip" || a.header.Get("Content-Length") != fmt.Sprint(len(data)) {
+		t.Error(a.header)
+	}
+}
+
+func TestCorruptObjectBreaksItsConnection(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	data := make([]byte, 24<<20)
+	rand.Read(data)
+	d.put("bucket", "big", string(data))
+	d.put("bucket", "other", "fine")
+	if err := d.store.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	// Flip a byte in the last quarter of the largest segment.
+	var largest string
+	var size int64
+	files, err := filepath.Glob(filepath.Join(d.dir, "data", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && info.Size() > size {
+			largest, size = f, info.Size()
+		}
+	}
+	f, err := os.OpenFile(largest, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at := int64(18 << 20)
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 1
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	r := d.request("GET", "/bucket/big", "")
+	resp, err := d.server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err == nil {
+		t.Fatalf("a corrupt object was sent whole: %d, %d bytes", resp.StatusCode, len(got))
+	}
+	if !bytes.HasPrefix(data, got) {
+		t.Error("wrong data was sent")
+	}
+	d.do("GET", "/bucket/big", "", "Range", fmt.Sprintf("bytes=%d-%d", at, at+10)).want(t, "at once", 500, "InternalError", "We encountered an internal error. Please try again.")
+	if d.get("bucket", "other") != "fine" {
+		t.Error("another object suffered")
+	}
+	if log := d.log.String(); !strings.Contains(log, "object is corrupt") || !strings.Contains(log, "key=big") {
+		t.Error("the log does not name the object")
+	}
+	d.do("GET", "/bucket?list-type=2", "").ok(t, "listing", 200)
+}
+
+func TestManyClientsAtOnce(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	ctx := context.Background()
+	const clients, rounds = 8, 12
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range rounds {
+				key := aws.String(fmt.Sprintf("dir%d/k%d", c%3, i%4))
+				body := strings.Repeat(string(rune('a'+c)), 1+i*1000)
+				if _, err := d.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: key, Body: strings.NewReader(body)}); err != nil {
+					t.Errorf("put: %v", err)
+					continue
+				}
+				out, err := d.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String("bucket"), Key: key})
+				if code(err) == "NoSuchKey" {
+					continue
+				}
+				if err != nil {
+					t.Errorf("get: %v", err)
+					continue
+				}
+				b, err := io.ReadAll(out.Body)
+				out.Body.Close()
+				// Length, ETag and bytes belong together, whoever wrote last.
+				if err != nil || int64(len(b)) != *out.ContentLength || *out.ETag != `"`+md5Hex(string(b))+`"` || strings.Trim(string(b), string(b[:1])) != "" {
+					t.Errorf("torn: %d bytes, %v", len(b), err)
+				}
+				if i%5 == 4 {
+					if _, err := d.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: aws.String("bucket"), Key: key}); err != nil {
+						t.Errorf("delete: %v", err)
+					}
+				}
+				if _, err := d.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: aws.String("bucket"), Delimiter: aws.String("/")}); err != nil {
+					t.Errorf("list: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// Of several that make a key only if it is not there, one wins.
+	won := make(chan bool, clients)
+	for range clients {
+		wg.Go(func() {
+			_, err := d.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("once"), Body: strings.NewReader("x"), IfNoneMatch: aws.String("*")})
+			if c := code(err); err != nil && c != "PreconditionFailed" && c != "ConditionalRequestConflict" {
+				t.Error(err)
+			}
+			won <- err == nil
+		})
+	}
+	wg.Wait()
+	n := 0
+	for range clients {
+		if <-won {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d won", n)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	lookup := func(context.Context, string) ([]byte, error) { return nil, errors.New("none") }
+	store, _ := openStore(t)
+	for _, o := range []Options{
+		{}, {Store: store}, {Credentials: lookup},
+		{Store: store, Credentials: lookup, AccountID: "12"}, {Store: store, Credentials: lookup, Domains: []string{""}},
+	} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%+v", o)
+		}
+	}
+	s, err := New(Options{Store: store, Credentials: lookup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.HTTPServer()
+	if h.ReadHeaderTimeout == 0 || h.IdleTimeout == 0 || h.MaxHeaderBytes == 0 || h.ReadTimeout != 0 || h.WriteTimeout != 0 {
+		t.Errorf("%+v", h)
+	}
+	_ = sigv4.ErrUnknownKey
+}
