@@ -26,6 +26,13 @@ var _ meta.Store = (*Model)(nil)
 // NewModel returns an empty store.
 func NewModel() *Model { return &Model{} }
 
+// Clone returns a store with the same contents, open in any case.
+func (m *Model) Clone() *Model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Model{pairs: m.pairs}
+}
+
 func (m *Model) state() ([]meta.Pair, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

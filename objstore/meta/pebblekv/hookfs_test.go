@@ -1,0 +1,137 @@
+package pebblekv
+
+import (
+	"io"
+	"os"
+	"path"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// hookFS calls before ahead of every operation that changes the file system
+// below; an error from it takes the place of the operation.
+type hookFS struct {
+	vfs.FS
+	before func(op, name string) error
+	ops    atomic.Int64
+}
+
+func (h *hookFS) call(op, name string) error {
+	h.ops.Add(1)
+	if h.before == nil {
+		return nil
+	}
+	return h.before(op, path.Base(name))
+}
+
+func (h *hookFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := h.call("create", name); err != nil {
+		return nil, err
+	}
+	f, err := h.FS.Create(name, c)
+	if err != nil {
+		return nil, err
+	}
+	return &hookFile{f, h, name}, nil
+}
+
+func (h *hookFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := h.FS.Open(name, o...)
+	if err != nil {
+		return nil, err
+	}
+	return &hookFile{f, h, name}, nil
+}
+
+func (h *hookFS) OpenDir(name string) (vfs.File, error) {
+	f, err := h.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &hookFile{f, h, name}, nil
+}
+
+func (h *hookFS) Remove(name string) error {
+	if err := h.call("remove", name); err != nil {
+		return err
+	}
+	return h.FS.Remove(name)
+}
+
+func (h *hookFS) Rename(a, b string) error {
+	if err := h.call("rename", b); err != nil {
+		return err
+	}
+	return h.FS.Rename(a, b)
+}
+
+type hookFile struct {
+	vfs.File
+	h    *hookFS
+	name string
+}
+
+func (f *hookFile) Write(p []byte) (int, error) {
+	if err := f.h.call("write", f.name); err != nil {
+		// Half of it went through.
+		n, _ := f.File.Write(p[:len(p)/2])
+		return n, err
+	}
+	return f.File.Write(p)
+}
+
+func (f *hookFile) Sync() error {
+	if err := f.h.call("sync", f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+func (f *hookFile) SyncData() error { return f.Sync() }
+
+// snapshot reads all files of dir.
+func snapshot(t testing.TB, fs vfs.FS, dir string) map[string][]byte {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		f, err := fs.Open(fs.PathJoin(dir, name))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if files[name], err = io.ReadAll(f); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	return files
+}
+
+// restore makes a file system that holds files in dir.
+func restore(t testing.TB, files map[string][]byte, dir string) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range files {
+		f, err := fs.Create(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A MemFile keeps no reference to what it is given.
+		if _, err := f.Write(b); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	return fs
+}
