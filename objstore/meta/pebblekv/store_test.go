@@ -94,3 +94,7 @@ func TestStoreKeepsWhatWasCommittedOverCloseAndOpen(t *testing.T) {
 		})
 	}
 }
+
+func otherKeys(id uint32) map[uint32]*secret.Key {
+	return map[uint32]*secret.Key{id: secret.Random()}
+}
