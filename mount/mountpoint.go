@@ -249,16 +249,14 @@ func findHelper(dirs []string) (string, error) {
 // checkFUSE makes sure that this process can mount at all.
 func checkFUSE(allowOther bool) error {
 	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
-	if err != nil && os.Geteuid() != 0 && errors.Is(err, os.ErrPermission) {
-		// Some systems let only the helper open the device.
-		err = nil
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrPermission) && os.Geteuid() != 0:
+		// The helper opens it with the user's rights too.
+		return hinted(errors.New("this user may not open /dev/fuse"), "have root run chmod 666 /dev/fuse, which is its usual mode, or mount as root")
+	case err != nil:
 		return hinted(fmt.Errorf("cannot use FUSE: %w", err), "load the kernel module (modprobe fuse); a container needs --device /dev/fuse and CAP_SYS_ADMIN")
 	}
-	if f != nil {
-		f.Close()
-	}
+	f.Close()
 	if os.Geteuid() == 0 {
 		return nil
 	}
