@@ -105,7 +105,7 @@ func (q *request) copyObject() error {
 	}
 	info, err := q.copyKeeping(&req, meta)
 	if err != nil {
-		return q.copyFailed(src, req.SrcPrecondition, err)
+		return q.copyFailed(src, req.SrcPrecondition, req.SrcCustomerKey, err)
 	}
 	q.settle()
 	q.setSSE(info.SSE)
@@ -178,15 +178,14 @@ func (q *request) sourceError(err error, bucket, key string) error {
 
 // copyFailed words the error of a copy. Which side it is about is found out by
 // looking at the source: it only words the answer.
-func (q *request) copyFailed(src copySource, pre objstore.Precondition, err error) error {
+func (q *request) copyFailed(src copySource, pre objstore.Precondition, key objstore.Encryption, err error) error {
 	kind := kindOf(err)
 	switch kind {
 	case objstore.KindNotFound, objstore.KindNoSuchBucket, objstore.KindPreconditionFailed, objstore.KindNotModified:
 	default:
 		return err
 	}
-	// A key that was not given is no obstacle to knowing whether there is one.
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key})
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, CustomerKey: key})
 	switch {
 	case herr != nil && (kind == objstore.KindNotFound || kind == objstore.KindNoSuchBucket) && kindOf(herr) == kind:
 		return q.sourceError(err, src.bucket, src.key)
@@ -246,7 +245,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		if objstore.IsKind(err, objstore.KindInvalidRange) && ranged {
 			return q.copyRangeFailed(src, req, text, err)
 		}
-		return q.copyFailed(src, req.SrcPrecondition, err)
+		return q.copyFailed(src, req.SrcPrecondition, req.SrcCustomerKey, err)
 	}
 	q.setSSE(info.SSE)
 	sum := part.Checksum

@@ -37,7 +37,7 @@ func TestCopyTakesOrReplacesMetadata(t *testing.T) {
 	if a.body != "payload" || a.header.Get("Content-Type") != "text/html" || a.header.Get("x-amz-meta-k") != "" || a.header.Get("x-amz-meta-new") != "1" {
 		t.Errorf("%v %v", a, a.header)
 	}
-	d.do("PUT", "/target/x", "", "x-amz-copy-source", "target/copy", "x-amz-metadata-directive", "MERGE").want(t, "directive", 400, "InvalidArgument", "Unknown metadata directive.")
+	d.do("PUT", "/target/x", "", "x-amz-copy-source", "target/copy", "x-amz-metadata-directive", "MERGE").want(t, "directive", 400, "InvalidArgument", "Unknown metadata directive.", "ArgumentName", "x-amz-metadata-directive", "ArgumentValue", "MERGE")
 }
 
 // AWS's answers, recorded 2026-02-21 by the LocalStack project (Apache-2.0).

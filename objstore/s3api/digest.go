@@ -59,6 +59,19 @@ func (q *request) parseDigest() (d digest, err error) {
 	return d, nil
 }
 
+// algorithms are those to compute of the body: of stored, of what the client
+// sent, and MD5 if it sent that.
+func (d *digest) algorithms(stored checksum.Algorithm) []checksum.Algorithm {
+	algs := []checksum.Algorithm{stored}
+	if d.algorithm != "" && d.algorithm != stored {
+		algs = append(algs, d.algorithm)
+	}
+	if d.md5 != nil {
+		algs = append(algs, checksum.MD5)
+	}
+	return algs
+}
+
 func errChecksumAlgorithm() *Error {
 	return errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 }
@@ -87,11 +100,7 @@ func (q *request) verify(d digest) func(checksum.Sums) error {
 
 // hasher computes what verify needs, where the door itself reads the body.
 func (q *request) hasher(d digest) *checksum.Hasher {
-	algs := []checksum.Algorithm{d.algorithm}
-	if d.md5 != nil {
-		algs = append(algs, checksum.MD5)
-	}
-	h, err := checksum.New(algs...)
+	h, err := checksum.New(d.algorithms("")...)
 	if err != nil {
 		panic("s3api: a parsed algorithm is unknown: " + err.Error())
 	}

@@ -120,10 +120,6 @@ func (q *request) uploadPart() error {
 	} else if d.algorithm != "" && d.algorithm != stored {
 		return errInvalidRequest("Checksum Type mismatch occurred, expected checksum Type: " + stored.Lower() + ", actual checksum Type: " + d.algorithm.Lower())
 	}
-	algs := []checksum.Algorithm{stored}
-	if d.algorithm != "" && d.algorithm != stored {
-		algs = append(algs, d.algorithm)
-	}
 	// What is answered is the client's checksum, which need not be the stored one.
 	answered := stored
 	if d.algorithm != "" {
@@ -135,7 +131,7 @@ func (q *request) uploadPart() error {
 		Bucket: q.bucket, Key: q.key, Upload: id, Number: number,
 		Body: &q.body, Size: size,
 		Encryption: enc,
-		Algorithms: algs, Store: stored,
+		Algorithms: d.algorithms(stored), Store: stored,
 		Verify: func(sums checksum.Sums) error {
 			sum = sums[answered]
 			return verify(sums)
@@ -328,6 +324,11 @@ func (q *request) completeFailed(req *objstore.CompleteRequest, err error) error
 			e.Fields = fields
 		}
 		return e
+	case objstore.KindInvalidRequest:
+		if total, ok := q.sizeOfParts(req); ok && req.Size >= 0 && total != req.Size {
+			return errInvalidRequest("The provided 'x-amz-mp-object-size' header value " + strconv.FormatInt(req.Size, 10) +
+				" does not match what was computed: " + strconv.FormatInt(total, 10))
+		}
 	case objstore.KindBadDigest:
 		if req.Checksum != nil {
 			return newError(http.StatusBadRequest, "BadDigest", "The "+req.Checksum.Algorithm.Lower()+" you specified did not match the calculated checksum.")
@@ -336,48 +337,69 @@ func (q *request) completeFailed(req *objstore.CompleteRequest, err error) error
 	return q.writeFailed(err)
 }
 
-// culprit finds the first part that is wrong in the way of kind.
-func (q *request) culprit(req *objstore.CompleteRequest, kind objstore.Kind) []sigv4.Field {
-	next := 0 // into req.Parts, which the store has found to be in order
-	list := objstore.ListPartsRequest{Bucket: q.bucket, Key: q.key, Upload: req.Upload, Max: objstore.MaxListKeys}
-	missing := func(p *objstore.CompletePart) []sigv4.Field {
-		return []sigv4.Field{field("UploadId", string(req.Upload)), field("PartNumber", strconv.Itoa(p.Number)), field("ETag", string(p.ETag))}
-	}
+// eachPart calls fn with the parts that the upload has, in order, until fn
+// returns false.
+func (q *request) eachPart(id objstore.UploadID, fn func(*objstore.PartInfo) bool) error {
+	list := objstore.ListPartsRequest{Bucket: q.bucket, Key: q.key, Upload: id, Max: objstore.MaxListKeys}
 	for {
 		res, err := q.s.store.ListParts(q.ctx, q.caller, list)
 		if err != nil {
-			return nil
+			return err
 		}
 		for i := range res.Parts {
-			have := &res.Parts[i]
-			if next == len(req.Parts) {
+			if !fn(&res.Parts[i]) {
 				return nil
 			}
-			want := &req.Parts[next]
-			switch {
-			case want.Number < have.Number:
-				if kind == objstore.KindInvalidPart {
-					return missing(want)
-				}
-				return nil
-			case want.Number > have.Number:
-				continue
-			case kind == objstore.KindInvalidPart && (want.ETag != have.ETag || want.Checksum != nil && !sameChecksum(want.Checksum, have.Checksum)):
-				return missing(want)
-			case kind == objstore.KindPartTooSmall && have.Size < objstore.MinPartSize && next < len(req.Parts)-1:
-				return []sigv4.Field{field("ProposedSize", strconv.FormatInt(have.Size, 10)), field("MinSizeAllowed", strconv.Itoa(objstore.MinPartSize)),
-					field("PartNumber", strconv.Itoa(have.Number)), field("ETag", string(have.ETag))}
-			}
-			next++
 		}
 		if !res.Truncated {
-			if kind == objstore.KindInvalidPart && next < len(req.Parts) {
-				return missing(&req.Parts[next])
-			}
 			return nil
 		}
 		list.After = res.Next
 	}
+}
+
+// sizeOfParts is the size that the object would have.
+func (q *request) sizeOfParts(req *objstore.CompleteRequest) (total int64, ok bool) {
+	next := 0
+	err := q.eachPart(req.Upload, func(have *objstore.PartInfo) bool {
+		if next < len(req.Parts) && req.Parts[next].Number == have.Number {
+			total += have.Size
+			next++
+		}
+		return true
+	})
+	return total, err == nil && next == len(req.Parts)
+}
+
+// culprit finds the first part that is wrong in the way of kind.
+func (q *request) culprit(req *objstore.CompleteRequest, kind objstore.Kind) (fields []sigv4.Field) {
+	next := 0 // into req.Parts, which the store has found to be in order
+	missing := func(p *objstore.CompletePart) {
+		fields = []sigv4.Field{field("UploadId", string(req.Upload)), field("PartNumber", strconv.Itoa(p.Number)), field("ETag", string(p.ETag))}
+	}
+	err := q.eachPart(req.Upload, func(have *objstore.PartInfo) bool {
+		if next == len(req.Parts) || req.Parts[next].Number < have.Number {
+			return false
+		}
+		want := &req.Parts[next]
+		if want.Number > have.Number {
+			return true
+		}
+		if kind == objstore.KindInvalidPart && (want.ETag != have.ETag || want.Checksum != nil && !sameChecksum(want.Checksum, have.Checksum)) {
+			return false
+		}
+		if kind == objstore.KindPartTooSmall && have.Size < objstore.MinPartSize && next < len(req.Parts)-1 {
+			fields = []sigv4.Field{field("ProposedSize", strconv.FormatInt(have.Size, 10)), field("MinSizeAllowed", strconv.Itoa(objstore.MinPartSize)),
+				field("PartNumber", strconv.Itoa(have.Number)), field("ETag", string(have.ETag))}
+			return false
+		}
+		next++
+		return true
+	})
+	if err == nil && kind == objstore.KindInvalidPart && next < len(req.Parts) {
+		missing(&req.Parts[next])
+	}
+	return fields
 }
 
 func sameChecksum(want, have *objstore.Checksum) bool {

@@ -46,7 +46,7 @@ func (q *request) putObject() error {
 		Bucket: q.bucket, Key: q.key,
 		Body: &q.body, Size: size,
 		Meta: meta, Encryption: enc, Precondition: pre,
-		Algorithms: []checksum.Algorithm{stored},
+		Algorithms: d.algorithms(stored),
 		Store:      stored,
 		Verify:     q.verify(d),
 	})

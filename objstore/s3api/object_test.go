@@ -157,7 +157,7 @@ func TestVersionIDs(t *testing.T) {
 	d.do("GET", "/bucket/k?versionId="+id, "").want(t, "get", 400, "InvalidArgument", "Invalid version id specified", "ArgumentName", "versionId", "ArgumentValue", id)
 	d.do("DELETE", "/bucket/k?versionId="+id, "").want(t, "delete", 400, "InvalidArgument", "Invalid version id specified", "ArgumentName", "versionId", "ArgumentValue", id)
 	d.do("GET", "/bucket/k?versionId=null", "").ok(t, "null", 200)
-	d.do("GET", "/bucket/k?versionId=", "").want(t, "empty", 400, "InvalidArgument", "Version id cannot be the empty string")
+	d.do("GET", "/bucket/k?versionId=", "").want(t, "empty", 400, "InvalidArgument", "Version id cannot be the empty string", "ArgumentName", "versionId", "ArgumentValue", "")
 	d.do("DELETE", "/bucket/k?versionId=null", "").ok(t, "null", 204)
 	d.do("DELETE", "/bucket/k", "").ok(t, "again", 204)
 }

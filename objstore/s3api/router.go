@@ -3,6 +3,7 @@ package s3api
 import (
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -126,6 +127,21 @@ var objectRoutes = map[string]resource{
 	},
 }
 
+// The subresources of each kind of resource, told from parameters for the methods
+// that have no such operation: DELETE of a bucket's ?versioning must not delete the
+// bucket. partNumber is left out, since GET has it for a parameter.
+var bucketSubresources, objectSubresources = subresourcesOf(bucketRoutes), subresourcesOf(objectRoutes)
+
+func subresourcesOf(table map[string]resource) map[string]bool {
+	names := map[string]bool{}
+	for _, res := range table {
+		for _, s := range res.subresources {
+			names[s.param] = s.param != "partNumber"
+		}
+	}
+	return names
+}
+
 // notBuilt are operations that are refused with NotImplemented. It is better to
 // say so than to store an object where a configuration was meant.
 func notBuilt(prefix string, params ...string) []subresource {
@@ -174,12 +190,12 @@ func bucketOfHost(host string, domains []string) string {
 
 // route finds the operation.
 func (q *request) route() (route, error) {
-	table, kind := objectRoutes, "OBJECT"
+	table, subresources, kind := objectRoutes, objectSubresources, "OBJECT"
 	switch {
 	case q.bucket == "":
-		table, kind = serviceRoutes, "SERVICE"
+		table, subresources, kind = serviceRoutes, nil, "SERVICE"
 	case q.key == "":
-		table, kind = bucketRoutes, "BUCKET"
+		table, subresources, kind = bucketRoutes, bucketSubresources, "BUCKET"
 	}
 	res, ok := table[q.r.Method]
 	if ok {
@@ -188,7 +204,11 @@ func (q *request) route() (route, error) {
 				return res.subresources[i].route, nil
 			}
 		}
-		if res.plain.handle != nil {
+		other := false
+		for param := range q.query {
+			other = other || subresources[param]
+		}
+		if res.plain.handle != nil && !other {
 			return res.plain, nil
 		}
 	}
@@ -196,6 +216,7 @@ func (q *request) route() (route, error) {
 	for m := range table {
 		methods = append(methods, m)
 	}
+	slices.Sort(methods)
 	q.w.Header()["Allow"] = []string{strings.Join(methods, ", ")}
 	return route{}, q.errMethod(kind)
 }
