@@ -140,6 +140,15 @@ func (d *decoder) uint32() uint32 {
 	return uint32(v)
 }
 
+func (d *decoder) uint8() uint8 {
+	v := d.uint()
+	if v > 1<<8-1 {
+		d.fail("integer over 8 bits")
+		return 0
+	}
+	return uint8(v)
+}
+
 func (d *decoder) int() int64 {
 	u := d.uint()
 	return int64(u>>1) ^ -int64(u&1)

@@ -140,6 +140,10 @@ func ParseMapEntry(b []byte) (m MapEntry, err error) {
 // MaxExtent is the largest plaintext of an extent, in bytes. It is on disk.
 const MaxExtent = 4 << 20
 
+// maxPackages is the number of DARE packages, of 64 KiB plaintext each, in the
+// largest extent.
+const maxPackages = MaxExtent >> 16
+
 // Run is a piece of an extent's DARE stream: Packages packages from number
 // First stand at Offset of a segment.
 type Run struct {
@@ -193,7 +197,7 @@ func ParseExtent(b []byte) (*Extent, error) {
 		case 1:
 			x.PlainLen = d.uint32()
 		case 2:
-			x.Suite = byte(d.uint32())
+			x.Suite = d.uint8()
 		case 3:
 			if len(d.val) != len(x.Base) {
 				d.fail("base nonce")
@@ -224,7 +228,7 @@ func ParseExtent(b []byte) (*Extent, error) {
 }
 
 func parseRuns(d *decoder) []Run {
-	if len(d.val) == 0 || len(d.val)%32 != 0 || len(d.val) > 32*(MaxExtent>>16) {
+	if len(d.val) == 0 || len(d.val)%32 != 0 || len(d.val) > 32*maxPackages {
 		d.fail("runs")
 		return nil
 	}
@@ -237,7 +241,7 @@ func parseRuns(d *decoder) []Run {
 		r.Offset = binary.BigEndian.Uint64(b[16:])
 		r.First = binary.BigEndian.Uint32(b[24:])
 		r.Packages = binary.BigEndian.Uint32(b[28:])
-		if r.First < next || r.Packages == 0 || r.Packages > MaxExtent>>16 || r.First > MaxExtent>>16 {
+		if r.First < next || r.Packages == 0 || uint64(r.First)+uint64(r.Packages) > maxPackages {
 			d.fail("run")
 			return nil
 		}
@@ -312,7 +316,7 @@ func ParseInline(b []byte) (*Inline, error) {
 		case 1:
 			n.PlainLen = d.uint32()
 		case 2:
-			n.Suite = byte(d.uint32())
+			n.Suite = d.uint8()
 		case 3:
 			if len(d.val) != len(n.Base) {
 				d.fail("base nonce")
@@ -329,8 +333,8 @@ func ParseInline(b []byte) (*Inline, error) {
 			d.unknown()
 		}
 	}
-	if d.err == nil && (n.PlainLen == 0 || n.PlainLen > MaxExtent) {
-		d.fail("inline length")
+	if d.err == nil && (n.PlainLen == 0 || n.PlainLen > MaxExtent || len(n.Sealed) == 0 || len(n.Stream) == 0) {
+		d.fail("inline data")
 	}
 	if d.err != nil {
 		return nil, fmt.Errorf("inline data: %w", d.err)

@@ -131,7 +131,7 @@ func ParseInode(b []byte) (*Inode, error) {
 	for d.next() {
 		switch d.num {
 		case 1:
-			n.Type = objstore.FileType(d.uint())
+			n.Type = objstore.FileType(d.uint8())
 		case 2:
 			n.Mode = d.uint32()
 		case 3:
@@ -171,9 +171,9 @@ func ParseInode(b []byte) (*Inode, error) {
 		case 21:
 			c.Gen = d.uint()
 		case 22:
-			c.Layout = Layout(d.uint())
+			c.Layout = Layout(d.uint8())
 		case 23:
-			c.Mode = objstore.SSEMode(d.uint())
+			c.Mode = objstore.SSEMode(d.uint8())
 		case 24:
 			c.DEK = DEKID(d.uint())
 		case 25:
@@ -183,7 +183,7 @@ func ParseInode(b []byte) (*Inode, error) {
 		case 27:
 			c.BucketKey = d.bool()
 		case 28:
-			c.ETag = ETagKind(d.uint())
+			c.ETag = ETagKind(d.uint8())
 		case 29:
 			c.ETagSum = d.id()
 		case 30:

@@ -147,7 +147,11 @@ func ParseChunkOfKey(key []byte) (c objstore.ContentID, off int64, err error) {
 		return c, 0, fmt.Errorf("%w: chunk reference", ErrCorrupt)
 	}
 	copy(c[:], key[17:33])
-	return c, int64(binary.BigEndian.Uint64(key[33:])), nil
+	u := binary.BigEndian.Uint64(key[33:])
+	if u > 1<<62 {
+		return c, 0, fmt.Errorf("%w: chunk offset", ErrCorrupt)
+	}
+	return c, int64(u), nil
 }
 
 // MapKey is the key of the map entry that begins at off in a chunk.

@@ -47,7 +47,7 @@ func ParseUpload(b []byte) (*Upload, error) {
 		case 2:
 			c.ID = d.id()
 		case 3:
-			c.Mode = objstore.SSEMode(d.uint())
+			c.Mode = objstore.SSEMode(d.uint8())
 		case 4:
 			c.DEK = DEKID(d.uint())
 		case 5:
@@ -148,8 +148,11 @@ func (s PartSizes) Append(dst []byte) []byte {
 
 // ParsePartSizes parses part sizes.
 func ParsePartSizes(b []byte) (PartSizes, error) {
-	if len(b) == 0 || b[0] != version1 {
-		return nil, fmt.Errorf("part sizes: %w", ErrVersion)
+	switch {
+	case len(b) == 0:
+		return nil, fmt.Errorf("part sizes: %w: empty", ErrCorrupt)
+	case b[0] != version1:
+		return nil, fmt.Errorf("part sizes: %w: version %d", ErrVersion, b[0])
 	}
 	var s PartSizes
 	for b = b[1:]; len(b) > 0; {
