@@ -2,8 +2,10 @@ package pebblekv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -73,10 +75,14 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 		s.again()
 		var stuck <-chan struct{}
 		switch {
-		case full:
-			stuck, timeout = store.fs.Stuck(), nil
-		case timeout == nil:
+		case !full && timeout == nil:
 			timeout = time.After(slowDown)
+		case full:
+			timeout = nil
+			// Stuck stays closed after things got better.
+			if store.fs.TableErr() != nil || store.fs.Err() != nil {
+				stuck = store.fs.Stuck()
+			}
 		}
 		select {
 		case <-signal:
@@ -85,10 +91,20 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-stuck:
-			if err := store.readOnly(); err != nil {
-				return err
-			}
-			return fmt.Errorf("%w: metadata cannot be flushed: %w", meta.ErrNoSpace, store.fs.TableErr())
+			return store.cannotFlush()
 		}
 	}
+}
+
+// cannotFlush is the answer to an Update while memtables are full and tables
+// keep failing: a full disk can get better, anything else is for good.
+func (s *Store) cannotFlush() error {
+	err := s.fs.TableErr()
+	if errors.Is(err, syscall.ENOSPC) && s.fs.Err() == nil {
+		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
+	}
+	if err != nil {
+		s.fs.Freeze(fmt.Errorf("metadata cannot be flushed: %w", err))
+	}
+	return s.readOnly()
 }

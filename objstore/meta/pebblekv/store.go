@@ -202,26 +202,24 @@ func (s *Store) open(ctx context.Context) error {
 		db, err := pebble.Open(s.o.Dir, s.pebbleOptions())
 		opened <- result{db, err}
 	}()
-	// Pebble flushes what it replayed and repeats that for ever when it
+	// Pebble flushes what it replayed, and repeats that for ever when it
 	// cannot. Then it is left behind, asleep in sealedfs, with the lock.
+	abandon := func() {
+		if r := <-opened; r.db != nil {
+			s.fs.Release()
+			_ = r.db.Close()
+			_ = s.fs.Shutdown()
+		}
+		_ = s.lock.Close()
+	}
 	var r result
 	select {
 	case r = <-opened:
 	case <-s.fs.Stuck():
-		select {
-		case r = <-opened:
-		default:
-			return fmt.Errorf("pebblekv: cannot write to %q: %w", s.o.Dir, errors.Join(s.fs.Err(), s.fs.TableErr()))
-		}
+		go abandon()
+		return fmt.Errorf("pebblekv: cannot write to %q: %w", s.o.Dir, errors.Join(s.fs.Err(), s.fs.TableErr()))
 	case <-ctx.Done():
-		go func() {
-			if r := <-opened; r.db != nil {
-				s.fs.Release()
-				_ = r.db.Close()
-				_ = s.fs.Shutdown()
-			}
-			_ = s.lock.Close()
-		}()
+		go abandon()
 		return ctx.Err()
 	}
 	if r.err != nil {

@@ -26,13 +26,16 @@ func (fs *FS) createLog(name string, number uint64, category vfs.DiskWriteCatego
 	}
 	if previous != nil {
 		previous.finish(number, state)
+		fs.mu.Lock()
+		fs.closing = nil
+		fs.mu.Unlock()
 	}
 	if fs.isFrozen() {
 		w.base.Close()
 		return &nullFile{}
 	}
 	fs.mu.Lock()
-	fs.log, fs.closing, fs.newest, fs.tail, fs.anchored = w, nil, number, w.last, state
+	fs.log, fs.newest, fs.tail, fs.anchored = w, number, w.last, state
 	fs.mu.Unlock()
 	if err := fs.removeAll(queued); err != nil {
 		fs.o.Logger.Warn("obsolete metadata files stay", "err", err)

@@ -275,6 +275,7 @@ func (fs *FS) Shutdown() error {
 		w = fs.log
 	}
 	fs.log, fs.closing = nil, nil
+	queued := fs.takeRemovals()
 	fs.mu.Unlock()
 	if w == nil {
 		return fs.frozen()
@@ -282,6 +283,10 @@ func (fs *FS) Shutdown() error {
 	w.finish(0, state)
 	if err := fs.frozen(); err != nil {
 		return err
+	}
+	// The final frame was an anchor too. What stays is removed next time.
+	if err := fs.removeAll(queued); err != nil {
+		fs.o.Logger.Warn("obsolete metadata files stay", "err", err)
 	}
 	content := binary.BigEndian.AppendUint64(nil, uint64(w.end))
 	content = append(content, w.last[:]...)

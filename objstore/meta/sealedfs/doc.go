@@ -16,8 +16,9 @@
 //
 // A failing disk never ends the process. Pebble panics with a mutex already
 // unlocked when closing or creating a log fails, and when a directory cannot be
-// synced; both end the process whatever recovers. So the FS never reports such
-// a failure to Pebble. It freezes instead: from then on nothing below is
+// synced; both end the process whatever recovers. It panics too when the
+// end of its Open fails, where it writes its options. So the FS never reports
+// such a failure to Pebble. It freezes instead: from then on nothing below is
 // changed, logs and manifests are written into nothing, new tables wait for
 // Shutdown, reads go on. The owner asks Err before it reports anything as
 // durable, and answers read-only from then on.

@@ -32,7 +32,8 @@ func (noWrite) Sync() error                        { return nil }
 func (noWrite) SyncData() error                    { return nil }
 func (noWrite) SyncTo(int64) (bool, error)         { return false, nil }
 
-// nullFile takes the place of a log, manifest or marker created after the FS froze.
+// nullFile takes the place of a log, manifest, marker or options file created
+// after the FS froze.
 type nullFile struct{ size int64 }
 
 func (f *nullFile) Write(p []byte) (int, error)        { f.size += int64(len(p)); return len(p), nil }

@@ -197,7 +197,7 @@ func (fs *FS) awaitTable() error {
 	failures := fs.failures
 	fs.mu.Unlock()
 	if failures > 0 && !fs.isFrozen() {
-		pause := time.NewTimer(min(5*time.Millisecond<<min(failures, 10), maxTableBackoff))
+		pause := time.NewTimer(min(time.Millisecond<<min(failures, 10), maxTableBackoff))
 		defer pause.Stop()
 		select {
 		case <-pause.C:
@@ -229,10 +229,15 @@ func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, err
 			return nil, err
 		}
 	}
-	if err := fs.frozen(); err != nil {
-		return nil, err
+	if k == kindOther && fs.isFrozen() {
+		return &nullFile{}, nil
 	}
-	return fs.createTable(name, k, number, category)
+	w, err := fs.createTable(name, k, number, category)
+	if err != nil && k == kindOther {
+		fs.freeze("create", name, err)
+		return &nullFile{}, nil
+	}
+	return w, err
 }
 
 func (fs *FS) createMarker(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -327,17 +332,20 @@ func (fs *FS) Remove(name string) error {
 	return fs.removeAnchored()
 }
 
-// Rename implements vfs.FS: for Pebble's options, whose number stays.
+// Rename implements vfs.FS: for Pebble's options, whose number stays. As
+// everything about them, it does not fail.
 func (fs *FS) Rename(oldname, newname string) error {
 	k1, n1, ok1 := classify(oldname)
 	k2, n2, ok2 := classify(newname)
 	if !ok1 || !ok2 || k1 != k2 || n1 != n2 || k1.anchored() {
 		return fmt.Errorf("%w: rename %q to %q", errUnsupported, path.Base(oldname), path.Base(newname))
 	}
-	if err := fs.beforeDurable(); err != nil {
-		return err
+	if fs.beforeDurable() == nil {
+		if err := fs.base.Rename(oldname, newname); err != nil {
+			fs.freeze("rename", newname, err)
+		}
 	}
-	return fs.base.Rename(oldname, newname)
+	return nil
 }
 
 // ReuseForWrite makes a new file and removes the old one: bytes of an

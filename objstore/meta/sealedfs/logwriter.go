@@ -45,15 +45,12 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeHeld hands what is held down to the file below.
+// writeHeld hands what is held down to the file below, or drops it when the FS
+// is frozen or freezes: nothing is held afterwards.
 func (w *logWriter) writeHeld() {
-	if len(w.held) == 0 || w.fs.isFrozen() {
-		return
+	if len(w.held) > 0 && w.fs.beforeDurable() == nil {
+		w.writeFrame(frameData, w.held)
 	}
-	if w.fs.beforeDurable() != nil {
-		return
-	}
-	w.writeFrame(frameData, w.held)
 	w.held = w.held[:0]
 }
 

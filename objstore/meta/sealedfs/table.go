@@ -77,8 +77,8 @@ func (w *tableWriter) Write(p []byte) (int, error) {
 	}
 	n := 0
 	for n < len(p) {
-		if w.err != nil {
-			return n, w.err
+		if err := w.report(); err != nil {
+			return n, err
 		}
 		// A full page is sealed only when more follows: the last one is sealed
 		// differently.
@@ -93,7 +93,7 @@ func (w *tableWriter) Write(p []byte) (int, error) {
 		n += m
 	}
 	w.size += int64(n)
-	return n, w.err
+	return n, w.report()
 }
 
 func (w *tableWriter) sealPage(position []byte) {
@@ -115,17 +115,33 @@ func (w *tableWriter) flush() {
 	w.fail(err)
 }
 
+// fail notes the first failure. Pebble's options are written at the end of its Open, and
+// Pebble panics when that fails there, with readers of tables still at work:
+// so that freezes the FS instead, and is not reported.
 func (w *tableWriter) fail(err error) {
-	if err != nil && w.err == nil {
-		w.err = err
-		w.fs.tableFailed(err)
+	if err == nil || w.err != nil {
+		return
 	}
+	w.err = err
+	if w.h.kind == kindOther {
+		w.fs.freeze("write", w.name, err)
+		return
+	}
+	w.fs.tableFailed(err)
+}
+
+// report is what Pebble is told of w.err.
+func (w *tableWriter) report() error {
+	if w.h.kind == kindOther {
+		return nil
+	}
+	return w.err
 }
 
 // Sync ends the table and makes it durable.
 func (w *tableWriter) Sync() error {
 	if w.finished {
-		return w.err
+		return w.report()
 	}
 	w.finished = true
 	if w.err == nil {
@@ -141,7 +157,7 @@ func (w *tableWriter) Sync() error {
 	if w.err == nil {
 		w.fs.tableSucceeded()
 	}
-	return w.err
+	return w.report()
 }
 
 func (w *tableWriter) SyncData() error { return w.Sync() }
