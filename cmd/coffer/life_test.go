@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -317,5 +318,59 @@ func (h *house) await(cond func() bool) {
 			h.t.Fatal("waited in vain")
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func TestReadOnlyMountChangesNothingInTheStore(t *testing.T) {
+	needFUSE(t)
+	h := newHouse(t)
+	dir, second := h.mkdir("mnt"), h.mkdir("second")
+	h.ok("mount", "--bucket", "docs", dir)
+	f, err := os.Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("hello"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	// Killed, so that there is something to replay.
+	h.endProcess(h.mustStatus().PID, syscall.SIGKILL)
+	h.ok("umount", dir)
+	before := h.snapshot()
+	h.ok("mount", "--read-only", "--bucket", "docs", dir)
+	if s := h.mustStatus(); !s.ReadOnly || !s.Mounts[0].ReadOnly {
+		t.Errorf("status: %+v", s)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "f")); err != nil || string(got) != "hello" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for what, err := range map[string]error{
+		"write":  os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o644),
+		"mkdir":  os.Mkdir(filepath.Join(dir, "d"), 0o755),
+		"unlink": os.Remove(filepath.Join(dir, "f")),
+	} {
+		if !errors.Is(err, syscall.EROFS) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if r := h.coffer("mount", second); r.code != exitFailed || !strings.Contains(r.stderr, "read-only") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	h.ok("mount", "--read-only", second)
+	h.ok("umount", second)
+	h.ok("umount", dir)
+	after := h.snapshot()
+	for name, was := range before {
+		if after[name] != was && !strings.HasPrefix(name, h.path("store/run")) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	for name := range after {
+		if _, ok := before[name]; !ok && !strings.HasPrefix(name, h.path("store/run")) {
+			t.Errorf("%s was made", name)
+		}
 	}
 }
