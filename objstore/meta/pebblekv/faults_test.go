@@ -47,7 +47,7 @@ func runFaulty(t *testing.T, f *fault, seed uint64) {
 	s := mustOpen(t, create(crashOptions(hooked, h)))
 	hooked.before = f.before
 	var failed error
-	for i := range 900 {
+	for i := range 500 {
 		err := h.commit(s)
 		if err == nil && i%9 == 0 {
 			err = h.sync(s)
@@ -109,18 +109,36 @@ func TestFailingDiskTurnsStoreReadOnlyAndLosesNothingSynced(t *testing.T) {
 
 // Each kind of file and operation fails on its own, the rare ones too.
 func TestEveryKindOfFailureIsSurvived(t *testing.T) {
-	for _, suffix := range []string{".log", ".sst", "MANIFEST-", "marker.", "db"} {
-		for _, op := range []string{"create", "write", "sync", "remove", "rename"} {
+	kinds := []struct{ name, ops string }{
+		{".log", "create write sync remove"},
+		{".sst", "create write sync remove"},
+		{"MANIFEST-", "create write sync"},
+		{"marker.", "create remove"},
+		{"db", "sync"},
+		{shutdownTemp, "create write sync rename"},
+	}
+	most := int64(2)
+	if long {
+		most = 8
+	}
+	for _, kind := range kinds {
+		for _, op := range strings.Fields(kind.ops) {
 			for _, forever := range []bool{false, true} {
-				for after := int64(1); after <= 3; after++ {
+				for after := int64(1); after <= most && (!forever || after == 1 || long); after++ {
 					f := &fault{after: after, forever: forever, err: syscall.EIO}
-					f.only = func(o, name string) bool { return o == op && strings.Contains(name, suffix) }
+					f.only = func(o, name string) bool { return o == op && strings.Contains(name, kind.name) }
 					runFaulty(t, f, uint64(after))
+					if f.hit.Load() == nil && after == 1 {
+						t.Errorf("there was no %s of %s", op, kind.name)
+					}
 				}
 			}
 		}
 	}
 }
+
+// shutdownTemp is in the name of the file that a Shutdown writes.
+const shutdownTemp = "SHUTDOWN-"
 
 func TestOpenFailsInsteadOfHangingOnAFailingDisk(t *testing.T) {
 	v := queuedVictim(t)

@@ -35,7 +35,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		L0CompactionThreshold:       4,
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                512,
-		MaxManifestFileSize:         4 << 20,
+		MaxManifestFileSize:         s.o.manifestBytes,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
 		Logger:                      s.log,

@@ -60,7 +60,9 @@ type Options struct {
 	// Logger takes events; nil means slog.Default.
 	Logger *slog.Logger
 
-	holdBytes int // sealedfs.Options.HoldBytes; tests make it small
+	// Tests make these small.
+	holdBytes     int // sealedfs.Options.HoldBytes
+	manifestBytes int64
 }
 
 const (
@@ -78,6 +80,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.manifestBytes == 0 {
+		o.manifestBytes = 4 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

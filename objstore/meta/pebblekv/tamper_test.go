@@ -60,7 +60,7 @@ func makeVictim(t *testing.T, commits int, stop func(s *Store, mem *vfs.MemFS, h
 
 // closedVictim was closed in order.
 func closedVictim(t *testing.T) *victim {
-	return makeVictim(t, 800, func(s *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
+	return makeVictim(t, 600, func(s *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func closedVictim(t *testing.T) *victim {
 
 // killedVictim was killed after a sync, with the kernel left running.
 func killedVictim(t *testing.T) *victim {
-	return makeVictim(t, 800, func(_ *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
+	return makeVictim(t, 600, func(_ *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
 		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 	})
 }
@@ -190,7 +190,7 @@ var victims = []struct {
 }{{"closed", closedVictim}, {"killed", killedVictim}, {"queued", queuedVictim}}
 
 func TestFlippedByteIsDetected(t *testing.T) {
-	some := 12
+	some := 6
 	if long {
 		some = 2000
 	}
@@ -221,7 +221,7 @@ func TestFlippedByteIsDetected(t *testing.T) {
 }
 
 func TestTruncatedFileIsDetected(t *testing.T) {
-	some := 12
+	some := 6
 	if long {
 		some = 500
 	}
