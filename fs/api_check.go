@@ -1,0 +1,42 @@
+package fs
+
+import "github.com/hanwen/go-fuse/v2/fuse"
+
+// FS implements every request of the protocol that go-fuse passes on; nothing
+// is inherited. Served: LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK,
+// MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, OPEN, CREATE, READ,
+// WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE, OPENDIR, READDIR,
+// READDIRPLUS, RELEASEDIR, FSYNCDIR, STATFS, GETXATTR, SETXATTR, LISTXATTR,
+// REMOVEXATTR. ACCESS is left to the kernel and IOCTL has no commands.
+var _ fuse.RawFileSystem = (*FS)(nil)
+
+// What follows is not served. ENOSYS makes the kernel do without, and not ask
+// again.
+
+// GetLk, SetLk, SetLkw are not asked for: the kernel keeps locks itself
+// (doc.go, "Locks").
+func (f *FS) GetLk(<-chan struct{}, *fuse.LkIn, *fuse.LkOut) fuse.Status { return fuse.ENOSYS }
+
+// SetLk: see GetLk.
+func (f *FS) SetLk(<-chan struct{}, *fuse.LkIn) fuse.Status { return fuse.ENOSYS }
+
+// SetLkw: see GetLk.
+func (f *FS) SetLkw(<-chan struct{}, *fuse.LkIn) fuse.Status { return fuse.ENOSYS }
+
+// Tmpfile: open with O_TMPFILE is EOPNOTSUPP. The store has no inode without a
+// name that could be given one later.
+func (f *FS) Tmpfile(<-chan struct{}, *fuse.CreateIn, *fuse.CreateOut) fuse.Status {
+	return fuse.ENOSYS
+}
+
+// CopyFileRange: the kernel copies through its page cache. Sharing extents
+// needs an operation of the engine on open files.
+func (f *FS) CopyFileRange(<-chan struct{}, *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	return 0, fuse.ENOSYS
+}
+
+// Statx: the kernel asks with GETATTR instead, which has no birth time.
+func (f *FS) Statx(<-chan struct{}, *fuse.StatxIn, *fuse.StatxOut) fuse.Status { return fuse.ENOSYS }
+
+// SetDebug: Options.Debug is the way.
+func (f *FS) SetDebug(bool) {}

@@ -1,0 +1,233 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// These tests change the store behind the mount's back, as the S3 door does.
+
+func TestAnotherDoorsObjectsAreThereAtOnce(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		p := m.path("key")
+		for i := range 50 {
+			if _, err := os.Stat(p); !errors.Is(err, syscall.ENOENT) { // fills the negative entry
+				t.Fatalf("round %d: before the put: %v", i, err)
+			}
+			want := strings.Repeat(fmt.Sprint("content ", i, " "), i*100+1)
+			m.put(t, "key", want)
+			if st := stat(t, p); st.Size != int64(len(want)) {
+				t.Fatalf("round %d: size %d, want %d", i, st.Size, len(want))
+			}
+			wantContent(t, p, want)
+			m.put(t, "key", "replaced")
+			wantContent(t, p, "replaced")
+			m.del(t, "key")
+			if _, err := os.ReadFile(p); !errors.Is(err, syscall.ENOENT) {
+				t.Fatalf("round %d: after the delete: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestClosedFilesAreThereForTheOtherDoor(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		for i := range 50 {
+			want := bytes.Repeat([]byte{byte(i)}, i*1000+1)
+			if err := os.WriteFile(m.path("key"), want, 0644); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.get(t, "key"); !bytes.Equal(got, want) {
+				t.Fatalf("round %d: the store has %d bytes, want %d", i, len(got), len(want))
+			}
+			// By turns: what the other door puts is what the next open changes.
+			m.put(t, "key", "from the other door")
+			f, err := os.OpenFile(m.path("key"), os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.WriteString(", and this")
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.get(t, "key"); string(got) != "from the other door, and this" {
+				t.Fatalf("round %d: the store has %q", i, got)
+			}
+		}
+	})
+}
+
+func TestOpenFileStaysOnWhatItOpened(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		m.put(t, "key", "old")
+		f, err := os.OpenFile(m.path("key"), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		m.put(t, "key", "new content")
+		if got, err := io.ReadAll(f); err != nil || string(got) != "old" {
+			t.Errorf("the open file has %q, %v", got, err)
+		}
+		if _, err := f.WriteAt([]byte("X"), 0); err != nil {
+			t.Errorf("writing to a replaced file: %v", err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink != 0 || st.Size != 3 {
+			t.Errorf("fstat: %d links, size %d, %v", st.Nlink, st.Size, err)
+		}
+		wantContent(t, m.path("key"), "new content")
+	})
+}
+
+func TestListingsFollowTheOtherDoor(t *testing.T) {
+	m := mountBucket(t, Options{})
+	names := func() string {
+		d, err := os.ReadDir(m.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var s []string
+		for _, e := range d {
+			fi, err := e.Info()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = append(s, fmt.Sprintf("%s:%d", e.Name(), fi.Size()))
+		}
+		return strings.Join(s, " ")
+	}
+	mtime := stat(t, m.dir).Mtim
+	for _, c := range []struct{ put, del, want string }{
+		{"b", "", "b:1"}, {"a", "", "a:1 b:1"}, {"c", "", "a:1 b:1 c:1"}, {"", "b", "a:1 c:1"}, {"b", "", "a:1 b:1 c:1"}, {"", "a", "b:1 c:1"},
+	} {
+		if c.put != "" {
+			m.put(t, c.put, "x")
+		}
+		if c.del != "" {
+			m.del(t, c.del)
+		}
+		if got := names(); got != c.want {
+			t.Errorf("after put %q, delete %q: %s, want %s", c.put, c.del, got, c.want)
+		}
+		if now := stat(t, m.dir).Mtim; now == mtime {
+			t.Errorf("after put %q, delete %q the directory's mtime is the same", c.put, c.del)
+		} else {
+			mtime = now
+		}
+	}
+}
+
+func TestTwoMountsSeeEachOther(t *testing.T) {
+	a := mountBucket(t, Options{})
+	b := mountStore(t, a.store, Options{Root: a.root})
+	settled := func() {
+		if err := a.store.WaitWatchers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := os.Stat(b.path("file"))
+	wantErr(t, "before", err, syscall.ENOENT)
+	write(t, a.path("file"), "one")
+	settled()
+	wantContent(t, b.path("file"), "one")
+	write(t, b.path("file"), "number two")
+	settled()
+	wantContent(t, a.path("file"), "number two")
+	if st := stat(t, a.path("file")); st.Size != 10 {
+		t.Errorf("size %d", st.Size)
+	}
+	f, err := os.OpenFile(a.path("file"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.WriteAt([]byte("N"), 0)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	settled()
+	wantContent(t, b.path("file"), "Number two")
+	if err := os.Chmod(a.path("file"), 0600); err != nil {
+		t.Fatal(err)
+	}
+	settled()
+	if st := stat(t, b.path("file")); st.Mode&07777 != 0600 {
+		t.Errorf("mode %o", st.Mode)
+	}
+	if err := os.Rename(a.path("file"), a.path("moved")); err != nil {
+		t.Fatal(err)
+	}
+	settled()
+	wantContent(t, b.path("moved"), "Number two")
+	_, err = os.Stat(b.path("file"))
+	wantErr(t, "the old name", err, syscall.ENOENT)
+}
+
+// Whoever notifies the kernel while handlers hold locks that the kernel waits
+// for hangs here.
+func TestBothDoorsAtTheSameNamesDoNotHang(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		done := make(chan error, 3)
+		const rounds = 300
+		go func() {
+			for i := range rounds {
+				m.put(t, fmt.Sprintf("k%d", i%5), fmt.Sprint(i))
+				m.del(t, fmt.Sprintf("k%d", (i+2)%5))
+			}
+			done <- nil
+		}()
+		for w := range 2 {
+			go func() {
+				for i := range rounds {
+					p := m.path(fmt.Sprintf("k%d", (i+w)%5))
+					err := os.WriteFile(p, []byte("mount"), 0644)
+					if err == nil || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESTALE) {
+						_, err = os.ReadDir(m.dir)
+					}
+					if err != nil {
+						done <- err
+						return
+					}
+					os.Rename(p, m.path(fmt.Sprintf("k%d", (i+w+1)%5)))
+					os.Remove(p)
+				}
+				done <- nil
+			}()
+		}
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestWorkingDirectorySurvivesPutsBelowIt(t *testing.T) {
+	m := mountBucket(t, Options{})
+	if err := os.Mkdir(m.path("dir"), 0755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := os.Open(m.path("dir"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for i := range 5 {
+		m.put(t, fmt.Sprintf("dir/key%d", i), "x")
+	}
+	link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.Fd()))
+	if err != nil || link != m.path("dir") {
+		t.Errorf("the open directory is %q, %v", link, err)
+	}
+	if names, err := d.Readdirnames(-1); err != nil || len(names) != 5 {
+		t.Errorf("it has %q, %v", names, err)
+	}
+}

@@ -1,0 +1,262 @@
+package fs
+
+import (
+	"hash/maphash"
+	"sort"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// A directory offset (d_off, telldir) is
+//
+//	bits 62..31  ordinal of the entry in this reading: "." is 1, ".." is 2
+//	bits 30..0   hash of its name
+//
+// and stands for the place behind that entry. A dir remembers the places of
+// the entries it gave out last, all of them, and of the older ones every
+// stride-th. Any other place is found again by reading on from the mark before
+// it until the hash matches, so that seekdir works with bounded memory and
+// finds its entry although others came and went.
+const (
+	hashBits = 31
+	hashMask = 1<<hashBits - 1
+
+	ordinalDot    = 1
+	ordinalDotDot = 2
+
+	// maxMarks bounds the marks of one dir; when it is reached every second is
+	// dropped and the stride doubled.
+	maxMarks    = 1024
+	firstStride = 128
+	// maxBatch is the most entries that one READDIR asks the store for.
+	maxBatch = 1024
+)
+
+var nameSeed = maphash.MakeSeed()
+
+func nameHash(name string) uint64 { return maphash.String(nameSeed, name) & hashMask }
+
+func cookie(ordinal uint32, name string) uint64 { return uint64(ordinal)<<hashBits | nameHash(name) }
+
+// place is the position behind the entry with an ordinal.
+type place struct {
+	ordinal uint32
+	hash    uint64
+	pos     objstore.DirPos
+}
+
+// dir is an open directory of the kernel.
+type dir struct {
+	ino  objstore.InodeID
+	attr objstore.Attr // when it was opened
+
+	mu sync.Mutex // guards what follows; held during a READDIR
+	// recent has the places of the entries of the last two replies, in order.
+	recent, before []place
+	marks          []place // ascending ordinals
+	stride         uint32
+}
+
+// OpenDir opens a directory. The kernel does not cache readings: its cache
+// mixes the offsets of several handles, and ours belong to one.
+func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	ino := f.inode(in.NodeId)
+	a, err := f.store.GetAttr(f.ctx(), ino)
+	if err != nil {
+		return f.fail("opendir", in.NodeId, err)
+	}
+	out.Fh = f.dirs.add(&dir{ino: ino, attr: a, stride: firstStride})
+	return fuse.OK
+}
+
+// removed are the attributes of an open directory that was removed: the store
+// has none any more, but fstat(2) goes on (POSIX rmdir).
+func (d *dir) removed() objstore.Attr {
+	a := d.attr
+	a.Nlink = 0
+	return a
+}
+
+// ReleaseDir ends a handle.
+func (f *FS) ReleaseDir(in *fuse.ReleaseIn) { f.dirs.remove(in.Fh) }
+
+// FsyncDir makes everything durable: a name and what it points to are in
+// different records, and one barrier covers all.
+func (f *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	if err := f.store.Sync(f.ctx()); err != nil {
+		return f.fail("fsyncdir", in.NodeId, err)
+	}
+	return fuse.OK
+}
+
+// ReadDir returns names.
+func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.readDir(in, out, false)
+}
+
+// ReadDirPlus returns names with attributes, which the kernel keeps as if it
+// had looked them up.
+func (f *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.readDir(in, out, true)
+}
+
+func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
+	d := f.dirs.get(in.Fh)
+	if d == nil {
+		return fuse.EBADF
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+
+	at, err := d.find(in.Offset, func(pos objstore.DirPos, max int) ([]objstore.Dirent, bool, error) {
+		ents, _, end, err := f.store.ReadDir(f.ctx(), d.ino, pos, max, false)
+		return ents, end, err
+	})
+	if err != nil {
+		return f.fail("readdir", in.NodeId, err)
+	}
+	if at.ordinal < ordinalDotDot && !f.dots(d, out, plus, at.ordinal) {
+		return fuse.OK
+	}
+	at.ordinal = max(at.ordinal, ordinalDotDot)
+
+	d.before, d.recent = d.recent, d.before[:0]
+	room := int(in.Size)
+	each := 24 + 24 // a dirent and a name of middling length
+	if plus {
+		each += 128 // and an entry_out
+	}
+	for {
+		n := min(max((room-len(out.Bytes()))/each, 8), maxBatch)
+		r := f.begin()
+		ents, attrs, end, err := f.store.ReadDir(f.ctx(), d.ino, at.pos, n, plus)
+		if err != nil {
+			if len(d.recent) > 0 {
+				return fuse.OK // what was read is good; the next call tells
+			}
+			return f.fail("readdir", in.NodeId, err)
+		}
+		for i := range ents {
+			e := &ents[i]
+			next := place{ordinal: at.ordinal + 1, hash: nameHash(e.Name), pos: e.Pos}
+			de := fuse.DirEntry{Name: e.Name, Ino: uint64(e.Inode), Mode: modeOf(e.Type), Off: uint64(next.ordinal)<<hashBits | next.hash}
+			if !plus {
+				if !out.AddDirEntry(de) {
+					return fuse.OK
+				}
+			} else {
+				eo := out.AddDirLookupEntry(de)
+				if eo == nil {
+					return fuse.OK
+				}
+				if attrs[i].Inode != 0 { // 0: damaged; the name alone is given, stat tells
+					f.fillEntry(eo, &attrs[i], r)
+				}
+			}
+			at = next
+			d.remember(at)
+		}
+		if end || len(ents) == 0 {
+			return fuse.OK
+		}
+	}
+}
+
+// dots adds "." and ".." behind the ordinal given and reports whether there is
+// room for more. Their node id stays 0: the kernel knows both.
+func (f *FS) dots(d *dir, out *fuse.DirEntryList, plus bool, after uint32) bool {
+	add := func(ordinal uint32, name string, ino objstore.InodeID) bool {
+		de := fuse.DirEntry{Name: name, Ino: uint64(ino), Mode: syscall.S_IFDIR, Off: cookie(ordinal, name)}
+		if plus {
+			return out.AddDirLookupEntry(de) != nil
+		}
+		return out.AddDirEntry(de)
+	}
+	if after < ordinalDot && !add(ordinalDot, ".", d.ino) {
+		return false
+	}
+	parent := d.ino
+	if d.ino != f.o.Root {
+		// A removed directory has lost its parent; its own number does as well.
+		if p, err := f.store.Parent(f.ctx(), d.ino); err == nil {
+			parent = p
+		}
+	}
+	return add(ordinalDotDot, "..", parent)
+}
+
+// remember notes the place of an entry that was given out.
+func (d *dir) remember(p place) {
+	d.recent = append(d.recent, p)
+	if p.ordinal%d.stride != 0 {
+		return
+	}
+	i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].ordinal >= p.ordinal })
+	if i < len(d.marks) && d.marks[i].ordinal == p.ordinal {
+		d.marks[i] = p // a new reading from the start
+		return
+	}
+	d.marks = append(d.marks, place{})
+	copy(d.marks[i+1:], d.marks[i:])
+	d.marks[i] = p
+	if len(d.marks) < maxMarks {
+		return
+	}
+	d.stride *= 2
+	kept := d.marks[:0]
+	for _, m := range d.marks {
+		if m.ordinal%d.stride == 0 {
+			kept = append(kept, m)
+		}
+	}
+	d.marks = kept
+}
+
+// find returns the place that an offset stands for. When its entry is gone and
+// its exact place forgotten, it is the mark before: rather an entry twice than
+// one not at all.
+func (d *dir) find(off uint64, read func(objstore.DirPos, int) ([]objstore.Dirent, bool, error)) (place, error) {
+	want := place{ordinal: uint32(off >> hashBits), hash: off & hashMask}
+	if want.ordinal <= ordinalDotDot {
+		return want, nil
+	}
+	for _, run := range [...][]place{d.recent, d.before} {
+		if len(run) == 0 || want.ordinal < run[0].ordinal {
+			continue
+		}
+		if i := want.ordinal - run[0].ordinal; int(i) < len(run) && run[i].hash == want.hash {
+			return run[i], nil
+		}
+	}
+	mark := place{ordinal: ordinalDotDot}
+	if i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].ordinal > want.ordinal }); i > 0 {
+		mark = d.marks[i-1]
+		if mark.ordinal == want.ordinal && mark.hash == want.hash {
+			return mark, nil
+		}
+	}
+	// Twice the stride leaves room for entries that were added in between.
+	pos := mark.pos
+	for left := 2 * int(d.stride); left > 0; {
+		ents, end, err := read(pos, min(left, maxBatch))
+		if err != nil {
+			return place{}, err
+		}
+		for _, e := range ents {
+			if nameHash(e.Name) == want.hash {
+				want.pos = e.Pos
+				return want, nil
+			}
+			pos = e.Pos
+		}
+		left -= len(ents)
+		if end || len(ents) == 0 {
+			break
+		}
+	}
+	return mark, nil
+}

@@ -1,0 +1,264 @@
+package fs
+
+import (
+	"io"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// file is an open file of the kernel. Several can stand for one inode.
+type file struct {
+	f     *engine.File
+	write bool
+	// pure is set once the inode is known to have no file capabilities, which
+	// a write would have to take away.
+	pure atomic.Bool
+}
+
+// openFlags translates open(2)'s flags. Every handle can read: see doc.go.
+func openFlags(flags uint32) objstore.OpenFlags {
+	write := flags&syscall.O_ACCMODE != syscall.O_RDONLY
+	return objstore.OpenFlags{
+		Read:     true,
+		Write:    write || flags&syscall.O_TRUNC != 0,
+		Truncate: flags&syscall.O_TRUNC != 0,
+	}
+}
+
+// Create makes and opens a file. Without O_EXCL it opens what another door has
+// made meanwhile.
+func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	r := f.begin()
+	flags := openFlags(in.Flags)
+	a, ef, err := f.store.Create(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), name, in.Mode&07777, flags, in.Flags&syscall.O_EXCL != 0)
+	if err != nil {
+		return f.fail("create", in.NodeId, err)
+	}
+	f.fillEntry(&out.EntryOut, &a, r)
+	h := &file{f: ef, write: flags.Write}
+	h.pure.Store(a.Size == 0 && a.Ctime == a.Btime) // just made
+	f.opened(h, &out.OpenOut)
+	return fuse.OK
+}
+
+// Open opens a regular file.
+func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	flags := openFlags(in.Flags)
+	if flags.Write && f.o.ReadOnly {
+		return fuse.EROFS
+	}
+	ino := f.inode(in.NodeId)
+	if flags.Truncate && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
+		if st := f.killPriv(ino, &in.InHeader); !st.Ok() {
+			return st
+		}
+	}
+	ef, err := f.store.Open(f.ctx(), f.caller(&in.InHeader), ino, flags)
+	if err != nil {
+		return f.fail("open", in.NodeId, err)
+	}
+	f.opened(&file{f: ef, write: flags.Write}, out)
+	return fuse.OK
+}
+
+func (f *FS) opened(h *file, out *fuse.OpenOut) {
+	out.Fh = f.files.add(h)
+	// Pages stay valid until we say otherwise.
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+	if h.write {
+		f.writers.Add(1)
+		// O_DIRECT writes within the file need no order among them.
+		out.OpenFlags |= fuse.FOPEN_PARALLEL_DIRECT_WRITES
+		return
+	}
+	// Nothing to commit when it is closed (a kernel with the writeback cache
+	// sends FLUSH all the same).
+	out.OpenFlags |= fuse.FOPEN_NOFLUSH
+}
+
+// Read fills buf; fewer bytes mean the end of the file.
+func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return nil, fuse.EBADF
+	}
+	n, err := h.f.ReadAt(f.ctx(), buf, int64(in.Offset))
+	if err != nil && err != io.EOF {
+		return nil, f.fail("read", in.NodeId, err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Write is not called: Writev serves all WRITEs.
+func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
+	return f.Writev(nil, in, [][]byte{data})
+}
+
+// Writev writes at the offset that the kernel chose: for O_APPEND too, since
+// its page cache already holds the bytes there.
+func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return 0, fuse.EBADF
+	}
+	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
+		if st := f.killPriv(h.f.Inode(), &in.InHeader); !st.Ok() {
+			return 0, st
+		}
+	}
+	if !h.pure.Load() {
+		if st := f.dropCapabilities(h.f.Inode(), f.caller(&in.InHeader)); !st.Ok() {
+			return 0, st
+		}
+		h.pure.Store(true)
+	}
+	off := int64(in.Offset)
+	var written uint32
+	for _, p := range data {
+		n, err := h.f.WriteAt(f.ctx(), p, off)
+		off += int64(n)
+		written += uint32(n)
+		if err != nil {
+			if written > 0 {
+				return written, fuse.OK // a short write; the next one tells
+			}
+			return 0, f.fail("write", in.NodeId, err)
+		}
+	}
+	return written, fuse.OK
+}
+
+// killPriv clears setuid and setgid, as CAP_HANDLE_KILLPRIV_V2 asks for with
+// every write of an unprivileged user; nearly always there is nothing to clear.
+func (f *FS) killPriv(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
+	a, err := f.store.GetAttr(f.ctx(), ino)
+	if err != nil {
+		return f.fail("getattr", h.NodeId, err)
+	}
+	if a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
+		return fuse.OK
+	}
+	if _, err := f.store.SetAttr(f.ctx(), f.caller(h), ino, objstore.SetAttr{KillPriv: true}); err != nil {
+		return f.fail("setattr", h.NodeId, err)
+	}
+	return fuse.OK
+}
+
+// Flush is called for each close(2): what was written is committed, and a
+// failed write is told to the one who closes.
+func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	if !h.write {
+		return fuse.OK
+	}
+	if err := h.f.Flush(f.ctx()); err != nil {
+		f.lost(h.f.Inode())
+		return f.fail("flush", in.NodeId, err)
+	}
+	return fuse.OK
+}
+
+// Fsync makes the file durable. Data and attributes go the same way, so
+// fdatasync is no cheaper.
+func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	if err := h.f.Sync(f.ctx()); err != nil {
+		f.lost(h.f.Inode())
+		return f.fail("fsync", in.NodeId, err)
+	}
+	return fuse.OK
+}
+
+// Release ends a handle, after the last WRITE on it: a shared mapping keeps it
+// open beyond close(2), and what it wrote is committed here.
+func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	if h := f.files.remove(in.Fh); h != nil {
+		f.closeFile(h)
+	}
+}
+
+func (f *FS) closeFile(h *file) {
+	if h.write {
+		defer f.writers.Add(-1)
+	}
+	if err := h.f.Close(f.ctx()); err != nil {
+		f.log.Error("closing a file failed", "inode", uint64(h.f.Inode()), "err", err)
+	}
+}
+
+// Fallocate reserves no space: it sets the size, punches holes and writes
+// zeros.
+func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	var mode objstore.AllocateMode
+	for _, m := range [...]struct {
+		linux uint32
+		ours  objstore.AllocateMode
+	}{
+		{unix.FALLOC_FL_KEEP_SIZE, objstore.AllocateKeepSize},
+		{unix.FALLOC_FL_PUNCH_HOLE, objstore.AllocatePunchHole},
+		{unix.FALLOC_FL_ZERO_RANGE, objstore.AllocateZeroRange},
+	} {
+		if in.Mode&m.linux != 0 {
+			mode |= m.ours
+		}
+		in.Mode &^= m.linux
+	}
+	if in.Mode != 0 {
+		return fuse.ENOTSUP
+	}
+	if in.Offset > objstore.MaxFileSize || in.Length > objstore.MaxFileSize-in.Offset {
+		return fuse.Status(syscall.EFBIG)
+	}
+	if st := f.dropCapabilities(h.f.Inode(), f.caller(&in.InHeader)); !st.Ok() {
+		return st
+	}
+	if err := h.f.Allocate(f.ctx(), mode, int64(in.Offset), int64(in.Length)); err != nil {
+		return f.fail("fallocate", in.NodeId, err)
+	}
+	return fuse.OK
+}
+
+// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others. A kernel
+// with the writeback cache asks without writing its dirty pages back first, so
+// that our answer could make a copy program skip data: ENOSYS makes it take
+// the whole file for data.
+func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	if f.o.Writeback {
+		return fuse.ENOSYS
+	}
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return fuse.EBADF
+	}
+	var pos int64
+	var err error
+	switch in.Whence {
+	case unix.SEEK_DATA:
+		pos, err = h.f.SeekData(f.ctx(), int64(in.Offset))
+	case unix.SEEK_HOLE:
+		pos, err = h.f.SeekHole(f.ctx(), int64(in.Offset))
+	default:
+		return fuse.EINVAL
+	}
+	if err != nil {
+		return f.fail("lseek", in.NodeId, err)
+	}
+	out.Offset = uint64(pos)
+	return fuse.OK
+}

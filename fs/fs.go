@@ -1,0 +1,231 @@
+package fs
+
+import (
+	"context"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// Options say what is mounted and how. The zero value mounts all buckets,
+// writable, for the mounting user alone, write-through.
+type Options struct {
+	// Root is the directory that the mount shows; 0: objstore.RootInode.
+	Root objstore.InodeID
+	// Origin tells this mount's changes from all others. Each mount of a
+	// daemon needs its own, not 0; with 0 the mount is told of its own changes
+	// too, which is correct and slow.
+	Origin uint32
+	// ReadOnly mounts with "ro" and refuses every change.
+	ReadOnly bool
+	// AllowOther lets other users in; modes decide what they may do.
+	AllowOther bool
+	// Writeback lets the kernel gather writes in its page cache. Set it only
+	// when no other mount of the daemon shows the same files.
+	Writeback bool
+	// CacheTime is how long the kernel may keep names and attributes. 0: 1 hour.
+	CacheTime time.Duration
+	// WritebackInterval is how often the kernel's dirty pages are asked for
+	// when Writeback is set. 0: 2 s.
+	WritebackInterval time.Duration
+	// ReadAheadKiB is the kernel's read-ahead, set where we may. 0: 8192.
+	ReadAheadKiB int
+	// Logger takes what an operator should see; nil: none.
+	Logger *slog.Logger
+	// Debug logs every request.
+	Debug bool
+}
+
+func (o Options) withDefaults() Options {
+	if o.Root == 0 {
+		o.Root = objstore.RootInode
+	}
+	if o.CacheTime == 0 {
+		o.CacheTime = time.Hour
+	}
+	if o.WritebackInterval == 0 {
+		o.WritebackInterval = 2 * time.Second
+	}
+	if o.ReadAheadKiB == 0 {
+		o.ReadAheadKiB = 8192
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+const (
+	// maxRequest is the largest READ and WRITE, in bytes; Linux's own limit.
+	maxRequest = 1 << 20
+	// maxBackground bounds read-ahead and write-back requests under way, and
+	// so the memory they take: 64 MiB.
+	maxBackground = 64
+	// blockSize is st_blksize: what cp, cat and stdio take for their buffers.
+	blockSize = 128 << 10
+	// generation is the same for all nodes, since ids are not reused.
+	generation = 1
+)
+
+// FS is one mounted file system. Its methods are called by the FUSE server.
+type FS struct {
+	store *engine.Store
+	o     Options
+	log   *slog.Logger
+
+	files table[file]
+	dirs  table[dir]
+	// writers counts open files that can write: the kernel has dirty pages
+	// only while there are some.
+	writers atomic.Int64
+
+	lingering lingering
+	// notices are those that handlers asked for; OnUnmount waits for them.
+	notices sync.WaitGroup
+
+	// foreign counts the batches of changes that did not come from this
+	// kernel; see reply.
+	foreign atomic.Uint64
+
+	// server and stopWatch are set in Init, before the first request.
+	server    *fuse.Server
+	stopWatch func()
+}
+
+// New makes the file system; Mount, or fuse.NewServer with MountOptions, mounts it.
+func New(store *engine.Store, o Options) *FS {
+	o = o.withDefaults()
+	return &FS{
+		store: store,
+		o:     o,
+		log:   o.Logger,
+	}
+}
+
+// MountOptions are what go-fuse needs to mount f.
+func (f *FS) MountOptions() *fuse.MountOptions {
+	opts := []string{"default_permissions"}
+	if f.o.ReadOnly {
+		opts = append(opts, "ro")
+	}
+	extra := uint64(fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2)
+	if f.o.Writeback {
+		extra |= fuse.CAP_WRITEBACK_CACHE
+	}
+	return &fuse.MountOptions{
+		FsName:        "coffer",
+		Name:          "coffer",
+		Options:       opts,
+		AllowOther:    f.o.AllowOther,
+		MaxWrite:      maxRequest,
+		MaxReadAhead:  maxRequest,
+		MaxBackground: maxBackground,
+		DisableSplice: true,
+		// A symbolic link's target never changes under its inode id.
+		EnableSymlinkCaching: true,
+		// We say when pages are stale; mtime is no sign of it, since our own
+		// writes change it.
+		ExplicitDataCacheControl: true,
+		ExtraCapabilities:        extra,
+		Debug:                    f.o.Debug,
+		Logger:                   slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
+		PanicHandler: func(v any) fuse.Status {
+			f.log.Error("panic in a file system request", "panic", v, "stack", string(debug.Stack()))
+			return fuse.EIO
+		},
+	}
+}
+
+// String names the file system in go-fuse's messages.
+func (f *FS) String() string { return "coffer" }
+
+// Init is called after the kernel's INIT and before any other request.
+func (f *FS) Init(s *fuse.Server) {
+	f.server = s
+	f.stopWatch = f.store.Watch(f.changed)
+}
+
+// OnUnmount is called after the last request. The kernel closed every handle
+// before, unless the connection was aborted; what then is left is closed here,
+// so that what was written is committed.
+func (f *FS) OnUnmount() {
+	f.stopWatch()
+	f.notices.Wait()
+	f.endLingering()
+	for _, h := range f.files.drain() {
+		f.closeFile(h)
+	}
+	f.dirs.drain()
+}
+
+// ctx is the context of every request; see "Signals" in doc.go.
+func (f *FS) ctx() context.Context { return context.Background() }
+
+// inode and node translate between the kernel's ids and the store's.
+func (f *FS) inode(node uint64) objstore.InodeID {
+	if node == fuse.FUSE_ROOT_ID {
+		return f.o.Root
+	}
+	return objstore.InodeID(node)
+}
+
+// node returns ok false for what the kernel cannot know: the store's root when
+// the mount shows only a bucket.
+func (f *FS) node(ino objstore.InodeID) (node uint64, ok bool) {
+	if ino == f.o.Root {
+		return fuse.FUSE_ROOT_ID, true
+	}
+	return uint64(ino), ino > objstore.RootInode
+}
+
+func (f *FS) caller(h *fuse.InHeader) objstore.Caller {
+	return objstore.Caller{Origin: f.o.Origin, UID: h.Uid, GID: h.Gid}
+}
+
+// reply remembers when the computing of an answer began.
+type reply uint64
+
+func (f *FS) begin() reply { return reply(f.foreign.Load()) }
+
+// cacheTime is how long the kernel may keep an answer begun at r: not at all
+// when a foreign change went by meanwhile, since the notice of it may reach the
+// kernel before the answer does.
+func (f *FS) cacheTime(r reply) time.Duration {
+	if f.foreign.Load() != uint64(r) {
+		return 0
+	}
+	return f.o.CacheTime
+}
+
+// StatFs tells the figures of the disk under the store.
+func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	st, err := f.store.StatFS(f.ctx())
+	if err != nil {
+		return f.fail("statfs", h.NodeId, err)
+	}
+	const unit = 4096
+	*out = fuse.StatfsOut{
+		Blocks:  st.Total / unit,
+		Bfree:   st.Free / unit,
+		Bavail:  st.Available / unit,
+		Files:   st.Inodes,
+		Ffree:   st.Inodes,
+		Bsize:   unit,
+		Frsize:  unit,
+		NameLen: st.NameMax,
+	}
+	if out.NameLen == 0 {
+		out.NameLen = objstore.MaxComponentLen
+	}
+	return fuse.OK
+}
+
+// Forget has nothing to forget: no memory is held per name.
+func (f *FS) Forget(node, nlookup uint64) {}

@@ -1,0 +1,241 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// ErrNoFusermount is returned by Mount when neither we nor a helper may mount.
+var ErrNoFusermount = errors.New("fusermount3 was not found; install the package fuse3, or mount as root")
+
+// Mounted is a file system that is mounted and served. Its methods may be
+// called concurrently.
+type Mounted struct {
+	fs     *FS
+	dir    string
+	dev    uint64 // st_dev of the mount
+	server *fuse.Server
+	direct bool // mounted by mount(2), not by fusermount
+
+	served chan struct{} // closed when the last request was served
+	stop   chan struct{} // ends writeBack
+	once   sync.Once     // closes stop
+	tasks  sync.WaitGroup
+}
+
+// Mount mounts a store, or a part of it, on a directory and serves it in
+// goroutines of its own; it is usable when Mount returns. As root it needs no
+// helper. The store must stay open until Wait returns.
+func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
+	f := New(store, o)
+	opts := f.MountOptions()
+	direct := os.Geteuid() == 0
+	opts.DirectMountStrict = direct
+	if !direct && !haveFusermount() {
+		return nil, fmt.Errorf("mount %q: %w", dir, ErrNoFusermount)
+	}
+	server, err := fuse.NewServer(f, dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("mount %q: %w", dir, err)
+	}
+	m := &Mounted{
+		fs: f, dir: dir, server: server, direct: direct,
+		served: make(chan struct{}),
+		stop:   make(chan struct{}),
+	}
+	go func() {
+		defer close(m.served)
+		server.Serve()
+	}()
+	if err := m.settle(); err != nil {
+		err = fmt.Errorf("mount %q: %w", dir, err)
+		if uerr := server.Unmount(); uerr != nil {
+			err = errors.Join(err, uerr)
+		} else {
+			<-m.served
+		}
+		return nil, err
+	}
+	if f.o.Writeback && !f.o.ReadOnly {
+		m.tasks.Add(1)
+		go m.writeBack()
+	}
+	return m, nil
+}
+
+func haveFusermount() bool {
+	for _, name := range [...]string{"fusermount3", "fusermount", "/bin/fusermount3", "/bin/fusermount"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// settle waits until the mount answers and tunes what the kernel lets us tune.
+func (m *Mounted) settle() error {
+	if err := m.server.WaitMount(); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(m.dir, &st); err != nil {
+		return err
+	}
+	m.dev = uint64(st.Dev)
+	// INIT can only lower the kernel's 128 KiB, which halves sequential reads.
+	// Without the right to write here reads are slower, not wrong.
+	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/", unix.Major(m.dev), unix.Minor(m.dev))
+	if err := os.WriteFile(bdi+"read_ahead_kb", []byte(strconv.Itoa(m.fs.o.ReadAheadKiB)), 0); err != nil {
+		m.fs.log.Debug("read-ahead stays at the kernel's default", "err", err)
+	}
+	return nil
+}
+
+// Dir is the mount point as given to Mount.
+func (m *Mounted) Dir() string { return m.dir }
+
+// Wait returns when the mount is gone, by Unmount or otherwise, and every
+// request was served. Open files that an abort left behind are then closed.
+func (m *Mounted) Wait() {
+	<-m.served
+	m.stopTasks()
+}
+
+// Done is closed when the mount is gone: see Wait.
+func (m *Mounted) Done() <-chan struct{} { return m.served }
+
+func (m *Mounted) stopTasks() {
+	m.once.Do(func() { close(m.stop) })
+	m.tasks.Wait()
+}
+
+// Flush makes the kernel hand over every dirty page and returns when it has.
+// It does not make them durable: engine.Store.Sync does. When ctx ends first
+// the work goes on behind it, and until then Unmount can find the mount busy.
+func (m *Mounted) Flush(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() {
+		err := m.syncfs()
+		m.fs.awaitPages()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-m.served:
+		return nil // the kernel wrote everything before it let go
+	}
+}
+
+// syncfs calls syncfs(2) on the mount, which starts writing back all dirty
+// pages. Newer kernels do not wait for the end of it where a FUSE daemon
+// answers (AS_NO_DATA_INTEGRITY). The descriptor keeps the mount busy for that
+// time. No lock is held: the kernel sends us WRITEs meanwhile.
+func (m *Mounted) syncfs() error {
+	fd, err := unix.Open(m.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("flush %q: %w", m.dir, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("flush %q: %w", m.dir, err)
+	}
+	if uint64(st.Dev) != m.dev {
+		return nil // unmounted; this is what lay below
+	}
+	if err := unix.Syncfs(fd); err != nil {
+		return fmt.Errorf("flush %q: %w", m.dir, err)
+	}
+	return nil
+}
+
+// writeBack asks the kernel for its dirty pages, which it would otherwise keep
+// for half a minute. There are some only while a file is open for writing (or
+// mapped, which is the same to us): closing writes back. So this does not make
+// a mount busy that could be unmounted.
+func (m *Mounted) writeBack() {
+	defer m.tasks.Done()
+	t := time.NewTicker(m.fs.o.WritebackInterval)
+	defer t.Stop()
+	for {
+		select {
+		case <-m.stop:
+			return
+		case <-m.served:
+			return
+		case <-t.C:
+		}
+		if m.fs.writers.Load() == 0 {
+			continue
+		}
+		if err := m.syncfs(); err != nil {
+			m.fs.log.Warn("writing back failed", "err", err)
+		}
+	}
+}
+
+// Unmount unmounts and waits until everything was served. When files are in
+// use it changes nothing and returns an Error of KindBusy. A mount that is
+// already gone is no error.
+func (m *Mounted) Unmount() error {
+	select {
+	case <-m.served:
+		m.stopTasks()
+		return nil
+	default:
+	}
+	err := m.unmount()
+	if err == nil {
+		m.Wait()
+		return nil
+	}
+	select {
+	case <-m.served: // somebody else did it
+		m.stopTasks()
+		return nil
+	default:
+	}
+	var st unix.Stat_t
+	if serr := unix.Stat(m.dir, &st); serr == nil && uint64(st.Dev) != m.dev {
+		m.Wait()
+		return nil
+	}
+	if m.direct && !errors.Is(err, syscall.EBUSY) {
+		return fmt.Errorf("unmount %q: %w", m.dir, err)
+	}
+	// The helper has no error numbers; what keeps it from unmounting what is
+	// mounted is use.
+	return objstore.Wrap(objstore.KindBusy, "unmount", m.dir, errors.Join(syscall.EBUSY, err))
+}
+
+// unmount tries a few times: the kernel lets go of files some time after they
+// were closed, and writeBack may hold the mount for a moment.
+func (m *Mounted) unmount() error {
+	if !m.direct {
+		return m.server.Unmount()
+	}
+	var err error
+	for wait := 5 * time.Millisecond; wait < 200*time.Millisecond; wait *= 2 {
+		if err = unix.Unmount(m.dir, unix.UMOUNT_NOFOLLOW); !errors.Is(err, syscall.EBUSY) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}

@@ -1,0 +1,210 @@
+package fs
+
+import (
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// Lookup finds a name. Absence is an answer that the kernel may keep: node 0
+// with a lifetime.
+func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	r := f.begin()
+	a, err := f.store.Lookup(f.ctx(), f.inode(h.NodeId), name)
+	if objstore.IsKind(err, objstore.KindNotFound) {
+		out.SetEntryTimeout(f.cacheTime(r))
+		return fuse.OK
+	}
+	if err != nil {
+		return f.fail("lookup", h.NodeId, err)
+	}
+	f.fillEntry(out, &a, r)
+	return fuse.OK
+}
+
+// GetAttr is stat(2).
+func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	r := f.begin()
+	ino := f.inode(in.NodeId)
+	a, err := f.store.GetAttr(f.ctx(), ino)
+	if objstore.IsKind(err, objstore.KindStale) {
+		if d := f.dirs.find(func(d *dir) bool { return d.ino == ino }); d != nil {
+			a, err = d.removed(), nil
+		}
+	}
+	if err != nil {
+		return f.fail("getattr", in.NodeId, err)
+	}
+	f.fillAttr(&out.Attr, &a)
+	out.SetTimeout(f.cacheTime(r))
+	return fuse.OK
+}
+
+// SetAttr is chmod, chown, truncate and utimensat in one. With the writeback
+// cache it also brings the times that the kernel kept for us. The ctime it
+// then sends is not taken: the store's own clock sets it.
+func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ino := f.inode(in.NodeId)
+	var set objstore.SetAttr
+	if v, ok := in.GetMode(); ok {
+		set.Mode = &v
+	}
+	if v, ok := in.GetUID(); ok {
+		set.UID = &v
+	}
+	if v, ok := in.GetGID(); ok {
+		set.GID = &v
+	}
+	if v, ok := in.GetSize(); ok {
+		if v > objstore.MaxFileSize {
+			return fuse.Status(syscall.EFBIG)
+		}
+		n := int64(v)
+		set.Size = &n
+	}
+	now := objstore.TimeOf(time.Now())
+	if in.Valid&fuse.FATTR_ATIME != 0 {
+		t := timeOf(in.Atime, in.Atimensec)
+		if in.Valid&fuse.FATTR_ATIME_NOW != 0 {
+			t = now
+		}
+		set.Atime = &t
+	}
+	if in.Valid&fuse.FATTR_MTIME != 0 {
+		t := timeOf(in.Mtime, in.Mtimensec)
+		if in.Valid&fuse.FATTR_MTIME_NOW != 0 {
+			t = now
+		}
+		set.Mtime = &t
+	}
+	// By CAP_HANDLE_KILLPRIV_V2 the door takes away what chown and truncate
+	// take away (chown(2), capabilities(7)); a mode that is set stands.
+	set.KillPriv = in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || set.UID != nil || set.GID != nil
+	if set.UID != nil || set.GID != nil || set.Size != nil {
+		if st := f.dropCapabilities(ino, f.caller(&in.InHeader)); !st.Ok() {
+			return st
+		}
+	}
+	r := f.begin()
+	a, err := f.store.SetAttr(f.ctx(), f.caller(&in.InHeader), ino, set)
+	if objstore.IsKind(err, objstore.KindStale) && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_ATIME|fuse.FATTR_FH) == 0 {
+		// The kernel keeps the times of a file that it writes, and hands them
+		// over when it drops the inode, which may be after the last unlink.
+		// Nobody can see them any more; an error would be held against syncfs.
+		return fuse.OK
+	}
+	if err != nil {
+		return f.fail("setattr", in.NodeId, err)
+	}
+	f.fillAttr(&out.Attr, &a)
+	out.SetTimeout(f.cacheTime(r))
+	return fuse.OK
+}
+
+// Access is left to the kernel (default_permissions).
+func (f *FS) Access(_ <-chan struct{}, _ *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
+
+// Ioctl has no command that files know.
+func (f *FS) Ioctl(_ <-chan struct{}, _ *fuse.IoctlIn, _ []byte, _ *fuse.IoctlOut, _ []byte) fuse.Status {
+	return fuse.Status(syscall.ENOTTY)
+}
+
+// Readlink returns a symbolic link's target.
+func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
+	ino := f.inode(h.NodeId)
+	s, err := f.store.Readlink(f.ctx(), ino)
+	if objstore.IsKind(err, objstore.KindStale) {
+		if target, ok := f.lingeringTarget(ino); ok {
+			return []byte(target), fuse.OK
+		}
+	}
+	if err != nil {
+		return nil, f.fail("readlink", h.NodeId, err)
+	}
+	return []byte(s), fuse.OK
+}
+
+func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
+	out.NodeId = uint64(a.Inode)
+	out.Generation = generation
+	f.fillAttr(&out.Attr, a)
+	t := f.cacheTime(r)
+	out.SetEntryTimeout(t)
+	out.SetAttrTimeout(t)
+}
+
+func (f *FS) fillAttr(out *fuse.Attr, a *objstore.Attr) {
+	out.Ino = uint64(a.Inode)
+	out.Size = uint64(a.Size)
+	out.Blocks = uint64(a.Blocks)
+	out.Atime, out.Atimensec = splitTime(a.Atime)
+	out.Mtime, out.Mtimensec = splitTime(a.Mtime)
+	out.Ctime, out.Ctimensec = splitTime(a.Ctime)
+	out.Mode = modeOf(a.Type) | a.Mode&07777
+	out.Nlink = a.Nlink
+	out.Uid, out.Gid = a.UID, a.GID
+	out.Rdev = a.Rdev
+	out.Blksize = blockSize
+}
+
+var fileModes = [...]uint32{
+	objstore.TypeRegular:   syscall.S_IFREG,
+	objstore.TypeDirectory: syscall.S_IFDIR,
+	objstore.TypeSymlink:   syscall.S_IFLNK,
+	objstore.TypeFIFO:      syscall.S_IFIFO,
+	objstore.TypeSocket:    syscall.S_IFSOCK,
+	objstore.TypeCharDev:   syscall.S_IFCHR,
+	objstore.TypeBlockDev:  syscall.S_IFBLK,
+}
+
+// modeOf returns the S_IFMT bits of a type, 0 for an unknown one.
+func modeOf(t objstore.FileType) uint32 {
+	if int(t) < len(fileModes) {
+		return fileModes[t]
+	}
+	return 0
+}
+
+// typeOf is the inverse of modeOf; 0 is a regular file, as mknod(2) has it.
+func typeOf(mode uint32) (objstore.FileType, bool) {
+	m := mode & syscall.S_IFMT
+	if m == 0 {
+		return objstore.TypeRegular, true
+	}
+	for t, fm := range fileModes {
+		if fm == m {
+			return objstore.FileType(t), true
+		}
+	}
+	return 0, false
+}
+
+const second = int64(time.Second)
+
+// splitTime gives seconds (negative before 1970) and nanoseconds 0 to 999,999,999.
+func splitTime(t objstore.Time) (sec uint64, nsec uint32) {
+	s, n := int64(t)/second, int64(t)%second
+	if n < 0 {
+		s, n = s-1, n+second
+	}
+	return uint64(s), uint32(n)
+}
+
+// timeOf is the inverse of splitTime and saturates where Time ends (years 1677
+// and 2262).
+func timeOf(sec uint64, nsec uint32) objstore.Time {
+	s, n := int64(sec), int64(nsec)
+	switch {
+	case s > math.MaxInt64/second || s == math.MaxInt64/second && n > math.MaxInt64%second:
+		return math.MaxInt64
+	case s < math.MinInt64/second-1 || s == math.MinInt64/second-1 && n < second+math.MinInt64%second:
+		return math.MinInt64
+	case s < 0: // the product alone could overflow
+		return objstore.Time((s+1)*second + (n - second))
+	}
+	return objstore.Time(s*second + n)
+}

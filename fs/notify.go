@@ -1,0 +1,129 @@
+package fs
+
+import (
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// changed tells the kernel what others changed. It runs in the store's
+// watching goroutine with no lock held, and returns when the kernel has taken
+// every notice, which is what WaitWatchers waits for.
+//
+// A notice takes locks in the kernel: that of the directory for an entry (so
+// it waits for requests under way in that directory), that of pages for data,
+// and it can make the kernel write dirty pages back to us. Handlers therefore
+// never wait for it.
+//
+// The entry goes first: its notice waits for a LOOKUP or READDIRPLUS under way
+// that has read the old state, after which the notice about the inode finds
+// what that put into the cache.
+func (f *FS) changed(batch []objstore.Change) {
+	foreign := false
+	for i := range batch {
+		if f.foreignChange(&batch[i]) {
+			foreign = true
+			break
+		}
+	}
+	if !foreign {
+		return
+	}
+	f.foreign.Add(1)
+	var parents map[uint64]bool // told already; nil for the usual batch of one
+	if len(batch) > 1 {
+		parents = make(map[uint64]bool)
+	}
+	for i := range batch {
+		c := &batch[i]
+		if !f.foreignChange(c) {
+			continue
+		}
+		if c.Name != "" {
+			f.entryChanged(c, parents)
+		}
+		if node, ok := f.node(c.Inode); ok && c.Inode != 0 {
+			off := int64(-1) // attributes alone
+			if c.Data {
+				off = 0
+			}
+			f.notice("inode", f.server.InodeNotify(node, off, 0))
+		}
+	}
+}
+
+// foreignChange tells what this kernel does not know yet. With the writeback
+// cache nobody else changes a content in place (Options.Writeback), so a change
+// of data alone is the commit of what this kernel wrote, whatever its Origin:
+// repeating it would make the kernel drop, or worse write back, its own pages.
+func (f *FS) foreignChange(c *objstore.Change) bool {
+	if f.o.Writeback && c.Data && c.Name == "" {
+		return false
+	}
+	return f.o.Origin == 0 || c.Origin != f.o.Origin
+}
+
+func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
+	parent, ok := f.node(c.Parent)
+	if !ok {
+		return
+	}
+	if c.Removed && c.Inode != 0 {
+		// Tells inotify, too, and marks a directory in which somebody stands.
+		f.notice("delete", f.server.DeleteNotify(parent, uint64(c.Inode), c.Name))
+	} else {
+		f.notice("entry", f.server.EntryNotify(parent, c.Name))
+	}
+	if parents[parent] {
+		return
+	}
+	if parents != nil {
+		parents[parent] = true
+	}
+	// Time and link count of the directory changed with it.
+	f.notice("parent", f.server.InodeNotify(parent, -1, 0))
+}
+
+// lost makes the kernel drop what it has of an inode after a commit of it
+// failed: its pages show what the store does not have. It works behind the
+// handler's back, as every notice must.
+func (f *FS) lost(ino objstore.InodeID) {
+	node, ok := f.node(ino)
+	if !ok {
+		return
+	}
+	f.notices.Go(func() { f.notice("inode", f.server.InodeNotify(node, 0, 0)) })
+}
+
+// awaitPages returns when the kernel has written back every dirty page of files
+// that are open for writing, or mapped: closing a file has written its pages
+// back before. Invalidating is the one request that waits for that; it costs
+// the pages.
+func (f *FS) awaitPages() {
+	seen := make(map[objstore.InodeID]bool)
+	f.files.find(func(h *file) bool {
+		if h.write {
+			seen[h.f.Inode()] = true
+		}
+		return false
+	})
+	for ino := range seen {
+		if node, ok := f.node(ino); ok {
+			f.notice("inode", f.server.InodeNotify(node, 0, 0))
+		}
+	}
+}
+
+// notice looks at what the kernel said. ENOENT: it does not have it cached.
+// ENOTEMPTY, EBUSY: a removed directory holds entries in the cache, or a mount
+// point; the kernel asks anew at the next use. ENODEV, EBADF, ENOTCONN:
+// unmounted meanwhile.
+func (f *FS) notice(what string, st fuse.Status) {
+	switch st {
+	case fuse.OK, fuse.ENOENT, fuse.Status(syscall.ENOTEMPTY), fuse.EBUSY, fuse.ENODEV, fuse.EBADF, fuse.Status(syscall.ENOTCONN), fuse.ENOTDIR:
+	default:
+		f.log.Warn("the kernel refused a cache notice", "what", what, "status", st.String())
+	}
+}
