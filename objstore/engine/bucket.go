@@ -77,7 +77,7 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 func (r reader) bucket(root objstore.InodeID) (*record.Bucket, error) {
 	v, err := r.Get(record.BucketKey(root))
 	if err != nil {
-		return nil, err
+		return nil, absent(err, "bucket record")
 	}
 	return record.ParseBucket(v)
 }

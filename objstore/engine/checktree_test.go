@@ -14,7 +14,8 @@ import (
 // checkTree walks every record of the tree and returns what contradicts
 // another: entries without an inode and inodes without an entry, wrong link
 // counts, parents, buckets and types, wrong shadowed bits, markers that their
-// directories do not know of, and implicit directories that are empty.
+// directories do not know of, implicit directories that are empty, circles of
+// directories, and inodes without a name that nobody has open.
 func checkTree(ctx context.Context, s *Store) error {
 	var c treeCheck
 	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
@@ -23,7 +24,8 @@ func checkTree(ctx context.Context, s *Store) error {
 		}
 		c.entries()
 		c.directories()
-		c.links()
+		c.links(s)
+		c.reach()
 		return nil
 	})
 	return errors.Join(append(c.wrong, err)...)
@@ -170,7 +172,7 @@ func (c *treeCheck) directories() {
 	}
 }
 
-func (c *treeCheck) links() {
+func (c *treeCheck) links(s *Store) {
 	for ino, n := range c.inodes {
 		named := c.named[ino]
 		isDir := n.Type == objstore.TypeDirectory
@@ -179,6 +181,9 @@ func (c *treeCheck) links() {
 		case n.Nlink == 0:
 			if named != 0 || !c.orphans[ino] {
 				c.bad("inode %d has no links, %d names, orphan %v", ino, named, c.orphans[ino])
+			}
+			if s.nodes.get(ino) == nil {
+				c.bad("inode %d has no links and is not open", ino)
 			}
 		case c.orphans[ino]:
 			c.bad("inode %d has links and is an orphan", ino)
@@ -196,5 +201,28 @@ func (c *treeCheck) links() {
 	}
 	for ino := range c.orphans {
 		c.bad("orphan mark without the inode %d", ino)
+	}
+}
+
+// reach finds directories that have names but hang in a circle.
+func (c *treeCheck) reach() {
+	seen := make(map[objstore.InodeID]bool)
+	var walk func(dir objstore.InodeID)
+	walk = func(dir objstore.InodeID) {
+		if seen[dir] {
+			return
+		}
+		seen[dir] = true
+		for stored, d := range c.at[dir] {
+			if _, isDir := record.SplitStored(stored); isDir {
+				walk(d.Inode)
+			}
+		}
+	}
+	walk(objstore.RootInode)
+	for ino, n := range c.inodes {
+		if n.Type == objstore.TypeDirectory && n.Nlink > 0 && !seen[ino] {
+			c.bad("directory %d is not in the tree", ino)
+		}
 	}
 }

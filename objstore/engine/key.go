@@ -91,15 +91,9 @@ func directoryObject(dir *record.Inode) *record.Inode {
 func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode) error {
 	const op = "put"
 	dirs, last := splitKey(key)
-	at := root
-	dir, err := x.directory(op, root)
+	at, dir, err := x.makeWay(op, root, dirs)
 	if err != nil {
 		return err
-	}
-	for _, comp := range dirs {
-		if at, dir, err = x.enter(op, at, dir, comp); err != nil {
-			return err
-		}
 	}
 	old, replaces, err := x.dirent(at, last)
 	if err != nil {
@@ -124,28 +118,43 @@ func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *
 	return nil
 }
 
-// enter returns the directory of that name in dir, which is made where it is
-// missing: implicit, with the owner of the one above.
-func (x *tx) enter(op string, at objstore.InodeID, dir *record.Inode, name string) (objstore.InodeID, *record.Inode, error) {
-	d, ok, err := x.dirent(at, name+"/")
-	if err != nil {
+// makeWay returns the last directory of a path. Those that are missing are
+// made: implicit, with the owner of the one above.
+func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.InodeID, *record.Inode, error) {
+	at := root
+	for len(dirs) > 0 {
+		d, ok, err := x.dirent(at, dirs[0]+"/")
+		if err != nil {
+			return 0, nil, err
+		}
+		if !ok {
+			break
+		}
+		at, dirs = d.Inode, dirs[1:]
+	}
+	dir, err := x.inode(at)
+	switch {
+	case at == root && (objstore.IsKind(err, objstore.KindStale) || err == nil && dir.Nlink == 0):
+		return 0, nil, objstore.E(objstore.KindNoSuchBucket, op, "", "the bucket was removed")
+	case objstore.IsKind(err, objstore.KindStale):
+		return 0, nil, objstore.E(objstore.KindCorrupt, op, "", "a directory's inode is missing")
+	case err != nil:
 		return 0, nil, err
 	}
-	if ok {
-		sub, err := x.named(op, name, d.Inode)
-		return d.Inode, sub, err
+	for _, name := range dirs {
+		ino := x.nextInode()
+		sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
+		x.adopt(dir, at, sub)
+		sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now
+		if err := x.addEntry(at, dir, name, record.Dirent{Type: objstore.TypeDirectory, Inode: ino}); err != nil {
+			return 0, nil, err
+		}
+		x.touch(at, dir)
+		x.setInode(ino, sub)
+		x.entryChanged(at, name, ino, false)
+		at, dir = ino, sub
 	}
-	ino := x.nextInode()
-	sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
-	x.adopt(dir, at, sub)
-	sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now
-	if err := x.addEntry(at, dir, name, record.Dirent{Type: objstore.TypeDirectory, Inode: ino}); err != nil {
-		return 0, nil, err
-	}
-	x.touch(at, dir)
-	x.setInode(ino, sub)
-	x.entryChanged(at, name, ino, false)
-	return ino, sub, nil
+	return at, dir, nil
 }
 
 // displace takes the name from what a new object replaces, and lets n inherit

@@ -30,9 +30,7 @@ func (x *tx) makeEntry(op string, parent objstore.InodeID, name string, ino objs
 	}
 	x.adopt(dir, parent, n)
 	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
-	if err := x.addEntry(parent, dir, name, record.Dirent{Type: n.Type, Inode: ino}); err != nil {
-		return err
-	}
+	x.place(parent, dir, name, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 	x.touch(parent, dir)
 	x.setInode(ino, n)
 	x.entryChanged(parent, name, ino, false)
@@ -171,9 +169,7 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 		if taken {
 			return objstore.E(objstore.KindExists, op, newName, "")
 		}
-		if err := x.addEntry(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}); err != nil {
-			return err
-		}
+		x.place(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 		x.touch(newParent, dir)
 		n.Nlink++
 		n.Ctime = x.now

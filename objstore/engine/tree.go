@@ -143,25 +143,28 @@ func (x *tx) touch(dir objstore.InodeID, n *record.Inode) {
 // nlink in n, which the caller writes back.
 func (x *tx) addEntry(dir objstore.InodeID, n *record.Inode, name string, d record.Dirent) error {
 	d.Shadowed = false
-	if d.Type != objstore.TypeDirectory {
-		if name != "" {
-			_, twin, err := x.dirent(dir, name+"/")
-			if err != nil {
-				return err
-			}
-			d.Shadowed = twin
+	if d.Type == objstore.TypeDirectory {
+		if err := x.shadow(dir, name, true); err != nil {
+			return err
 		}
-		x.setDirent(dir, name, d)
-		return nil
+	} else if name != "" {
+		_, twin, err := x.dirent(dir, name+"/")
+		if err != nil {
+			return err
+		}
+		d.Shadowed = twin
 	}
-	if err := x.shadow(dir, name, true); err != nil {
-		return err
-	}
-	if record.Mountable(name) {
+	x.place(dir, n, name, d)
+	return nil
+}
+
+// place is addEntry where it is known what twin there is.
+func (x *tx) place(dir objstore.InodeID, n *record.Inode, name string, d record.Dirent) {
+	isDir := d.Type == objstore.TypeDirectory
+	if isDir && record.Mountable(name) {
 		n.Nlink++
 	}
-	x.setDirent(dir, name+"/", d)
-	return nil
+	x.setDirent(dir, record.StoredName(name, isDir), d)
 }
 
 // removeEntry is the inverse of addEntry. It leaves the inode alone.

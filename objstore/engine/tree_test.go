@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -113,6 +116,7 @@ type treeRun struct {
 	name string
 	m    *mdir
 	log  []string
+	open []*File
 }
 
 // resolve returns the inode of a directory of the model.
@@ -161,7 +165,7 @@ func (r *treeRun) dir(t *rapid.T, label string) (*mdir, objstore.InodeID) {
 
 // step does one operation on both sides and compares what they say.
 func (r *treeRun) step(t *rapid.T) {
-	op := rapid.SampledFrom([]string{"mkdir", "mknod", "fifo", "symlink", "link", "unlink", "rmdir", "rename", "rename", "put", "put", "put", "delete", "delete", "setattr"}).Draw(t, "op")
+	op := rapid.SampledFrom([]string{"mkdir", "mknod", "fifo", "symlink", "link", "unlink", "rmdir", "rename", "rename", "put", "put", "put", "delete", "delete", "setattr", "open", "write", "close"}).Draw(t, "op")
 	s := r.s
 	var want, got objstore.Kind
 	switch op {
@@ -179,6 +183,21 @@ func (r *treeRun) step(t *rapid.T) {
 		if gone := r.m.del(key); gone != existed {
 			t.Fatalf("delete %q: existed %v, want %v\n%s", key, existed, gone, strings.Join(r.log, "\n"))
 		}
+	case "write", "close":
+		want, got = ok, ok
+		if len(r.open) == 0 {
+			break
+		}
+		i := rapid.IntRange(0, len(r.open)-1).Draw(t, "file")
+		f := r.open[i]
+		r.log = append(r.log, fmt.Sprintf("%s %d", op, f.Inode()))
+		if op == "write" {
+			_, err := f.WriteAt(bg, []byte("content"), 0)
+			got = kindOf(err)
+			break
+		}
+		r.open = slices.Delete(r.open, i, i+1)
+		got = kindOf(f.Close(bg))
 	default:
 		want, got = r.mountStep(t, op)
 	}
@@ -212,6 +231,16 @@ func (r *treeRun) mountStep(t *rapid.T, op string) (want, got objstore.Kind) {
 	case "rmdir":
 		err := s.Rmdir(bg, mountC, ino, name)
 		return d.rmdir(name), kindOf(err)
+	case "open":
+		f, _ := d.see(name)
+		if f == nil || f.typ != objstore.TypeRegular {
+			return ok, ok
+		}
+		h, err := s.Open(bg, mountC, f.ino, objstore.OpenFlags{Read: true, Write: true})
+		if err == nil {
+			r.open = append(r.open, h)
+		}
+		return ok, kindOf(err)
 	case "setattr":
 		mode := uint32(0700)
 		_, err := s.SetAttr(bg, mountC, ino, objstore.SetAttr{Mode: &mode})
@@ -298,6 +327,11 @@ func TestTreeAgreesWithModelThroughBothDoors(t *testing.T) {
 
 // empty removes everything, through S3 and then through the mount, and the bucket.
 func (r *treeRun) empty(t *rapid.T) {
+	for _, f := range r.open {
+		if err := f.Close(bg); err != nil {
+			t.Fatalf("close: %v", err)
+		}
+	}
 	// Keys that the mount hides, below a name that S3 hides, are out of reach of
 	// both until that name is changed.
 	if err := spell(r.s, r.root); err != nil {
@@ -362,5 +396,68 @@ func removeAll(s *Store, dir objstore.InodeID) error {
 				return err
 			}
 		}
+	}
+}
+
+// TestTreeStaysWholeUnderConcurrentOperations lets both doors work on the same
+// few names at once. What they are told is of no interest, as long as nothing
+// is reported as damage or as a bug.
+func TestTreeStaysWholeUnderConcurrentOperations(t *testing.T) {
+	s, _ := treeStore(t)
+	root := makeBucket(t, s, "concurrent")
+	names := []string{"a", "b", "c"}
+	work := func(seed uint64) error {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		pick := func() string { return names[rnd.IntN(len(names))] }
+		dir := func() objstore.InodeID {
+			at := root
+			for range rnd.IntN(4) {
+				a, err := s.Lookup(bg, at, pick())
+				if err != nil || a.Type != objstore.TypeDirectory {
+					break
+				}
+				at = a.Inode
+			}
+			return at
+		}
+		for range 400 {
+			var err error
+			switch rnd.IntN(9) {
+			case 0:
+				_, err = s.Mkdir(bg, mountC, dir(), pick(), 0755)
+			case 1:
+				var f *File
+				if _, f, err = s.Create(bg, mountC, dir(), pick(), 0644, objstore.OpenFlags{Write: true}, false); err == nil {
+					_, err = f.WriteAt(bg, []byte("x"), 0)
+					err = errors.Join(err, f.Close(bg))
+				}
+			case 2, 3:
+				err = s.Rename(bg, mountC, dir(), pick(), dir(), pick(), objstore.RenameFlags(rnd.IntN(3)))
+			case 4:
+				err = s.Unlink(bg, mountC, dir(), pick())
+			case 5:
+				err = s.Rmdir(bg, mountC, dir(), pick())
+			case 6, 7:
+				_, err = putKey(s, root, pick()+"/"+pick()+"/"+pick())
+			case 8:
+				_, err = deleteKey(s, root, pick()+"/"+pick()+"/"+pick())
+			}
+			if err != nil && (kindOf(err) == objstore.KindInternal || kindOf(err) == objstore.KindCorrupt) {
+				return err
+			}
+		}
+		return nil
+	}
+	var wg sync.WaitGroup
+	for seed := range uint64(4) {
+		wg.Go(func() {
+			if err := work(seed); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := checkTree(bg, s); err != nil {
+		t.Fatal(err)
 	}
 }
