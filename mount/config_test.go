@@ -106,3 +106,18 @@ func TestLogIsSetAsideWhenItIsLarge(t *testing.T) {
 		t.Error(st.Mode(), err)
 	}
 }
+
+func TestLogNamesNoObjectsByDefault(t *testing.T) {
+	for _, debug := range []bool{false, true} {
+		var out strings.Builder
+		log := quiet(newLogger(&out, debug), debug).With("part", "s3")
+		log.Info("request", "key", "secret-plan.txt")
+		log.Error("request", "key", "damaged.txt")
+		if got := strings.Contains(out.String(), "secret-plan"); got != debug {
+			t.Errorf("debug %v: %s", debug, out.String())
+		}
+		if !strings.Contains(out.String(), "damaged.txt") {
+			t.Errorf("debug %v: an error is missing: %s", debug, out.String())
+		}
+	}
+}

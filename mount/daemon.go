@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -208,6 +209,8 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	}
 	r := d.store.report()
 	r.Endpoint = d.Endpoint()
+	// A passphrase took 64 MiB that are garbage now.
+	debug.FreeOSMemory()
 	log.Info("started", "store", cfg.Store, "store_id", r.StoreID, "endpoint", r.Endpoint, "pid", os.Getpid(), "read_only", cfg.ReadOnly)
 	return d, r, nil
 }
@@ -244,7 +247,7 @@ func (d *Daemon) startS3() error {
 		Credentials: d.store.creds.lookup,
 		Region:      Region,
 		Domains:     names.dns,
-		Logger:      d.log.With("part", "s3"),
+		Logger:      quiet(d.log.With("part", "s3"), d.cfg.Debug),
 	})
 	if err != nil {
 		return err
@@ -273,9 +276,13 @@ func (d *Daemon) Endpoint() string {
 		return ""
 	}
 	asked := d.cfg.listenHost()
-	if ip := net.ParseIP(asked); asked == "" || ip != nil && ip.IsUnspecified() {
+	ip := net.ParseIP(asked)
+	switch {
+	case asked == "" || ip != nil && ip.IsUnspecified():
 		host = "127.0.0.1"
-	} else if ip == nil {
+	case ip == nil && !strings.EqualFold(asked, "localhost"):
+		// For localhost the address is better: with a name clients ask for
+		// bucket.localhost, which few systems resolve.
 		host = asked
 	}
 	return "https://" + net.JoinHostPort(host, port)

@@ -13,6 +13,8 @@
 //	             stays when it ends, so that an AWS_CA_BUNDLE stays valid
 //
 // The directory has mode 0700. The key file and the daemon's log lie outside.
+// The log is in the clear: it names objects only where something went wrong
+// with them, and every one that S3 is asked for only with --debug.
 //
 // # How a store is made
 //

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -28,6 +29,25 @@ func newLogger(w io.Writer, debug bool) *slog.Logger {
 
 // NewLogger logs to standard error, for a process in the foreground.
 func NewLogger(cfg Config) *slog.Logger { return newLogger(os.Stderr, cfg.Debug) }
+
+// quiet drops events below warnings, unless debug is asked for. The S3 door logs
+// every request with the names in it, and the log lies in the clear: by default
+// a name stands there only beside what went wrong with it.
+func quiet(log *slog.Logger, debug bool) *slog.Logger {
+	if debug {
+		return log
+	}
+	return slog.New(warnings{log.Handler()})
+}
+
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+func (h warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{h.Handler.WithAttrs(a)} }
+func (h warnings) WithGroup(name string) slog.Handler   { return warnings{h.Handler.WithGroup(name)} }
 
 // logFile is the log of a process in the background, which has it as its
 // standard output and standard error too, so that what the runtime says when

@@ -143,7 +143,7 @@ func startWithMount(ctx context.Context, cfg Config, r MountRequest, log *slog.L
 // runForeground is a daemon's life in this process; r is nil for serve.
 func runForeground(ctx context.Context, cfg Config, r *MountRequest, log *slog.Logger, started func(StartReport, MountInfo)) error {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	cfg.LogFile = ""
 	var d *Daemon
@@ -214,6 +214,13 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	var reply umountReply
 	if err := c.call(ctx, "/v1/umount", umountRequest{dir}, &reply); err != nil {
 		return err
+	}
+	// Whoever answered, the kernel has the last word.
+	if table, err = mountTable(); err != nil {
+		return err
+	}
+	if e := findMount(table, dir); e != nil && e.isOurs() {
+		return fmt.Errorf("%q is still mounted", dir)
 	}
 	if !reply.Ending {
 		return nil

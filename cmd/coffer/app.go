@@ -87,7 +87,7 @@ var (
 		Name: "passphrase-file", Usage: "`FILE` with the passphrase of the store, in place of a key file",
 		EnvVars: []string{"COFFER_PASSPHRASE_FILE"},
 	}
-	debugFlag = &cli.BoolFlag{Name: "debug", Usage: "log more", EnvVars: []string{"COFFER_DEBUG"}, Hidden: true}
+	debugFlag = &cli.BoolFlag{Name: "debug", Usage: "log every S3 request, names and all, and more", EnvVars: []string{"COFFER_DEBUG"}, Hidden: true}
 )
 
 // config is what the shared flags say.

@@ -374,3 +374,29 @@ func TestReadOnlyMountChangesNothingInTheStore(t *testing.T) {
 		}
 	}
 }
+
+func TestKilledInitIsFinishedByTheNext(t *testing.T) {
+	h := newHouse(t)
+	for i := range 8 {
+		store := h.path(fmt.Sprint("store", i))
+		key := h.path(fmt.Sprint("key", i))
+		cmd := h.command("init", "--store", store, "--key-file", key)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The moment is arbitrary; what is asserted holds for every moment.
+		time.Sleep(time.Duration(i) * 9 * time.Millisecond)
+		_ = cmd.Process.Kill()
+		killed := cmd.Wait() != nil
+		r := h.coffer("init", "--store", store, "--key-file", key)
+		switch {
+		case r.code == 0:
+		case strings.Contains(r.stderr, "already"): // it was complete, or nearly
+		default:
+			t.Errorf("init killed (%v) after %d ms: exit code %d\n%s", killed, 9*i, r.code, r.stderr)
+		}
+		if r := h.coffer("init", "--store", store, "--key-file", key); !strings.Contains(r.stderr, "already") {
+			t.Errorf("no store after all: %s", r.stderr)
+		}
+	}
+}
