@@ -10,11 +10,7 @@ import (
 // GetAttr returns the attributes of an inode; those of an open file include
 // what is not yet committed. KindStale: the inode is gone.
 func (s *Store) GetAttr(ctx context.Context, ino objstore.InodeID) (objstore.Attr, error) {
-	var n *record.Inode
-	err := s.view(ctx, "getattr", "", func(r reader) (err error) {
-		n, err = r.inode(ino)
-		return err
-	})
+	n, err := s.readInode(ctx, ino)
 	if err != nil {
 		return objstore.Attr{}, err
 	}
@@ -48,6 +44,9 @@ func attrOf(ino objstore.InodeID, n *record.Inode) objstore.Attr {
 func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.InodeID, set objstore.SetAttr) (objstore.Attr, error) {
 	const op = "setattr"
 	if set.Size != nil {
+		if err := s.sizable(ctx, op, ino); err != nil {
+			return objstore.Attr{}, err
+		}
 		if err := s.truncate(ctx, c, ino, *set.Size); err != nil {
 			return objstore.Attr{}, err
 		}
@@ -82,6 +81,22 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 	}
 	s.overlay(ino, n)
 	return attrOf(ino, n), nil
+}
+
+// sizable refuses to truncate what is no regular file (POSIX truncate).
+func (s *Store) sizable(ctx context.Context, op string, ino objstore.InodeID) error {
+	return s.view(ctx, op, "", func(r reader) error {
+		n, err := r.inode(ino)
+		switch {
+		case err != nil:
+			return err
+		case n.Type == objstore.TypeDirectory:
+			return objstore.E(objstore.KindIsDirectory, op, "", "")
+		case n.Type != objstore.TypeRegular:
+			return objstore.E(objstore.KindInvalidArgument, op, "", "only a file has a size to set")
+		}
+		return nil
+	})
 }
 
 // apply sets everything but the size in a record.
