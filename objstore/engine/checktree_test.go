@@ -19,7 +19,7 @@ import (
 func checkTree(ctx context.Context, s *Store) error {
 	var c treeCheck
 	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
-		if err := c.load(reader{r}); err != nil {
+		if err := c.load(reader{Reader: r}); err != nil {
 			return err
 		}
 		c.entries()

@@ -365,8 +365,11 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.content, n.size, n.mtime = rec.Content, rec.Size, rec.Mtime
 }
 
-// readInode reads an inode's record as committed.
+// readInode returns an inode's record as committed, from the cache if it is there.
 func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *record.Inode, err error) {
+	if rec, ok := s.inodes.get(ino); ok {
+		return rec, nil
+	}
 	err = s.view(ctx, "stat", "", func(r reader) error {
 		rec, err = r.inode(ino)
 		return err

@@ -55,20 +55,10 @@ func (n *node) load(ctx context.Context) error {
 	if n.loaded {
 		return nil
 	}
-	var rec *record.Inode
-	err := n.s.view(ctx, "open", "", func(r reader) (err error) {
-		rec, err = r.inode(n.ino)
-		return err
-	})
+	rec, err := n.s.readInode(ctx, n.ino)
 	if err != nil {
 		return err
 	}
-	return n.adopt(ctx, rec)
-}
-
-// adopt takes over a record that the caller has just read or made. mu is held,
-// or the node is not known to anyone else.
-func (n *node) adopt(ctx context.Context, rec *record.Inode) error {
 	if rec.Content.Mode != 0 {
 		oek, err := n.s.openOEK(ctx, &rec.Content, nil)
 		if err != nil {

@@ -15,6 +15,12 @@ import (
 // reader reads records from one snapshot.
 type reader struct {
 	meta.Reader
+	// cache takes what a view reads, with token. A view never reads from it: an
+	// inode from there could be newer than the maps in its snapshot. The
+	// transaction x does, when it is the only one; otherwise cache is nil.
+	cache *inodeCache
+	token uint64
+	x     *tx
 }
 
 // tx is one transaction of the store with what has to happen when it commits.
@@ -25,6 +31,8 @@ type tx struct {
 	s   *Store
 	c   objstore.Caller
 	now objstore.Time
+	// inodes that were changed; nil for the removed ones.
+	inodes map[objstore.InodeID]*record.Inode
 	// changes go out to the watchers after the commit.
 	changes []objstore.Change
 	// orphans lost their last name while they were open.
@@ -41,7 +49,10 @@ type tx struct {
 
 // view runs fn over one snapshot.
 func (s *Store) view(ctx context.Context, op, what string, fn func(r reader) error) error {
-	err := s.o.Meta.View(ctx, func(r meta.Reader) error { return fn(reader{r}) })
+	token := s.inodes.quiet()
+	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
+		return fn(reader{Reader: r, cache: s.inodes, token: token})
+	})
 	return s.wrap(op, what, err)
 }
 
@@ -53,8 +64,16 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	}
 	x := &tx{s: s, c: c, now: s.now()}
 	defer x.release()
+	runs := 0
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
-		x.reader, x.txn = reader{t}, t
+		if runs++; runs > 1 {
+			s.inodes.end(nil) // the run before
+		}
+		x.reader, x.txn = reader{Reader: t, x: x}, t
+		if s.inodes.start() {
+			x.reader.cache = s.inodes
+		}
+		clear(x.inodes)
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
 		x.spare, x.spareEnd, x.err = 0, 0, nil
 		if err := fn(x); err != nil {
@@ -63,8 +82,12 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		return x.err
 	})
 	if err != nil {
+		if runs > 0 {
+			s.inodes.end(nil)
+		}
 		return s.wrap(op, what, err)
 	}
+	s.inodes.end(x.inodes)
 	s.committed(x)
 	return nil
 }
@@ -160,8 +183,21 @@ func (s *Store) corrupt(op, what string, err error) {
 
 // ---- reading records ----
 
-// inode returns an inode; KindStale when there is none.
+// inode returns an inode, which is the caller's; KindStale when there is none.
 func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
+	if r.x != nil {
+		if n, ok := r.x.inodes[ino]; ok && n != nil {
+			dup := *n
+			return &dup, nil
+		} else if ok {
+			return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
+		}
+	}
+	if r.x != nil && r.cache != nil {
+		if n, ok := r.cache.get(ino); ok {
+			return n, nil
+		}
+	}
 	v, err := r.Get(record.InodeKey(ino))
 	if errors.Is(err, meta.ErrNotFound) {
 		return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
@@ -172,6 +208,9 @@ func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
 	n, err := record.ParseInode(v)
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, err)
+	}
+	if r.cache != nil {
+		r.cache.put(r.token, ino, n)
 	}
 	return n, nil
 }
@@ -238,6 +277,15 @@ func (r reader) twins(dir objstore.InodeID, name string) (file, sub *record.Dire
 
 func (x *tx) setInode(ino objstore.InodeID, n *record.Inode) {
 	x.txn.Set(record.InodeKey(ino), n.Append(nil))
+	dup := *n
+	x.noteInode(ino, &dup)
+}
+
+func (x *tx) noteInode(ino objstore.InodeID, n *record.Inode) {
+	if x.inodes == nil {
+		x.inodes = make(map[objstore.InodeID]*record.Inode, 4)
+	}
+	x.inodes[ino] = n
 }
 
 func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
@@ -279,6 +327,7 @@ func (x *tx) dropLink(ino objstore.InodeID, n *record.Inode) {
 // removeInode deletes an inode that nobody has open.
 func (x *tx) removeInode(ino objstore.InodeID, n *record.Inode) {
 	x.txn.Delete(record.InodeKey(ino))
+	x.noteInode(ino, nil)
 	if n.HasXattrs {
 		x.txn.Delete(record.XattrKey(ino))
 	}

@@ -28,6 +28,10 @@ func (s *Store) GetXattr(ctx context.Context, ino objstore.InodeID, name string)
 	if err := checkXattrName(op, name); err != nil {
 		return nil, err
 	}
+	if n, ok := s.inodes.get(ino); ok && !n.HasXattrs && !strings.HasPrefix(name, xattrUserMeta) && !strings.HasPrefix(name, xattrCoffer) {
+		// The kernel asks for security.capability before each first write.
+		return nil, objstore.E(objstore.KindNoAttribute, op, name, "")
+	}
 	var value string
 	err := s.view(ctx, op, name, func(r reader) error {
 		n, err := r.inode(ino)

@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"math/rand"
+	"sync"
+	"testing"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
+	c := newInodeCache()
+	old, fresh := &record.Inode{Size: 1}, &record.Inode{Size: 2}
+
+	token := c.quiet()
+	c.start()
+	c.put(token, 5, old) // its snapshot was taken before the transaction ended
+	c.end(map[objstore.InodeID]*record.Inode{5: fresh})
+	c.put(token, 5, old)
+	if n, ok := c.get(5); !ok || n.Size != 2 {
+		t.Fatalf("holds %+v", n)
+	}
+	c.start()
+	if c.quiet() != 0 {
+		t.Fatal("quiet beside a transaction")
+	}
+	c.end(map[objstore.InodeID]*record.Inode{5: nil})
+	if _, ok := c.get(5); ok {
+		t.Fatal("holds an inode that was removed")
+	}
+	token = c.quiet()
+	c.put(token, 5, old)
+	if n, ok := c.get(5); !ok || n.Size != 1 {
+		t.Fatal("does not keep what was read in peace")
+	}
+}
+
+func TestInodeCacheLendsCopies(t *testing.T) {
+	c := newInodeCache()
+	n := &record.Inode{Size: 1}
+	c.put(c.quiet(), 5, n)
+	n.Size = 2
+	got, _ := c.get(5)
+	got.Size = 3
+	if again, _ := c.get(5); again.Size != 1 {
+		t.Fatalf("size %d", again.Size)
+	}
+}
+
+func TestInodeCacheIsBounded(t *testing.T) {
+	c := newInodeCache()
+	for i := range objstore.InodeID(3 * inodeCacheSize) {
+		c.put(c.quiet(), i, &record.Inode{})
+	}
+	if len(c.m) > inodeCacheSize {
+		t.Fatalf("%d inodes", len(c.m))
+	}
+}
+
+// Whatever readers and transactions run beside each other, what the cache says
+// after a transaction has ended is not older than it.
+func TestCachedInodeIsNeverOlderThanAFinishedTransaction(t *testing.T) {
+	s, _ := treeStore(t)
+	root := makeBucket(t, s, "cache")
+	ino, err := putKey(s, root, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, _ = s.GetAttr(bg, ino)
+				if rand.Intn(8) == 0 {
+					s.inodes.mu.Lock()
+					clear(s.inodes.m)
+					s.inodes.mu.Unlock()
+				}
+			}
+		})
+	}
+	for i := range uint32(2000) {
+		mode := i & 0o777
+		if _, err := s.SetAttr(bg, objstore.Caller{}, ino, objstore.SetAttr{Mode: &mode}); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.GetAttr(bg, ino)
+		if err != nil || a.Mode != mode {
+			t.Fatalf("mode %o after it was set to %o, %v", a.Mode, mode, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
