@@ -36,8 +36,10 @@ type house struct {
 	env []string
 }
 
+// newHouse makes one. The test runs beside others: mostly it waits for disks.
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "coffer")
 	if err != nil {
 		t.Fatal(err)

@@ -180,23 +180,25 @@ func TestBusyMountStaysAndNamesItsUser(t *testing.T) {
 	h.ok("umount", dir)
 }
 
-func TestSIGTERMShutsDownCleanly(t *testing.T) {
+func TestSignalsShutDownCleanly(t *testing.T) {
 	needFUSE(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		h := newHouse(t)
-		a, b := h.mkdir("a"), h.mkdir("b")
-		h.ok("mount", "--bucket", "first", a)
-		h.ok("mount", "--bucket", "second", b)
-		h.endProcess(h.mustStatus().PID, sig)
-		if mounted(a) || mounted(b) {
-			t.Errorf("%v: still mounted", sig)
-		}
-		left, _ := filepath.Glob(h.path("store/run/*"))
-		if !slices.Equal(left, []string{h.path("store/run/ca.pem")}) {
-			t.Errorf("%v: left in the run directory: %v", sig, left)
-		}
-		h.ok("mount", a)
-		h.ok("umount", a)
+		t.Run(sig.String(), func(t *testing.T) {
+			h := newHouse(t)
+			a, b := h.mkdir("a"), h.mkdir("b")
+			h.ok("mount", "--bucket", "first", a)
+			h.ok("mount", "--bucket", "second", b)
+			h.endProcess(h.mustStatus().PID, sig)
+			if mounted(a) || mounted(b) {
+				t.Error("still mounted")
+			}
+			left, _ := filepath.Glob(h.path("store/run/*"))
+			if !slices.Equal(left, []string{h.path("store/run/ca.pem")}) {
+				t.Errorf("left in the run directory: %v", left)
+			}
+			h.ok("mount", a)
+			h.ok("umount", a)
+		})
 	}
 }
 
