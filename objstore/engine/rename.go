@@ -25,9 +25,22 @@ func (s *Store) Rename(ctx context.Context, c objstore.Caller, parent objstore.I
 		return objstore.E(objstore.KindInvalidArgument, op, name, "flags that do not fit together")
 	}
 	m := &move{op: op, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags}
+	defer m.unlock(s)
 	for {
-		err := s.tryRename(ctx, c, m)
-		if !errors.Is(err, errMoved) {
+		var e ends
+		err := s.update(ctx, c, op, name, func(x *tx) (err error) {
+			if e, err = m.look(x.reader); err != nil {
+				return err
+			}
+			if !m.ready(s, e) {
+				return errUnready
+			}
+			return m.run(x, e)
+		})
+		if !errors.Is(err, errUnready) {
+			return err
+		}
+		if err := m.prepare(ctx, s, e); err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
@@ -36,45 +49,59 @@ func (s *Store) Rename(ctx context.Context, c objstore.Caller, parent objstore.I
 	}
 }
 
-// errMoved: a name came to stand for another inode between the look at what is
-// to be committed or locked before a rename and the rename itself.
-var errMoved = errors.New("engine: the name moved")
+// errUnready: what is to be renamed must be committed or locked first, which
+// cannot be done within the transaction that finds it out.
+var errUnready = errors.New("engine: rename is not prepared")
 
-// tryRename looks at what the names stand for, commits and locks what that
-// asks for, and renames if they still stand for it.
-func (s *Store) tryRename(ctx context.Context, c objstore.Caller, m *move) error {
-	var seen ends
-	err := s.view(ctx, m.op, m.name, func(r reader) (err error) {
-		seen, err = m.look(r)
-		return err
-	})
-	if err != nil {
-		return err
+// ready reports whether what the names stand for was prepared, or needs no
+// preparation: a file that nobody has open.
+func (m *move) ready(s *Store, e ends) bool {
+	if !m.locked && (e.src.Type == objstore.TypeDirectory || e.dst.Type == objstore.TypeDirectory) {
+		return false
 	}
-	if seen.src.Type == objstore.TypeRegular {
-		if err := s.flushInode(ctx, seen.src.Inode); err != nil {
-			return err
+	for _, ino := range m.files(e) {
+		if ino != m.flushed[0] && ino != m.flushed[1] && s.nodes.get(ino) != nil {
+			return false
 		}
 	}
-	if m.flags == objstore.RenameExchange && seen.dst.Type == objstore.TypeRegular {
-		if err := s.flushInode(ctx, seen.dst.Inode); err != nil {
+	return true
+}
+
+// prepare takes the lock that the rename of a directory needs, and commits what
+// was written to files.
+func (m *move) prepare(ctx context.Context, s *Store, e ends) error {
+	m.flushed = [2]objstore.InodeID{}
+	for i, ino := range m.files(e) {
+		if err := s.flushInode(ctx, ino); err != nil {
 			return err
 		}
+		m.flushed[i] = ino
 	}
-	if seen.src.Type == objstore.TypeDirectory || seen.dst.Type == objstore.TypeDirectory {
+	if !m.locked && (e.src.Type == objstore.TypeDirectory || e.dst.Type == objstore.TypeDirectory) {
 		s.renameMu.Lock()
-		defer s.renameMu.Unlock()
+		m.locked = true
 	}
-	return s.update(ctx, c, m.op, m.name, func(x *tx) error {
-		e, err := m.look(x.reader)
-		if err != nil {
-			return err
-		}
-		if e.src.Inode != seen.src.Inode || e.dst.Inode != seen.dst.Inode {
-			return errMoved
-		}
-		return m.run(x, e)
-	})
+	return nil
+}
+
+// unlock gives back what prepare took.
+func (m *move) unlock(s *Store) {
+	if m.locked {
+		s.renameMu.Unlock()
+	}
+}
+
+// files are the regular files that get another name: one, or with
+// RENAME_EXCHANGE perhaps two.
+func (m *move) files(e ends) []objstore.InodeID {
+	var list []objstore.InodeID
+	if e.src.Type == objstore.TypeRegular {
+		list = append(list, e.src.Inode)
+	}
+	if m.flags == objstore.RenameExchange && e.dst.Type == objstore.TypeRegular {
+		list = append(list, e.dst.Inode)
+	}
+	return list
 }
 
 // move is one rename.
@@ -85,8 +112,10 @@ type move struct {
 	newParent     objstore.InodeID
 	newName       string
 	flags         objstore.RenameFlags
-	from, to      *record.Inode // the directories, the same when they are one; set by look
-	moved, target *record.Inode // what the names stand for; set by run
+	locked        bool                // renameMu is held
+	flushed       [2]objstore.InodeID // what prepare has committed
+	from, to      *record.Inode       // the directories, the same when they are one; set by look
+	moved, target *record.Inode       // what the names stand for; set by run
 }
 
 // ends are the entries of the old and the new name; the new one's Inode is 0

@@ -8,12 +8,19 @@ import (
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data/localdata"
+	"github.com/cofferfs/coffer/objstore/meta"
 )
 
 // treeStore opens a store whose metadata are in memory, for tests of names.
 func treeStore(t testing.TB) (*Store, *memMeta) {
 	t.Helper()
 	m := newMemMeta()
+	return openOver(t, m), m
+}
+
+// openOver makes and opens a store over empty metadata, without a periodic flush.
+func openOver(t testing.TB, m meta.Store) *Store {
+	t.Helper()
 	d, err := localdata.Open(bg, localdata.Options{Dir: t.TempDir(), Create: true})
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +47,7 @@ func treeStore(t testing.TB) (*Store, *memMeta) {
 			t.Errorf("close: %v", err)
 		}
 	})
-	return s, m
+	return s
 }
 
 // changesOf returns what the watchers were told of fn.

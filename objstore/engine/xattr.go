@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"sort"
 	"strings"
 	"unicode/utf8"
@@ -213,12 +214,7 @@ func (a *attrs) set(op, name, value string) error {
 	case !headerValue(value):
 		return objstore.E(objstore.KindInvalidArgument, op, name, "a header cannot carry the value")
 	}
-	if a.n.Meta == nil {
-		a.n.Meta = &objstore.ObjectMeta{}
-	}
-	if a.n.Meta.User == nil {
-		a.n.Meta.User = make(map[string]string)
-	}
+	a.ownMeta()
 	a.n.Meta.User[k] = value
 	if total(a.n.Meta.User) > objstore.MaxUserMetadata {
 		return objstore.E(objstore.KindNoSpace, op, name, "S3 user metadata is over 2 KiB in all")
@@ -228,10 +224,24 @@ func (a *attrs) set(op, name, value string) error {
 
 func (a *attrs) remove(name string) {
 	if k, ok := strings.CutPrefix(name, xattrUserMeta); ok {
+		a.ownMeta()
 		delete(a.n.Meta.User, k)
 		return
 	}
 	delete(a.plain, name)
+}
+
+// ownMeta makes the inode's S3 headers ones that can be changed: what a record
+// points at may be shared with others who read it.
+func (a *attrs) ownMeta() {
+	m := objstore.ObjectMeta{}
+	if a.n.Meta != nil {
+		m = *a.n.Meta
+	}
+	if m.User = maps.Clone(m.User); m.User == nil {
+		m.User = make(map[string]string)
+	}
+	a.n.Meta = &m
 }
 
 // changeXattr runs fn over the attributes of an inode and writes them back.
