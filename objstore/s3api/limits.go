@@ -31,13 +31,9 @@ const (
 	maxXMLText  = 8 << 10
 )
 
-// A client is slow when it takes longer than stallTimeout for stallBytes of a
-// body, in either direction; its connection is then closed. Only time spent
-// waiting for the client counts.
-const (
-	stallTimeout = time.Minute
-	stallBytes   = 32 << 10
-)
+// stallBytes of a body, in either direction, are what a client must move within
+// Options.StallTimeout. Only time spent waiting for the client counts.
+const stallBytes = 32 << 10
 
 const (
 	headerTimeout = 30 * time.Second

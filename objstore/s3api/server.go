@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
@@ -36,6 +37,9 @@ type Options struct {
 	// CoherenceWait bounds how long a write waits for the mounts to have
 	// dropped what they cached. 0: 2 s.
 	CoherenceWait time.Duration
+	// StallTimeout is how long a client may take for 32 KiB of a body, in either
+	// direction, before its connection is closed. 0: 1 min.
+	StallTimeout time.Duration
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Logger takes one event per request; nil: none.
@@ -69,6 +73,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.CoherenceWait == 0 {
 		o.CoherenceWait = 2 * time.Second
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -121,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{
 		s:      s,
 		r:      r,
-		w:      newResponse(w),
+		w:      newResponse(w, s.o.StallTimeout),
 		ctx:    r.Context(),
 		id:     strings.ToUpper(hex.EncodeToString(random[:8])),
 		hostID: base64.StdEncoding.EncodeToString(random[8:]),
@@ -184,8 +191,11 @@ func (q *request) run() (err error) {
 // logAccess writes the one event of this request.
 func (q *request) logAccess(start time.Time, err error) {
 	level := slog.LevelInfo
-	if q.w.status >= http.StatusInternalServerError && q.w.status != http.StatusNotImplemented {
-		level = slog.LevelError
+	if err != nil {
+		switch kindOf(err) {
+		case objstore.KindInternal, objstore.KindCorrupt, objstore.KindNoSpace:
+			level = slog.LevelError
+		}
 	}
 	if !q.s.log.Enabled(q.ctx, level) {
 		return

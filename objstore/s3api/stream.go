@@ -8,30 +8,26 @@ import (
 	"github.com/cofferfs/coffer/objstore/checksum"
 )
 
-// pace gives a client stallTimeout for each stallBytes. It counts only the time
-// between begin and end.
+// pace gives a client the time limit for each stallBytes. It counts only the
+// time between begin and end.
 type pace struct {
-	left  time.Duration
-	bytes int
+	limit, left time.Duration
+	bytes       int
 }
 
+func newPace(limit time.Duration) pace { return pace{limit: limit, left: limit} }
+
 // begin returns how long the client has for what comes next.
-func (p *pace) begin() time.Duration {
-	if p.left == 0 {
-		p.left = stallTimeout
-	}
-	return p.left
-}
+func (p *pace) begin() time.Duration { return p.left }
 
 // end records that n bytes took d.
 func (p *pace) end(n int, d time.Duration) {
 	p.bytes += n
 	if p.bytes >= stallBytes {
-		p.left, p.bytes = stallTimeout, 0
+		p.left, p.bytes = p.limit, 0
 		return
 	}
-	// Never 0, which would start afresh.
-	p.left = max(p.left-d, time.Millisecond)
+	p.left = max(p.left-d, 0)
 }
 
 // body is a request's body as handlers read it: it keeps the first error that
@@ -47,7 +43,7 @@ type body struct {
 }
 
 func (b *body) init(w *response, src io.ReadCloser) {
-	b.src, b.ctl = src, w.ctl
+	b.src, b.ctl, b.pace = src, w.ctl, newPace(w.pace.limit)
 }
 
 func (b *body) Read(p []byte) (int, error) {
@@ -86,12 +82,12 @@ type response struct {
 	bytes  int64
 }
 
-func newResponse(w http.ResponseWriter) *response {
+func newResponse(w http.ResponseWriter, stall time.Duration) *response {
 	ctl := http.NewResponseController(w)
 	// The connection's last request left a deadline, which must not meet the
 	// "100 Continue" that net/http writes for this one.
 	_ = ctl.SetWriteDeadline(time.Time{})
-	return &response{ResponseWriter: w, ctl: ctl}
+	return &response{ResponseWriter: w, ctl: ctl, pace: newPace(stall)}
 }
 
 // WriteHeader sends the status, once.
@@ -121,8 +117,11 @@ func (w *response) Write(p []byte) (total int, err error) {
 	return total, nil
 }
 
-// finish gives net/http time to send what it still buffers.
+// finish bounds what net/http still does with the connection: of a body that
+// nobody read it takes what little may be left, and then sends what it buffers.
 func (w *response) finish() {
 	w.WriteHeader(http.StatusOK)
-	_ = w.ctl.SetWriteDeadline(time.Now().Add(stallTimeout))
+	now := time.Now()
+	_ = w.ctl.SetReadDeadline(now.Add(w.pace.limit))
+	_ = w.ctl.SetWriteDeadline(now.Add(2 * w.pace.limit))
 }

@@ -1,0 +1,129 @@
+package s3api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+)
+
+// benchDoor is a door without log, with one connection per client.
+func benchDoor(b *testing.B) *door {
+	d := openDoor(b, func(o *Options) { o.Logger = slog.New(slog.DiscardHandler) })
+	d.bucket("bucket")
+	d.server.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = 16
+	return d
+}
+
+// unsigned makes a request whose payload is not hashed by the client, so that
+// the server is what is measured.
+func (d *door) unsigned(method, target string, body []byte) *http.Request {
+	r, err := http.NewRequest(method, d.server.URL+target, bytes.NewReader(body))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	r.Header.Set("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
+	if err := signer.SignHTTP(context.Background(), d.creds, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now()); err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+func (d *door) drain(r *http.Request) {
+	resp, err := d.server.Client().Do(r)
+	if err != nil {
+		d.t.Error(err)
+		return
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+		d.t.Errorf("%s: %d, %v", r.URL.Path, resp.StatusCode, err)
+	}
+}
+
+// BenchmarkTLSHandler is the limit of the next two: an empty handler.
+func BenchmarkTLSHandler(b *testing.B) {
+	d := benchDoor(b)
+	data := make([]byte, 64<<20)
+	rand.Read(data)
+	d.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			w.Write(data)
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+	})
+	for _, method := range []string{"PUT", "GET"} {
+		b.Run(method, func(b *testing.B) {
+			b.SetBytes(int64(len(data)))
+			b.SetParallelism(2)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					body := data
+					if method == "GET" {
+						body = nil
+					}
+					d.drain(d.unsigned(method, "/bucket/k", body))
+				}
+			})
+		})
+	}
+}
+
+func Benchmark64MiB(b *testing.B) {
+	d := benchDoor(b)
+	data := make([]byte, 64<<20)
+	rand.Read(data)
+	d.drain(d.unsigned("PUT", "/bucket/k", data))
+	var n atomic.Int64
+	b.Run("PUT", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		b.SetParallelism(2)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				d.drain(d.unsigned("PUT", fmt.Sprintf("/bucket/k%d", n.Add(1)%4), data))
+			}
+		})
+	})
+	b.Run("GET", func(b *testing.B) {
+		b.SetBytes(int64(len(data)))
+		b.SetParallelism(2)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				d.drain(d.unsigned("GET", "/bucket/k", nil))
+			}
+		})
+	})
+}
+
+// Benchmark4KiB has 8 clients.
+func Benchmark4KiB(b *testing.B) {
+	d := benchDoor(b)
+	data := make([]byte, 4<<10)
+	rand.Read(data)
+	d.drain(d.unsigned("PUT", "/bucket/k", data))
+	var n atomic.Int64
+	for _, method := range []string{"PUT", "GET"} {
+		b.Run(method, func(b *testing.B) {
+			b.SetParallelism(4)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if method == "PUT" {
+						d.drain(d.unsigned("PUT", fmt.Sprintf("/bucket/dir%d/k%d", n.Load()%100, n.Add(1)), data))
+						continue
+					}
+					d.drain(d.unsigned("GET", "/bucket/k", nil))
+				}
+			})
+		})
+	}
+}
