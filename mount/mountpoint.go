@@ -282,30 +282,6 @@ func userAllowOther(conf string) bool {
 	return false
 }
 
-// usersOf names up to max processes that use something below dir, as far as
-// this process may see: for a message only.
-func usersOf(dir string, max int) []string {
-	procs, _ := filepath.Glob("/proc/[0-9]*")
-	var found []string
-	for _, p := range procs {
-		links, _ := filepath.Glob(p + "/fd/*")
-		links = append(links, p+"/cwd", p+"/root", p+"/exe")
-		for _, l := range links {
-			target, err := os.Readlink(l)
-			if err != nil || target != dir && !strings.HasPrefix(target, dir+"/") {
-				continue
-			}
-			name, _ := os.ReadFile(p + "/comm")
-			found = append(found, fmt.Sprintf("%s (%s)", strings.TrimSpace(string(name)), filepath.Base(p)))
-			break
-		}
-		if len(found) == max {
-			break
-		}
-	}
-	return found
-}
-
 // ShellQuote quotes s for a POSIX shell, if it needs it.
 func ShellQuote(s string) string {
 	plain := s != ""

@@ -76,11 +76,13 @@ const cacheShared = "shared"
 // show it: the first one and those that bind a part of it.
 type served struct {
 	fs        *fusefs.Mounted
+	root      objstore.InodeID
 	bucket    string
 	readOnly  bool
 	other     bool
 	writeback bool
 	points    []*mountPoint // in the order in which they were made
+	covered   bool          // by mounts that took its place; see demote.go
 	done      chan struct{} // closed when the kernel has let go of it
 	err       error         // of the last sync; to be read after done
 }
@@ -91,6 +93,7 @@ type mountPoint struct {
 	MountInfo
 	of   *served
 	gone chan struct{} // closed when it is off the table
+	over *served       // what this one covers, or nil
 }
 
 // shows reports whether s has the files of bucket (empty: of all buckets).
@@ -126,7 +129,7 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	d.prune()
 	var with []*served
 	for _, s := range d.served {
-		if s.overlaps(r.Bucket) {
+		if !s.covered && s.overlaps(r.Bucket) {
 			with = append(with, s)
 		}
 	}
@@ -143,7 +146,9 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 		return MountInfo{}, err
 	}
 	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache)
-	return p.MountInfo, nil
+	info := p.MountInfo
+	p.Made = nil // that was this request's alone
+	return info, nil
 }
 
 // bucketRoot finds the directory that a mount shows, and makes the bucket if
@@ -162,6 +167,12 @@ func (d *Daemon) bucketRoot(ctx context.Context, r MountRequest, p *mountPoint) 
 		return 0, err
 	}
 	return b.Root, nil
+}
+
+// rootOf finds the directory of a bucket that a mount shows.
+func (d *Daemon) rootOf(bucket string) (objstore.InodeID, error) {
+	b, err := d.store.engine.HeadBucket(context.Background(), objstore.Caller{}, bucket)
+	return b.Root, err
 }
 
 // bindable returns the served file system that a new mount can share: a mount
@@ -212,18 +223,24 @@ func (d *Daemon) bind(s *served, p *mountPoint) error {
 
 // serve mounts a file system of its own on p.
 func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p *mountPoint) error {
-	for _, s := range with {
-		// The kernel behind a writeback cache owns size and times of its
-		// files: nothing that another mount changes could reach it.
-		if s.writeback && !(p.ReadOnly && s.readOnly) {
-			return hinted(fmt.Errorf("the same files are mounted on %q with the writeback cache", s.points[0].Mountpoint),
-				"mount that one with --cache=through first, then both can be mounted")
-		}
-	}
 	writeback := len(with) == 0 && !p.ReadOnly && cache != CacheThrough
 	if cache == CacheWriteback && !writeback {
 		return errors.New("the writeback cache is only for a writable mount whose files no other mount shows")
 	}
+	// The kernel behind a writeback cache owns size and times of its files:
+	// nothing that another mount changes could reach it.
+	for _, s := range with {
+		if s.writeback {
+			if err := d.demote(s); err != nil {
+				return err
+			}
+		}
+	}
+	return d.mountFS(root, writeback, p)
+}
+
+// mountFS mounts root on p and serves it. mountsMu is held.
+func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) error {
 	d.lastOrigin++
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
 		Root:       root,
@@ -237,7 +254,7 @@ func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p
 		return fmt.Errorf("mount on %q: %w", p.Mountpoint, err)
 	}
 	s := &served{
-		fs: mounted, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
+		fs: mounted, root: root, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
 		writeback: writeback, points: []*mountPoint{p}, done: make(chan struct{}),
 	}
 	p.Cache, p.of = string(CacheThrough), s
@@ -263,11 +280,13 @@ func (d *Daemon) ended(s *served) {
 	d.log.Info("file system ended", "mountpoint", s.fs.Dir(), "error", s.err)
 	for _, p := range s.points {
 		close(p.gone)
+		d.uncover(p)
 	}
 	s.points = nil
 	d.served = slices.DeleteFunc(d.served, func(o *served) bool { return o == s })
-	close(s.done)
+	// First the decision to end, so that who waits for done knows of it.
 	d.stopIfUnused()
+	close(s.done)
 }
 
 // stopIfUnused ends a daemon that `mount` started when its last mount is gone.
@@ -296,6 +315,9 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 
 func (d *Daemon) find(dir string) *mountPoint {
 	for _, s := range d.served {
+		if s.covered {
+			continue
+		}
 		for _, p := range s.points {
 			if p.Mountpoint == dir {
 				return p
@@ -346,7 +368,7 @@ func (d *Daemon) writeBack(s *served) {
 // waits until that has ended. Unless lazy, everything is durable when it returns.
 func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) error {
 	d.mountsMu.Lock()
-	s := p.of
+	s, under := p.of, p.over
 	err := unmountPath(p.Mountpoint, lazy)
 	if errors.Is(err, unix.EINVAL) {
 		err = nil // not mounted any more: umount(8) was there first
@@ -354,8 +376,12 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 	if i := slices.Index(s.points, p); err == nil && i >= 0 {
 		s.points = slices.Delete(s.points, i, i+1)
 		close(p.gone)
+		d.uncover(p)
 	}
 	last := len(s.points) == 0
+	if under != nil && d.coversAny(under) {
+		under = nil // it stays for the others
+	}
 	if err == nil && !last && s.writeback && p.Mountpoint == s.fs.Dir() {
 		d.tasks.Add(1)
 		go d.writeBack(s)
@@ -363,7 +389,7 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 	d.mountsMu.Unlock()
 	if errors.Is(err, errBusy) {
 		what := fmt.Errorf("%q is in use", p.Mountpoint)
-		if users := usersOf(p.Mountpoint, 5); len(users) > 0 {
+		if users := usersOf(p.Mountpoint, 0, maxUsers); len(users) > 0 {
 			what = fmt.Errorf("%q is in use by %s", p.Mountpoint, strings.Join(users, ", "))
 		}
 		return &Problem{Err: what, Hint: "everything written so far is safe; end what uses the mount and try again", Code: CodeBusy}
@@ -379,12 +405,17 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 		d.log.Info("unmounted", "mountpoint", p.Mountpoint)
 		return d.store.engine.Sync(ctx)
 	}
-	select {
-	case <-s.done:
-		return s.err
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, o := range []*served{under, s} {
+		if o == nil {
+			continue
+		}
+		select {
+		case <-o.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return s.err
 }
 
 // unmountAll removes every mount when the daemon ends: properly where it can,
@@ -393,7 +424,9 @@ func (d *Daemon) unmountAll(ctx context.Context) {
 	d.mountsMu.Lock()
 	var all []*mountPoint
 	for _, s := range d.served {
-		all = append(all, s.points...)
+		if !s.covered {
+			all = append(all, s.points...)
+		}
 	}
 	d.mountsMu.Unlock()
 	for _, p := range slices.Backward(all) {
@@ -419,7 +452,7 @@ func (d *Daemon) prune() {
 		return
 	}
 	for _, s := range d.served {
-		for i := len(s.points) - 1; i >= 0 && len(s.points) > 1; i-- {
+		for i := len(s.points) - 1; i >= 0 && len(s.points) > 1 && !s.covered; i-- {
 			if e := findMount(table, s.points[i].Mountpoint); e == nil || !e.isOurs() {
 				close(s.points[i].gone)
 				s.points = slices.Delete(s.points, i, i+1)
@@ -435,6 +468,9 @@ func (d *Daemon) mountList() []MountInfo {
 	d.prune()
 	list := []MountInfo{}
 	for _, s := range d.served {
+		if s.covered {
+			continue
+		}
 		for _, p := range s.points {
 			list = append(list, p.MountInfo)
 		}

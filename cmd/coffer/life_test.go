@@ -402,3 +402,70 @@ func TestKilledInitIsFinishedByTheNext(t *testing.T) {
 		}
 	}
 }
+
+func TestOverlappingMountTakesTheWritebackCacheAway(t *testing.T) {
+	needFUSE(t)
+	for _, kill := range []bool{false, true} {
+		t.Run(fmt.Sprintf("kill=%v", kill), func(t *testing.T) {
+			h := newHouse(t)
+			part, whole := h.mkdir("part"), h.mkdir("whole")
+			h.ok("mount", "--bucket", "docs", part)
+			if s := h.mustStatus(); s.Mounts[0].Cache != "writeback" {
+				t.Fatalf("status: %+v", s)
+			}
+			file := filepath.Join(part, "f")
+			if err := os.WriteFile(file, []byte("first"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			r := h.coffer("mount", whole)
+			if r.code != exitFailed || !strings.Contains(r.stderr, fmt.Sprint(os.Getpid())) || !strings.Contains(r.stderr, "through") {
+				t.Errorf("over a mount in use: exit code %d\n%s", r.code, r.stderr)
+			}
+			if s := h.mustStatus(); len(s.Mounts) != 1 || s.Mounts[0].Cache != "writeback" {
+				t.Errorf("status: %+v", s)
+			}
+			f.Close()
+			h.ok("mount", whole)
+			if s := h.mustStatus(); len(s.Mounts) != 2 || s.Mounts[0].Cache != "through" || s.Mounts[1].Cache != "through" {
+				t.Errorf("status: %+v", s)
+			}
+			for i, name := range []string{file, filepath.Join(whole, "docs/f"), file} {
+				a, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := fmt.Fprintf(a, " and %d", i); err != nil {
+					t.Fatal(err)
+				}
+				if err := a.Close(); err != nil {
+					t.Fatal(err)
+				}
+				want := "first and 0 and 1 and 2"[:len("first")+6*(i+1)]
+				// One mount learns of the other's changes soon, not at once.
+				for _, from := range []string{file, filepath.Join(whole, "docs/f")} {
+					h.await(func() bool { got, err := os.ReadFile(from); return err == nil && string(got) == want })
+				}
+			}
+			pid := h.mustStatus().PID
+			if kill {
+				h.endProcess(pid, syscall.SIGKILL)
+				h.ok("umount", part)
+				h.ok("umount", whole)
+			} else {
+				h.ok("umount", whole)
+				h.ok("umount", part)
+				if alive(pid) {
+					t.Error("the daemon lives on")
+				}
+			}
+			if mounted(part) || mounted(whole) {
+				t.Error("still mounted")
+			}
+		})
+	}
+}

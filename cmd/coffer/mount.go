@@ -23,8 +23,10 @@ bucket's, which is made if it is missing.
 
 If a daemon has the store open already it adds the mount, so any number of
 directories can be mounted. Mounts of different buckets are independent.
-Mounts that show the same files are kept coherent: root's second mount shows the
-first one's cache; for others, mount all of them with --cache=through.
+Mounts that show the same files are kept coherent: where root can, the second
+one shows the first one's cache; else the kernel's write cache is taken from
+both, for which nobody may be using the first one at that moment. With
+--cache=through it is not used from the start.
 
 With --read-only nothing is changed by either door if this starts the daemon;
 the mount alone is read-only if the daemon runs already.

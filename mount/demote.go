@@ -1,0 +1,113 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxUsers bounds the processes that a message names.
+const maxUsers = 5
+
+// A file system with the writeback cache cannot be told to do without it, and
+// must not overlap another one. When one is mounted that overlaps, and that
+// cannot share its caches (bindable), the first is demoted: on each of its
+// mount points a new file system, write-through, is mounted over it. There is no
+// moment in which the directory below shows. From then on no path leads to the
+// old one, so nobody can begin to use it; if somebody uses it already, who would
+// go on in its cache, the demotion is taken back and the mount refused. The old
+// one stays, unused, until what covers it is unmounted.
+
+// demote takes the place of s with write-through mounts. mountsMu is held.
+func (d *Daemon) demote(s *served) (err error) {
+	d.log.Info("mounting write-through over a mount with the writeback cache", "mountpoint", s.points[0].Mountpoint)
+	fd, err := unix.Open(s.points[0].Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %q: %w", s.points[0].Mountpoint, err)
+	}
+	var st unix.Stat_t
+	if err := errors.Join(unix.Fstat(fd, &st), unix.Syncfs(fd)); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("flush %q: %w", s.points[0].Mountpoint, err)
+	}
+	var covers []*mountPoint
+	defer func() {
+		if err == nil {
+			return
+		}
+		s.covered = false
+		for _, p := range slices.Backward(covers) {
+			p.over = nil
+			n := p.of
+			n.points = nil
+			d.served = slices.DeleteFunc(d.served, func(o *served) bool { return o == n })
+			if uerr := unmountPath(p.Mountpoint, true); uerr != nil {
+				d.log.Error("cannot take a mount back", "mountpoint", p.Mountpoint, "error", uerr)
+			}
+		}
+	}()
+	for _, p := range s.points {
+		info := p.MountInfo
+		cover := &mountPoint{MountInfo: info, gone: make(chan struct{}), over: s}
+		root := s.root
+		if info.Bucket != s.bucket {
+			if root, err = d.rootOf(info.Bucket); err != nil {
+				unix.Close(fd)
+				return err
+			}
+		}
+		if err = d.mountFS(root, false, cover); err != nil {
+			unix.Close(fd)
+			return err
+		}
+		covers = append(covers, cover)
+	}
+	// What was written between the first flush and the covering.
+	err = unix.Syncfs(fd)
+	unix.Close(fd)
+	if err != nil {
+		return fmt.Errorf("flush %q: %w", s.points[0].Mountpoint, err)
+	}
+	for _, p := range s.points {
+		if users := usersOf(p.Mountpoint, uint64(st.Dev), maxUsers); len(users) > 0 {
+			return &Problem{
+				Err: fmt.Errorf("the same files are mounted on %q with the writeback cache, and in use by %s",
+					p.Mountpoint, strings.Join(users, ", ")),
+				Hint: "end what uses that mount, or mount it with --cache=through from the start, then both can be mounted",
+				Code: CodeBusy,
+			}
+		}
+	}
+	s.covered = true
+	return nil
+}
+
+// uncover unmounts what p covered, after p was unmounted. mountsMu is held.
+func (d *Daemon) uncover(p *mountPoint) {
+	if p.over == nil {
+		return
+	}
+	err := unmountPath(p.Mountpoint, false)
+	if errors.Is(err, errBusy) {
+		err = unmountPath(p.Mountpoint, true)
+	}
+	if err != nil {
+		d.log.Error("cannot unmount what was covered", "mountpoint", p.Mountpoint, "error", err)
+	}
+	p.over = nil
+}
+
+// coversAny reports whether a mount point still covers s. mountsMu is held.
+func (d *Daemon) coversAny(s *served) bool {
+	for _, o := range d.served {
+		for _, p := range o.points {
+			if p.over == s {
+				return true
+			}
+		}
+	}
+	return false
+}
