@@ -66,6 +66,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		}
 	}
 	o.Experimental.FileCacheShards = 2
+	o.Experimental.CompactionScheduler = s.scheduler
 	return o
 }
 

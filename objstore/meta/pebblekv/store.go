@@ -105,13 +105,14 @@ func (o *Options) validate() error {
 
 // Store implements meta.Store.
 type Store struct {
-	o     Options
-	fs    *sealedfs.FS
-	db    *pebble.DB
-	lock  *pebble.Lock
-	log   *logger
-	space *space
-	stall *stall
+	o         Options
+	fs        *sealedfs.FS
+	db        *pebble.DB
+	lock      *pebble.Lock
+	log       *logger
+	space     *space
+	stall     *stall
+	scheduler *scheduler
 
 	corruptions atomic.Uint64
 
@@ -139,12 +140,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		o:       o,
-		log:     &logger{log: o.Logger},
-		writer:  make(chan struct{}, 1),
-		barrier: make(chan struct{}, 1),
-		idle:    make(chan struct{}),
-		stall:   newStall(),
+		o:         o,
+		log:       &logger{log: o.Logger},
+		writer:    make(chan struct{}, 1),
+		barrier:   make(chan struct{}, 1),
+		idle:      make(chan struct{}),
+		stall:     newStall(),
+		scheduler: newScheduler(),
 	}
 	s.space = newSpace(o.FS, o.Dir, o.FreeSpace, o.Logger)
 	var err error
@@ -235,6 +237,9 @@ func (s *Store) open(ctx context.Context) error {
 		return errors.Join(err, r.db.Close(), s.fs.Shutdown(), s.lock.Close())
 	}
 	s.db = r.db
+	if !s.o.ReadOnly {
+		s.scheduler.begin()
+	}
 	return nil
 }
 

@@ -98,3 +98,13 @@ func TestStoreKeepsWhatWasCommittedOverCloseAndOpen(t *testing.T) {
 func otherKeys(id uint32) map[uint32]*secret.Key {
 	return map[uint32]*secret.Key{id: secret.Random()}
 }
+
+// fixedKeys are keys that two processes of a test share.
+func fixedKeys(t testing.TB) map[uint32]*secret.Key {
+	t.Helper()
+	k, err := secret.New(make([]byte, secret.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[uint32]*secret.Key{1: k}
+}
