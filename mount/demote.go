@@ -20,9 +20,16 @@ const maxUsers = 5
 // old one, so nobody can begin to use it; if somebody uses it already, who would
 // go on in its cache, the demotion is taken back and the mount refused. The old
 // one stays, unused, until what covers it is unmounted.
+//
+// Only root can: fusermount, which acts for others, may not enter a mount of
+// theirs, and so cannot mount over it.
 
 // demote takes the place of s with write-through mounts. mountsMu is held.
 func (d *Daemon) demote(s *served) (err error) {
+	if !canUnmountDirectly() {
+		return hinted(fmt.Errorf("the same files are mounted on %q with the writeback cache", s.points[0].Mountpoint),
+			"mount that one with --cache=through, then both can be mounted")
+	}
 	d.log.Info("mounting write-through over a mount with the writeback cache", "mountpoint", s.points[0].Mountpoint)
 	fd, err := unix.Open(s.points[0].Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -23,10 +23,10 @@ bucket's, which is made if it is missing.
 
 If a daemon has the store open already it adds the mount, so any number of
 directories can be mounted. Mounts of different buckets are independent.
-Mounts that show the same files are kept coherent: where root can, the second
-one shows the first one's cache; else the kernel's write cache is taken from
-both, for which nobody may be using the first one at that moment. With
---cache=through it is not used from the start.
+Mounts that show the same files are kept coherent. For root the second one
+shows the first one's cache or, where it cannot, the kernel's write cache is
+taken from both, if nobody is using the first one at that moment. For others,
+mount all of them with --cache=through, which does without from the start.
 
 With --read-only nothing is changed by either door if this starts the daemon;
 the mount alone is read-only if the daemon runs already.
