@@ -222,10 +222,13 @@ func (c *cofferPeer) unmount() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, err := command(ctx, c.env, c.s.c.coffer, "umount", c.mountpoint)
-	if err == nil {
-		c.mounted = false
-		return c.gone()
+	var err error
+	for range 3 {
+		if _, err = command(ctx, c.env, c.s.c.coffer, "umount", c.mountpoint); err == nil {
+			c.mounted = false
+			return c.gone()
+		}
+		c.s.log("coffer did not unmount: %v", err)
 	}
 	if c.pid > 0 {
 		if p, perr := os.FindProcess(c.pid); perr == nil {

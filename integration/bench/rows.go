@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The rows and what they are to reach.
+var (
+	rowSeqWrite = row{"sequential write, fsync", "MiB/s", []target{
+		atLeast(2, nameGocryptfs), aim(0.9, nameNull, nameDisk)}}
+	rowSeqCold = row{"sequential read, cold", "MiB/s", []target{
+		atLeast(1.2, nameGocryptfs), aim(0.9, nameDisk)}}
+	rowSeqWarm = row{"sequential read, warm", "MiB/s", []target{
+		atLeast(1, nameGocryptfs), aim(0.9, nameNative)}}
+	rowRandCold = row{"4 KiB random read, cold", "1/s", []target{
+		atLeast(0.5, nameNative), aim(0.9, nameDisk)}}
+	rowRandWarm = row{"4 KiB random read, warm", "1/s", []target{
+		atLeast(1, nameGocryptfs), aim(0.9, nameNative)}}
+	rowRandDirect = row{"4 KiB random read, warm, O_DIRECT", "1/s", []target{
+		atLeast(1, nameGocryptfs), aim(0.9, nameNullDirect)}}
+
+	rowStat = row{"stat, warm", "1/s", []target{
+		atLeast(1, nameGocryptfs), aim(0.9, nameNative)}}
+	rowCreate = row{"create files of 4 KiB", "1/s", []target{
+		atLeast(3, nameGocryptfs), aim(0.75, nameNull)}}
+	rowRemove = row{"rm -rf of them", "1/s", []target{
+		atLeast(2, nameGocryptfs), aim(3, nameGocryptfs), aim(1, nameNative)}}
+	rowCopy = row{"cp -r of a source tree", "1/s", []target{
+		atLeast(3, nameGocryptfs), aim(0.75, nameNull)}}
+	rowRemoveTree = row{"rm -rf of the tree", "1/s", []target{
+		atLeast(2, nameGocryptfs), aim(3, nameGocryptfs), aim(1, nameNative)}}
+
+	rowRandWrite = row{"4 KiB random write, fsync", "1/s", []target{
+		atLeast(2, nameGocryptfs), aim(0.9, nameNull)}}
+	rowSync1 = row{"4 KiB write + fdatasync, 1 job", "1/s", []target{
+		atLeast(1, nameGocryptfs), aim(0.9, nameSync)}}
+	rowSync8 = row{"4 KiB write + fdatasync, 8 jobs", "1/s", []target{
+		atLeast(1, nameGocryptfs), aim(1, nameSync)}}
+
+	rowPut = row{"PUT large, 4 connections", "MiB/s", []target{
+		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
+	rowGet = row{"GET large, 4 connections", "MiB/s", []target{
+		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
+	rowPutSDK = row{"PUT large, SDK defaults", "MiB/s", []target{
+		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
+	rowGetSDK = row{"GET large, SDK defaults", "MiB/s", []target{
+		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
+	rowPutSmall = row{"PUT of 4 KiB, 8 clients, durable", "1/s", []target{
+		atLeast(0.5, nameSync), aim(1, nameSync)}}
+)
+
+// order is that of the columns.
+var order = []string{nameCoffer, nameNative, nameGocryptfs, nameS3fs, nameNull, nameNullDirect, nameDisk, nameSync, nameTLS}
+
+// group is a number of rows that are measured on the same files, one
+// contestant after the other.
+type group struct {
+	name        string
+	rows        []row
+	contestants []contestant
+}
+
+// contestant measures one of the file systems or yardsticks once for all rows
+// of its group that are wanted.
+type contestant struct {
+	name string
+	run  func(ctx context.Context, m *meter) error
+}
+
+// meter takes the figures of one contestant in one round.
+type meter struct {
+	wanted map[string]bool
+	values map[string]float64
+	step   string // the row under way, for errors
+}
+
+func (m *meter) wants(rows ...row) bool {
+	return slices.ContainsFunc(rows, func(r row) bool { return m.wanted[r.name] })
+}
+
+// measure times f, which does amount of the row's units.
+func (m *meter) measure(r row, amount float64, f func() error) error {
+	m.step = r.name
+	start := time.Now()
+	if err := f(); err != nil {
+		return err
+	}
+	m.values[r.name] = amount / time.Since(start).Seconds()
+	return nil
+}
+
+// count times f, which says how much it did.
+func (m *meter) count(r row, f func() (int, error)) error {
+	m.step = r.name
+	start := time.Now()
+	n, err := f()
+	if err != nil {
+		return err
+	}
+	m.values[r.name] = float64(n) / time.Since(start).Seconds()
+	return nil
+}
+
+// measure runs everything.
+func measure(ctx context.Context, c *config, stderr io.Writer) (rep *report, err error) {
+	log := func(format string, args ...any) { fmt.Fprintf(stderr, "bench: "+format+"\n", args...) }
+	rep = &report{c: c, order: slices.Clone(order)}
+	dir := c.dir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	rep.machine = describe(ctx, dir)
+	s, err := setUp(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if e := s.end(); e != nil {
+			err = errors.Join(err, fmt.Errorf("cleaning up: %w", e))
+		}
+	}()
+	for _, g := range s.groups() {
+		results := s.runGroup(ctx, g)
+		rep.results = append(rep.results, results...)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	rep.machine.LoadAfter = loadAverage()
+	rep.order = slices.DeleteFunc(rep.order, func(name string) bool {
+		return !slices.ContainsFunc(rep.results, func(r *result) bool {
+			return r.errs[name] != "" || !math.IsNaN(median(r.samples[name]))
+		})
+	})
+	if c.keep > 0 && ctx.Err() == nil {
+		log("holding %s for %s", s.work, c.keep)
+		select {
+		case <-ctx.Done():
+		case <-time.After(c.keep):
+		}
+	}
+	if len(rep.results) == 0 {
+		return nil, errors.New("no row was measured")
+	}
+	return rep, ctx.Err()
+}
+
+// runGroup measures all rounds of a group.
+func (s *stage) runGroup(ctx context.Context, g group) []*result {
+	wanted := map[string]bool{}
+	var results []*result
+	byName := map[string]*result{}
+	for _, r := range g.rows {
+		if !s.c.only.MatchString(r.name) {
+			continue
+		}
+		wanted[r.name] = true
+		x := &result{row: r, samples: map[string][]float64{}, errs: map[string]string{}}
+		results = append(results, x)
+		byName[r.name] = x
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	for round := range s.c.repeat {
+		for i := range g.contestants {
+			// Another one is first in each round.
+			c := g.contestants[(i+round)%len(g.contestants)]
+			m := &meter{wanted: wanted, values: map[string]float64{}}
+			err := s.rest(ctx)
+			if err == nil {
+				began := time.Now()
+				debug.FreeOSMemory() // ours, so that it does not fall into the measure
+				err = c.run(ctx, m)
+				s.log("%s, round %d, %s: %.1f s %s", g.name, round+1, c.name, time.Since(began).Seconds(), m)
+			}
+			for name, x := range byName {
+				v, ok := m.values[name]
+				if !ok {
+					v = math.NaN()
+				}
+				x.samples[c.name] = append(x.samples[c.name], v)
+			}
+			if ctx.Err() != nil {
+				return results
+			}
+			if err != nil {
+				s.log("%s, %s: %s: %v", g.name, c.name, m.step, err)
+				if errors.Is(err, errNotRoot) {
+					continue
+				}
+				for name, x := range byName {
+					if _, ok := m.values[name]; !ok && (m.step == name || m.step == "") {
+						x.errs[c.name] = err.Error()
+					}
+				}
+			}
+		}
+	}
+	return results
+}
+
+func (m *meter) String() string {
+	var parts []string
+	for name, v := range m.values {
+		parts = append(parts, name+" "+number(v))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
