@@ -1,6 +1,7 @@
 package extent
 
 import (
+	"bytes"
 	"fmt"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
@@ -62,10 +63,12 @@ func refAfter(r meta.Reader, id objstore.ContentID, off int64) (placed, bool, er
 
 // refs returns the references that overlap n bytes at off, in order.
 func (e *Edit) refs(c Content, off, n int64) ([]placed, error) {
-	return refsIn(e.t, c.Refs, off, n)
+	return refsIn(e.t, c.Refs, off, n, 0)
 }
 
-func refsIn(r meta.Reader, id objstore.ContentID, off, n int64) ([]placed, error) {
+// refsIn returns the references that overlap n bytes at off: all when max is 0,
+// otherwise max at least, when there are so many.
+func refsIn(r meta.Reader, id objstore.ContentID, off, n int64, max int) ([]placed, error) {
 	var list []placed
 	before, ok, err := refBefore(r, id, off)
 	if err != nil {
@@ -74,7 +77,7 @@ func refsIn(r meta.Reader, id objstore.ContentID, off, n int64) ([]placed, error
 	if ok && before.end() > off {
 		list = append(list, before)
 	}
-	behind, err := scanRefs(r, meta.Range{Start: record.ChunkRefKey(id, off+1), End: record.ChunkRefKey(id, off+n)}, -1)
+	behind, err := scanRefs(r, meta.Range{Start: record.ChunkRefKey(id, off+1), End: record.ChunkRefKey(id, off+n)}, max)
 	return append(list, behind...), err
 }
 
@@ -262,6 +265,63 @@ func (e *Edit) dropRef(c Content, at int64, ref *record.ChunkRef) error {
 	}
 	e.t.Delete(record.ChunkKey(ref.Chunk))
 	return nil
+}
+
+// freeStep bounds the map entries that FreeStep lets go at once.
+const freeStep = 4096
+
+// FreeStep lets a part of a content go that nothing names any more: its next
+// chunk, or some of the entries of one that has many. It reports whether that
+// was all of the content. It needs no key.
+func (e *Edit) FreeStep(c Content) (done bool, err error) {
+	refs, err := e.scanRefs(meta.Prefix(record.ChunkRefPrefix(c.Refs)), 2)
+	if err != nil || len(refs) == 0 {
+		return err == nil, err
+	}
+	at, ref := refs[0].at, refs[0].ref
+	last, err := e.lastUser(c, at, ref)
+	if err != nil {
+		return false, err
+	}
+	if last {
+		if more, err := e.thin(ref.Chunk); err != nil || more {
+			return false, err
+		}
+	}
+	return len(refs) == 1, e.dropRef(c, at, ref)
+}
+
+// lastUser reports whether nobody uses a chunk but this reference.
+func (e *Edit) lastUser(c Content, at int64, ref *record.ChunkRef) (bool, error) {
+	k, err := e.chunk(ref.Chunk)
+	if err != nil {
+		return false, err
+	}
+	if k.Owned && ref.Borrowed {
+		return false, nil
+	}
+	own := record.ChunkOfKey(ref.Chunk, c.Refs, at)
+	for p, err := range e.t.Scan(meta.Prefix(record.ChunkOfPrefix(ref.Chunk))) {
+		if err != nil || !bytes.Equal(p.Key, own) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// thin lets go of freeStep entries of a chunk that has more of them.
+func (e *Edit) thin(chunk record.ChunkID) (more bool, err error) {
+	list, err := scanEntries(e.t, chunk, 0, record.MaxChunk, freeStep+1)
+	if err != nil || len(list) <= freeStep {
+		return false, err
+	}
+	for _, o := range list[:freeStep] {
+		e.t.Delete(record.MapKey(chunk, o.start))
+		if err := e.dead(o.m.Extent, chunk, o.m.Length); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
 }
 
 // Share makes n bytes of dst at dstOff those of src at srcOff, by sharing

@@ -29,7 +29,7 @@ type Frame struct {
 // frame are skipped: padding, and what a crash left.
 func (s *Store) Walk(ctx context.Context, info data.SegmentInfo, fn func(Frame) error) error {
 	head := make([]byte, frameSize)
-	for pos := uint64(0); pos+frameSize <= info.Size; {
+	for pos := info.Start; pos+frameSize <= info.Size; {
 		loc := data.Location{Segment: info.ID, Offset: pos, Length: frameSize}
 		if err := s.data.ReadAt(ctx, loc, head, 0); err != nil {
 			return fmt.Errorf("walk segment: %w", err)
@@ -63,6 +63,43 @@ func parseFrame(b []byte) (f Frame, size uint32, ok bool) {
 	return f, size, ok
 }
 
+// Live returns how many bytes of a frame a move would copy.
+func (s *Store) Live(r meta.Reader, f Frame) (int64, error) {
+	x, at, live, err := f.look(r)
+	if err != nil || x == nil {
+		return 0, err
+	}
+	run, total := x.Runs[at], int64(0)
+	for p := run.First; p < run.First+run.Packages; p++ {
+		if live&(1<<p) != 0 {
+			total += int64(runBytes(x, record.Run{First: p, Packages: 1}))
+		}
+	}
+	return total, nil
+}
+
+// look finds a frame's extent, which of its runs the frame holds, and which of
+// its packages are live. x is nil when nothing points to the frame.
+func (f Frame) look(r meta.Reader) (x *record.Extent, at int, live uint64, err error) {
+	v, err := r.Get(record.ExtentKey(f.id))
+	if errors.Is(err, meta.ErrNotFound) {
+		return nil, 0, 0, nil
+	}
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	if x, err = record.ParseExtent(v); err != nil {
+		return nil, 0, 0, err
+	}
+	for i, run := range x.Runs {
+		if run.Segment == f.segment && run.Offset == f.offset && run.First == f.first {
+			live, err = livePackages(r, f.id, x)
+			return x, i, live, err
+		}
+	}
+	return nil, 0, 0, nil // moved before, or not from here
+}
+
 // Moved is an extent's run that was copied elsewhere.
 type Moved struct {
 	id   record.ExtentID
@@ -73,28 +110,8 @@ type Moved struct {
 // Move copies the packages of a frame that maps still point to, verbatim, to
 // the active segment. It returns nil when nothing points to the frame.
 func (b *Batch) Move(ctx context.Context, r meta.Reader, f Frame) (*Moved, error) {
-	v, err := r.Get(record.ExtentKey(f.id))
-	if errors.Is(err, meta.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	x, err := record.ParseExtent(v)
-	if err != nil {
-		return nil, err
-	}
-	at := -1
-	for i, run := range x.Runs {
-		if run.Segment == f.segment && run.Offset == f.offset && run.First == f.first {
-			at = i
-		}
-	}
-	if at < 0 {
-		return nil, nil // moved before, or not from here
-	}
-	live, err := livePackages(r, f.id, x)
-	if err != nil {
+	x, at, live, err := f.look(r)
+	if err != nil || x == nil {
 		return nil, err
 	}
 	m := &Moved{id: f.id, from: x.Runs[at]}
@@ -140,9 +157,12 @@ func (b *Batch) copyRun(ctx context.Context, id record.ExtentID, x *record.Exten
 // livePackages returns a bit for each package of an extent that a map points to.
 // An extent has at most 64.
 func livePackages(r meta.Reader, id record.ExtentID, x *record.Extent) (uint64, error) {
+	if n := packages(x.PlainLen); n == 1 || x.Live == x.PlainLen {
+		return 1<<n - 1, nil // without a look at the maps, which can be long
+	}
 	var live uint64
 	mark := func(chunk record.ChunkID) error {
-		list, err := scanEntries(r, chunk, 0, record.MaxChunk)
+		list, err := scanEntries(r, chunk, 0, record.MaxChunk, 0)
 		if err != nil {
 			return err
 		}

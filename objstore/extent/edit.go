@@ -105,16 +105,6 @@ func (e *Edit) Cut(c Content, off, n int64, trash objstore.ContentID) (used bool
 	return used, nil
 }
 
-// FreeStep lets the next chunk of a content go that nothing names any more, and
-// reports whether that was all of it. It needs no key.
-func (e *Edit) FreeStep(c Content) (done bool, err error) {
-	refs, err := e.scanRefs(meta.Prefix(record.ChunkRefPrefix(c.Refs)), 2)
-	if err != nil || len(refs) == 0 {
-		return err == nil, err
-	}
-	return len(refs) == 1, e.dropRef(c, refs[0].at, refs[0].ref)
-}
-
 // mapChunk replaces ranges of one chunk's map.
 func (e *Edit) mapChunk(c Content, at int64, ref *record.ChunkRef, spans []span) error {
 	key, err := e.own(c, at, ref)
@@ -193,10 +183,11 @@ func (e *Edit) cut(chunk record.ChunkID, o entry, spans []span) error {
 
 // entries returns the entries of a chunk's map that overlap [lo, hi), in order.
 func (e *Edit) entries(chunk record.ChunkID, lo, hi uint32) ([]entry, error) {
-	return scanEntries(e.t, chunk, lo, hi)
+	return scanEntries(e.t, chunk, lo, hi, 0)
 }
 
-func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32) ([]entry, error) {
+// scanEntries returns the first max entries (0: all) that overlap [lo, hi).
+func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32, max int) ([]entry, error) {
 	var list []entry
 	take := func(p meta.Pair) (entry, error) {
 		off, err := record.ParseMapKey(p.Key)
@@ -236,6 +227,9 @@ func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32) ([]entry, e
 			return nil, fmt.Errorf("%w: map entries overlap", record.ErrCorrupt)
 		}
 		list = append(list, o)
+		if len(list) == max {
+			break
+		}
 	}
 	return list, nil
 }

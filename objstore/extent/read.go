@@ -32,7 +32,7 @@ func (sp *Span) Hole() bool { return sp.x == nil }
 // gaps. At most max spans are returned (0: no bound); the last one then ends
 // short of off+n.
 func (s *Store) Spans(r meta.Reader, c Content, off, n int64, max int) ([]Span, error) {
-	refs, err := refsIn(r, c.Refs, off, n)
+	refs, err := refsIn(r, c.Refs, off, n, max)
 	if err != nil {
 		return nil, err
 	}
@@ -50,10 +50,11 @@ func (s *Store) Spans(r meta.Reader, c Content, off, n int64, max int) ([]Span, 
 		}
 		lo, hi := maxOf(pos, p.at), min(end, p.end())
 		hole(lo)
-		entries, err := scanEntries(r, p.ref.Chunk, uint32(lo-p.at)+p.ref.Off, uint32(hi-p.at)+p.ref.Off)
+		entries, err := scanEntries(r, p.ref.Chunk, uint32(lo-p.at)+p.ref.Off, uint32(hi-p.at)+p.ref.Off, max)
 		if err != nil {
 			return nil, err
 		}
+		enough := max > 0 && len(entries) >= max // there may be more in the chunk
 		base := p.at - int64(p.ref.Off)
 		first := len(list)
 		for _, o := range entries {
@@ -62,12 +63,19 @@ func (s *Store) Spans(r meta.Reader, c Content, off, n int64, max int) ([]Span, 
 			list = append(list, Span{Off: start, Len: stop - start, id: o.m.Extent, off: o.m.Off + uint32(start-base) - o.start})
 			pos = stop
 		}
-		hole(hi)
+		if !enough {
+			hole(hi)
+		}
 		if err := s.fill(r, c, p.ref, list[first:]); err != nil {
 			return nil, err
 		}
+		if enough {
+			return list[:max], nil
+		}
 	}
-	hole(end)
+	if max == 0 || len(refs) < max { // otherwise there may be more chunks
+		hole(end)
+	}
 	if max > 0 && len(list) > max {
 		list = list[:max]
 	}
