@@ -14,15 +14,15 @@ func (s *Store) committed(x *tx) {
 		s.watch.publish(x.changes)
 	}
 	for _, ino := range x.orphans {
+		x.release()
 		n := s.nodes.retain(ino)
-		if n == nil {
-			x.reap = true // closed in between
+		if n == nil { // closed in between
+			s.removeOrphan(context.Background(), ino)
 			continue
 		}
 		n.mu.Lock()
 		n.unlinked = true
 		n.mu.Unlock()
-		x.release()
 		s.releaseNode(context.Background(), n)
 	}
 	if x.reap {

@@ -83,13 +83,11 @@ func (c *dekCache) setBucket(root objstore.InodeID, id record.DEKID) {
 	c.buckets[root] = id
 }
 
-// wipe empties the cache; nobody uses a key any more.
-func (c *dekCache) wipe() {
+// drop empties the cache. Requests under way may still use a key: its finaliser
+// wipes it.
+func (c *dekCache) drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, k := range c.keys {
-		k.key.Wipe()
-	}
 	clear(c.keys)
 	clear(c.buckets)
 }

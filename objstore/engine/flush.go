@@ -176,14 +176,11 @@ func (n *node) commitLocked(ctx context.Context) error {
 	// From here on the buffers belong to this commit: it ends, whoever waits.
 	ctx = context.WithoutCancel(ctx)
 	n.mu.Lock()
-	if n.unlinked {
-		n.dropBuffers()
-		n.attrs = false
-	}
 	if n.buf == nil && len(n.sealed) == 0 && !n.attrs {
 		n.mu.Unlock()
 		return nil
 	}
+	n.applying = true
 	ch, err := n.takeChange(ctx)
 	n.mu.Unlock()
 	if err == nil {
@@ -195,6 +192,7 @@ func (n *node) commitLocked(ctx context.Context) error {
 		p.release()
 	}
 	n.flushing = nil
+	n.applying = false
 	if err != nil {
 		n.fail(ctx, err)
 		return err
@@ -352,8 +350,7 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.failure = err
 	n.dropBuffers()
 	n.attrs, n.atime = false, 0
-	clear(n.inline)
-	n.inline = nil
+	n.inline = nil // not cleared: a reader may be copying from it
 	rec, rerr := n.s.readInode(ctx, n.ino)
 	if rerr != nil {
 		return

@@ -136,13 +136,18 @@ func (s *Store) reapOrphan(ctx context.Context, ino objstore.InodeID) error {
 	})
 }
 
-// reapGarbage frees contents until there are none left.
+// reapGarbage frees contents until there are none left. One that cannot be
+// freed does not hold up the others; the first error is returned.
 func (s *Store) reapGarbage(ctx context.Context) error {
 	var after []byte
+	var first error
 	for ctx.Err() == nil {
 		keys, err := s.keysOf(ctx, record.GarbagePrefix(), after, reapBatch)
-		if err != nil || len(keys) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(keys) == 0 {
+			return first
 		}
 		after = keys[len(keys)-1]
 		for _, k := range keys {
@@ -153,7 +158,10 @@ func (s *Store) reapGarbage(ctx context.Context) error {
 			if s.busy.has(id) {
 				continue
 			}
-			if err := s.reapContent(ctx, id); err != nil {
+			if err := s.reapContent(ctx, id); err != nil && first == nil {
+				first = err
+			}
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
@@ -161,13 +169,23 @@ func (s *Store) reapGarbage(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// reapContent frees a content, chunk by chunk.
+// reapContent frees a content that is still marked, step by step. A request
+// that was making it when the marks were listed can have ended well since, and
+// taken its mark back: then the content is alive.
 func (s *Store) reapContent(ctx context.Context, id objstore.ContentID) error {
 	for done := false; !done; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) (err error) {
+		err := s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) error {
+			done = false
+			if _, err := x.Get(record.GarbageKey(id)); errors.Is(err, meta.ErrNotFound) {
+				done = true
+				return nil
+			} else if err != nil {
+				return err
+			}
+			var err error
 			e := s.extents.Edit(x.txn)
 			if done, err = e.FreeStep(extent.Content{Refs: id, Bound: id}); err != nil {
 				return err
@@ -182,6 +200,19 @@ func (s *Store) reapContent(ctx context.Context, id objstore.ContentID) error {
 		}
 	}
 	return nil
+}
+
+// collector remembers what earlier looks at the segments found.
+type collector struct {
+	unused map[record.SegmentID]candidate
+	// dense are segments that little points to and that compaction would not
+	// shrink, since what is dead shares its packages with what is live; with
+	// their live bytes when that was found.
+	dense map[record.SegmentID]int64
+}
+
+func newCollector() *collector {
+	return &collector{unused: make(map[record.SegmentID]candidate), dense: make(map[record.SegmentID]int64)}
 }
 
 // candidate is a segment that nothing points to.
@@ -202,27 +233,27 @@ func (s *Store) runCollector(ctx context.Context) {
 	}
 	t := time.NewTicker(s.o.CollectInterval)
 	defer t.Stop()
-	found := make(map[record.SegmentID]candidate)
+	c := newCollector()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		if err := s.collect(ctx, found); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
+		if err := s.collect(ctx, c); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
 			s.log.Warn("segments could not be collected", "err", err)
 		}
 	}
 }
 
-// collect takes one look at all segments. found are the candidates of earlier looks.
-func (s *Store) collect(ctx context.Context, found map[record.SegmentID]candidate) error {
+// collect takes one look at all segments.
+func (s *Store) collect(ctx context.Context, c *collector) error {
 	// What the metadata say must be durable before anything is removed by it.
 	if err := s.durable(ctx); err != nil {
 		return err
 	}
 	seen := make(map[record.SegmentID]bool)
-	var sparse []data.SegmentInfo
+	var sparse []sparseSegment
 	for info, err := range s.o.Data.Segments(ctx) {
 		if err != nil {
 			return s.wrap("collect", "", err)
@@ -232,45 +263,96 @@ func (s *Store) collect(ctx context.Context, found map[record.SegmentID]candidat
 		}
 		id := record.SegmentID(info.ID)
 		seen[id] = true
+		// Asked before the account is read: what a sealed segment held is in it
+		// when it is not held any more, and it is never held again.
+		held := s.extents.Held(id)
 		acct, err := s.segment(ctx, id)
 		if err != nil {
 			return err
 		}
 		if acct.Refs > 0 {
-			delete(found, id)
+			delete(c.unused, id)
 			if acct.Live*100 < int64(info.Size)*compactBelow {
-				sparse = append(sparse, info)
+				sparse = append(sparse, sparseSegment{info, acct.Live})
 			}
 			continue
 		}
-		if s.extents.Held(id) {
-			delete(found, id)
+		if held {
+			delete(c.unused, id)
 			continue
 		}
-		c, ok := found[id]
+		found, ok := c.unused[id]
 		if !ok {
-			found[id] = candidate{s.o.Now(), s.extents.PinMark()}
+			c.unused[id] = candidate{s.o.Now(), s.extents.PinMark()}
 			continue
 		}
-		if s.o.Now().Sub(c.since) < s.o.Grace || s.extents.PinnedBefore(c.mark) {
+		if s.o.Now().Sub(found.since) < s.o.Grace || s.extents.PinnedBefore(found.mark) {
 			continue
 		}
 		if err := s.o.Data.Remove(ctx, info.ID); err != nil {
 			return s.wrap("collect", "", err)
 		}
-		delete(found, id)
+		delete(c.unused, id)
 	}
-	for id := range found {
+	for id := range c.unused {
 		if !seen[id] {
-			delete(found, id)
+			delete(c.unused, id)
 		}
 	}
-	for _, info := range sparse {
-		if err := s.compact(ctx, info); err != nil {
+	for id := range c.dense {
+		if !seen[id] {
+			delete(c.dense, id)
+		}
+	}
+	return s.compactSparse(ctx, c, sparse)
+}
+
+// sparseSegment is a segment that little points to.
+type sparseSegment struct {
+	info data.SegmentInfo
+	live int64
+}
+
+// compactSparse compacts those of the segments that become smaller by it. One
+// that cannot be read does not hold up the others; the first error is returned.
+func (s *Store) compactSparse(ctx context.Context, c *collector, list []sparseSegment) (first error) {
+	for _, sp := range list {
+		id := record.SegmentID(sp.info.ID)
+		if was, ok := c.dense[id]; ok && sp.live > was/2 {
+			continue
+		}
+		live, err := s.liveBytes(ctx, sp.info)
+		switch {
+		case err != nil:
+		case live*100 >= int64(sp.info.Size)*compactBelow:
+			c.dense[id] = sp.live
+			continue
+		default:
+			err = s.compact(ctx, sp.info)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// liveBytes is how many bytes of a segment compaction would copy.
+func (s *Store) liveBytes(ctx context.Context, info data.SegmentInfo) (total int64, err error) {
+	err = s.extents.Walk(ctx, info, func(f extent.Frame) error {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return nil
+		return s.view(ctx, "compact", "", func(r reader) error {
+			n, err := s.extents.Live(r, f)
+			total += n
+			return err
+		})
+	})
+	return total, s.wrap("compact", "", err)
 }
 
 // segment returns the account of a segment, zero when nothing points to it.

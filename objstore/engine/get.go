@@ -144,10 +144,21 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		if err != nil {
 			return 0, o.s.wrap("get", o.Info.Key, err)
 		}
-		out := make([]byte, o.Length)
-		copyOut(out, plain, o.Offset)
-		n, err := w.Write(out)
-		return int64(n), err
+		defer clear(plain)
+		// A file can have been extended far behind its data.
+		have := min(max(int64(len(plain))-o.Offset, 0), o.Length)
+		total := int64(0)
+		if have > 0 {
+			n, err := w.Write(plain[o.Offset : o.Offset+have])
+			if total = int64(n); err != nil {
+				return total, err
+			}
+		}
+		if have == o.Length {
+			return total, nil
+		}
+		n, err := o.writeSpans(w, []extent.Span{{Off: o.Offset + have, Len: o.Length - have}})
+		return total + n, err
 	case record.LayoutEmpty:
 		return o.writeSpans(w, []extent.Span{{Off: o.Offset, Len: o.Length}})
 	}

@@ -131,7 +131,7 @@ func (f *File) Allocate(ctx context.Context, mode objstore.AllocateMode, off, n 
 	if off < 0 || n <= 0 {
 		return objstore.E(objstore.KindInvalidArgument, "fallocate", "", "")
 	}
-	if off+n > objstore.MaxFileSize {
+	if off > objstore.MaxFileSize || n > objstore.MaxFileSize-off {
 		return objstore.E(objstore.KindTooLarge, "fallocate", "", "file would be over 64 TiB")
 	}
 	keep := mode&objstore.AllocateKeepSize != 0
@@ -230,7 +230,13 @@ func (f *File) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	err := f.Flush(ctx)
+	f.n.mu.RLock()
+	unlinked := f.n.unlinked
+	f.n.mu.RUnlock()
+	var err error
+	if !unlinked { // nobody else will ever see it
+		err = f.Flush(ctx)
+	}
 	f.n.s.releaseNode(context.WithoutCancel(ctx), f.n)
 	return err
 }
@@ -246,9 +252,14 @@ func (s *Store) releaseNode(ctx context.Context, n *node) {
 	n.mu.RUnlock()
 	n.dispose()
 	if unlinked {
-		if err := s.reapOrphan(ctx, n.ino); err != nil && !objstore.IsKind(err, objstore.KindShutdown) {
-			s.log.Warn("an unlinked file could not be removed yet", "inode", uint64(n.ino), "err", err)
-		}
+		s.removeOrphan(ctx, n.ino)
+	}
+}
+
+// removeOrphan removes an inode without a name that nobody has open any more.
+func (s *Store) removeOrphan(ctx context.Context, ino objstore.InodeID) {
+	if err := s.reapOrphan(ctx, ino); err != nil && !objstore.IsKind(err, objstore.KindShutdown) {
+		s.log.Warn("an unlinked file could not be removed yet", "inode", uint64(ino), "err", err)
 	}
 }
 
@@ -296,7 +307,7 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.buf == nil && len(n.sealed) == 0 {
+	if n.buf == nil && len(n.sealed) == 0 && !n.attrs && !n.applying {
 		return false
 	}
 	n.attrs = true

@@ -76,10 +76,12 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 		in.small = append([]byte(nil), buf.arena...)
 		return in.checkLength(want)
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	gctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g, gctx := errgroup.WithContext(gctx)
 	work := make(chan *buffer, ingestAhead)
 	places := make(chan struct{}, ingestAhead+1)
-	g.Go(func() error { return in.consume(gctx, work, places) })
+	g.Go(func() error { return in.consume(gctx, cancel, work, places) })
 	for {
 		if !eof {
 			if _, eof, err = fill(body, buf, bigArena); err != nil {
@@ -146,13 +148,16 @@ func fill(body io.Reader, b *buffer, size int) (n int, eof bool, err error) {
 	return len(b.arena), false, nil
 }
 
-// consume hashes and encrypts buffers, both at once, in order.
-func (in *ingest) consume(ctx context.Context, work <-chan *buffer, places <-chan struct{}) error {
+// consume hashes and encrypts buffers, both at once, in order. When it fails it
+// stops the reading of the body.
+func (in *ingest) consume(ctx context.Context, stop func(), work <-chan *buffer, places <-chan struct{}) error {
 	off := int64(0)
 	var failed error
 	for b := range work {
 		if failed == nil {
-			failed = in.take(ctx, b, off)
+			if failed = in.take(ctx, b, off); failed != nil {
+				stop()
+			}
 			off += int64(len(b.arena))
 		}
 		b.free()

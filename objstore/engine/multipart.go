@@ -137,6 +137,9 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 	if err := checkPartNumber("upload part", req.Key, req.Number); err != nil {
 		return info, up, err
 	}
+	if req.Size > objstore.MaxPartSize {
+		return info, up, objstore.E(objstore.KindTooLarge, "upload part", req.Key, "part is over 5 GiB")
+	}
 	u, oek, err := s.openUploadKey(ctx, "upload part", req.Bucket, req.Key, req.Upload, req.Encryption)
 	if err != nil {
 		return info, up, err
@@ -335,9 +338,11 @@ func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, key string, 
 		return nil, err
 	}
 	defer clear(plain)
-	out := make([]byte, cp.size)
-	defer clear(out)
-	copyOut(out, plain, cp.srcOff)
+	// A file can have been extended far behind its data.
+	out := plain[min(cp.srcOff, int64(len(plain))):min(cp.srcOff+cp.size, int64(len(plain)))]
+	if len(out) == 0 {
+		return nil, nil
+	}
 	piece, err := batch.Encrypt(ctx, out)
 	if err != nil {
 		return nil, s.wrap("copy part", key, err)

@@ -40,6 +40,7 @@ type node struct {
 	buf      *buffer       // takes writes; nil: none
 	sealed   []*pending    // older, in order
 	flushing []*pending    // what the commit under way holds
+	applying bool          // a commit is under way whose size and times are not in the record yet
 	unlinked bool          // has no name any more
 	soon     bool          // a background commit is on its way
 	failures uint64        // commits that lost data
@@ -99,17 +100,21 @@ func (n *node) dropBuffers() {
 func (n *node) dirty() bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.attrs || n.buf != nil || len(n.sealed) > 0 || len(n.flushing) > 0
+	return n.attrs || n.applying || n.buf != nil || len(n.sealed) > 0
 }
 
 // live puts what is not yet committed onto the inode's record.
 func (n *node) live(rec *record.Inode) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if !n.loaded || !n.attrs {
+	if !n.loaded {
 		return
 	}
+	// The record may have been read before a commit that has ended since.
 	rec.Size = n.size
+	if !n.attrs && !n.applying {
+		return
+	}
 	rec.Mtime = n.mtime
 	rec.Ctime = max(rec.Ctime, n.mtime)
 	if n.atime != 0 {
@@ -160,7 +165,7 @@ func (n *node) write(ctx context.Context, p []byte, off int64, atEnd bool) (int6
 	if atEnd {
 		off = n.size
 	}
-	if off < 0 || off+int64(len(p)) > objstore.MaxFileSize {
+	if off < 0 || off > objstore.MaxFileSize-int64(len(p)) {
 		n.mu.Unlock()
 		return 0, objstore.E(objstore.KindTooLarge, "write", "", "file would be over 64 TiB")
 	}
@@ -210,6 +215,9 @@ func (n *node) makeRoom() error {
 
 // read fills p from off and returns how many bytes there were.
 func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, objstore.E(objstore.KindInvalidArgument, "read", "", "negative offset")
+	}
 	for {
 		n.layoutMu.RLock()
 		n.mu.RLock()

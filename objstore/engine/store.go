@@ -206,7 +206,7 @@ func (s *Store) Close() error {
 		s.stop()
 		s.watch.close()
 		s.background.Wait()
-		s.deks.wipe()
+		s.deks.drop()
 	})
 	return s.closeErr
 }
