@@ -52,6 +52,9 @@ var (
 	// ErrTooLarge is returned by an Update that set a key, a value or a sum of
 	// them beyond the limits. It had no effect.
 	ErrTooLarge = errors.New("meta: too large")
+	// ErrEmptyKey is returned by an Update that set or deleted the empty key,
+	// which no store holds. It had no effect.
+	ErrEmptyKey = errors.New("meta: empty key")
 	// ErrClosed is returned by any use after Close.
 	ErrClosed = errors.New("meta: closed")
 )

@@ -69,8 +69,8 @@ func (m *Model) Update(ctx context.Context, fn func(meta.Txn) error) error {
 	if err := fn(t); err != nil {
 		return err
 	}
-	if t.tooLarge {
-		return meta.ErrTooLarge
+	if t.err != nil {
+		return t.err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -97,9 +97,9 @@ func (m *Model) Close() error {
 
 // modelTxn never changes a slice of pairs in place: others may be reading it.
 type modelTxn struct {
-	pairs    []meta.Pair
-	size     int
-	tooLarge bool
+	pairs []meta.Pair
+	size  int
+	err   error // why it cannot be committed
 }
 
 func (t *modelTxn) find(key []byte) (int, bool) {
@@ -174,8 +174,12 @@ func (t *modelTxn) Delete(key []byte) {
 
 func (t *modelTxn) fits(key, value []byte) bool {
 	t.size += len(key) + len(value)
-	if len(key) > meta.MaxKeySize || len(value) > meta.MaxValueSize || t.size > meta.MaxTxnBytes {
-		t.tooLarge = true
+	switch {
+	case t.err != nil:
+	case len(key) == 0:
+		t.err = meta.ErrEmptyKey
+	case len(key) > meta.MaxKeySize || len(value) > meta.MaxValueSize || t.size > meta.MaxTxnBytes:
+		t.err = meta.ErrTooLarge
 	}
-	return !t.tooLarge
+	return t.err == nil
 }

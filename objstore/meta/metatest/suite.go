@@ -300,13 +300,12 @@ func testLimits(t *testing.T, s meta.Store) {
 	value := bytes.Repeat([]byte("v"), meta.MaxValueSize)
 	update(t, s, func(tx meta.Txn) {
 		tx.Set(key, value)
-		tx.Set([]byte{}, []byte("the empty key"))
 	})
 	view(t, s, func(r meta.Reader) {
 		if v, err := r.Get(key); err != nil || !bytes.Equal(v, value) {
 			t.Fatalf("at the limits: %d bytes, %v", len(v), err)
 		}
-		wantGet(t, r, "", "the empty key")
+		wantGet(t, r, "", "")
 	})
 	fill := func(tx meta.Txn, total int) {
 		for i := 0; total > 0; i++ {
@@ -331,6 +330,15 @@ func testLimits(t *testing.T, s meta.Store) {
 		})
 		if !errors.Is(err, meta.ErrTooLarge) {
 			t.Errorf("%s beyond the limit: %v, want ErrTooLarge", name, err)
+		}
+	}
+	for _, fn := range []func(meta.Txn){
+		func(tx meta.Txn) { tx.Set(nil, []byte("x")) },
+		func(tx meta.Txn) { tx.Delete([]byte{}) },
+	} {
+		err := s.Update(ctx, func(tx meta.Txn) error { tx.Set([]byte("before"), nil); fn(tx); return nil })
+		if !errors.Is(err, meta.ErrEmptyKey) {
+			t.Errorf("empty key: %v, want ErrEmptyKey", err)
 		}
 	}
 	view(t, s, func(r meta.Reader) {

@@ -1,6 +1,7 @@
 package pebblekv
 
 import (
+	"bytes"
 	"io"
 	"os"
 	"path"
@@ -127,8 +128,8 @@ func restore(t testing.TB, files map[string][]byte, dir string) *vfs.MemFS {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A MemFile keeps no reference to what it is given.
-		if _, err := f.Write(b); err != nil {
+		// Write may change what it is given.
+		if _, err := f.Write(bytes.Clone(b)); err != nil {
 			t.Fatal(err)
 		}
 		f.Close()

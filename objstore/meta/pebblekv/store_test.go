@@ -73,7 +73,7 @@ func TestStoreKeepsWhatWasCommittedOverCloseAndOpen(t *testing.T) {
 			o := testOptions(fs, dir)
 			s := mustOpen(t, create(o))
 			for round := range 4 {
-				for i := range 2000 {
+				for i := range 500 {
 					set(t, s, fmt.Sprintf("key-%d-%d", round, i), fmt.Sprintf("value-%d", i))
 				}
 				if err := s.Close(); err != nil {
@@ -81,7 +81,7 @@ func TestStoreKeepsWhatWasCommittedOverCloseAndOpen(t *testing.T) {
 				}
 				s = mustOpen(t, o)
 				for r := range round + 1 {
-					for i := range 2000 {
+					for i := range 500 {
 						if got, want := get(t, s, fmt.Sprintf("key-%d-%d", r, i)), fmt.Sprintf("value-%d", i); got != want {
 							t.Fatalf("round %d: got %q, want %q", round, got, want)
 						}

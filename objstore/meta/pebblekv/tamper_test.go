@@ -364,3 +364,40 @@ func TestWrongStoreKeyIsRefused(t *testing.T) {
 		t.Error("a refused opening changed the store")
 	}
 }
+
+// Compactions meet damage in the background, where an error has nobody to go
+// to: the process lives, other keys stay readable and writable.
+func TestCompactionOfDamagedTableLeavesStoreUsable(t *testing.T) {
+	v := closedVictim(t)
+	for _, name := range sortedNames(v.files) {
+		if path.Ext(name) != ".sst" {
+			continue
+		}
+		files := v.with(func(f map[string][]byte) {
+			f[name] = bytes.Clone(f[name])
+			f[name][len(f[name])/3] ^= 0x10
+		})
+		s, err := Open(bg, testOptions(restore(t, files, testDir), testDir))
+		if errors.Is(err, meta.ErrCorrupt) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 200 {
+			set(t, s, fmt.Sprintf("more-%d", i), strings.Repeat("x", 2000))
+		}
+		if err := s.db.Compact(bg, []byte{0}, []byte{0xff}, false); err != nil && !errors.Is(s.mapError(err), meta.ErrCorrupt) {
+			t.Fatalf("%s: compaction: %v", name, err)
+		}
+		if got := get(t, s, "more-7"); len(got) != 2000 {
+			t.Fatalf("%s: read %d bytes", name, len(got))
+		}
+		if err := s.Sync(bg); err != nil {
+			t.Fatalf("%s: sync: %v", name, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatalf("%s: close: %v", name, err)
+		}
+	}
+}

@@ -234,6 +234,10 @@ func (t *txn) Delete(key []byte) {
 
 func (t *txn) fits(key, value []byte) bool {
 	t.size += len(key) + len(value)
+	if t.err == nil && len(key) == 0 {
+		// Pebble's tables do not compare it as they should.
+		t.err = meta.ErrEmptyKey
+	}
 	if t.err == nil && (len(key) > meta.MaxKeySize || len(value) > meta.MaxValueSize || t.size > meta.MaxTxnBytes) {
 		t.err = fmt.Errorf("%w: key of %d, value of %d, sum of %d bytes", meta.ErrTooLarge, len(key), len(value), t.size)
 	}

@@ -29,8 +29,8 @@ type Options struct {
 	CurrentKey uint32
 	// BeforeDurable makes durable what the metadata points to. It is called
 	// before held log bytes are written down, and before any other file or
-	// directory is synced. When it fails the FS freezes. Nil means that there
-	// is nothing to do.
+	// directory is synced, by several goroutines at once. When it fails the FS
+	// freezes. Nil means that there is nothing to do.
 	BeforeDurable func() error
 	// NoSpace is called when a write met a full disk. It returns whether it made
 	// room and the write may go on. Nil means never.

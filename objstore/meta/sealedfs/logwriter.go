@@ -58,6 +58,8 @@ func (w *logWriter) writeHeld() {
 func (w *logWriter) writeFrame(typ frameType, content []byte) {
 	w.index++
 	w.out = appendFrame(w.out[:0], w.h.cipher, typ, w.index, uint64(w.synced), content)
+	// Kept before the write, which may change what it is given (vfs.File).
+	last := tag(w.out[len(w.out)-tagSize:])
 	n, err := w.fs.writeAll(w.base, w.out)
 	w.end += int64(n)
 	if err != nil {
@@ -68,7 +70,7 @@ func (w *logWriter) writeFrame(typ frameType, content []byte) {
 		w.dirty = true
 	}
 	if typ == frameData || typ == frameAnchor {
-		copy(w.last[:], w.out[len(w.out)-tagSize:])
+		w.last = last
 	}
 }
 

@@ -77,7 +77,8 @@ func putRaw(t testing.TB, base vfs.FS, name string, b []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(b); err != nil {
+	// Write may change what it is given.
+	if _, err := f.Write(bytes.Clone(b)); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
