@@ -69,6 +69,13 @@ func (l *lockedBuffer) String() string {
 
 // openStore makes a store in a directory of the test and closes it at its end.
 func openStore(t testing.TB) (*engine.Store, string) {
+	store, _, dir := openStoreOn(t, nil)
+	return store, dir
+}
+
+// openStoreOn is openStore on a disk with as much room as free says. It returns
+// what to open the store with again.
+func openStoreOn(t testing.TB, free func() (uint64, error)) (*engine.Store, engine.Options, string) {
 	t.Helper()
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -84,7 +91,7 @@ func openStore(t testing.TB) (*engine.Store, string) {
 			t.Fatal(err)
 		}
 	}
-	segments, err := localdata.Open(ctx, localdata.Options{Dir: filepath.Join(dir, "data"), Create: true})
+	segments, err := localdata.Open(ctx, localdata.Options{Dir: filepath.Join(dir, "data"), Create: true, FreeSpace: free})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,12 +121,18 @@ func openStore(t testing.TB) (*engine.Store, string) {
 			}
 		}
 	})
-	return store, dir
+	return store, o, dir
 }
 
 func openDoor(t testing.TB, change ...func(*Options)) *door {
 	t.Helper()
 	store, dir := openStore(t)
+	return openDoorOf(t, store, dir, change...)
+}
+
+// openDoorOf opens a door over a store.
+func openDoorOf(t testing.TB, store *engine.Store, dir string, change ...func(*Options)) *door {
+	t.Helper()
 	d := &door{
 		t: t, dir: dir, store: store, log: &lockedBuffer{},
 		creds: aws.Credentials{AccessKeyID: testKeyID, SecretAccessKey: testSecret},
