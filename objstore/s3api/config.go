@@ -64,8 +64,6 @@ func (q *request) deleteUnset() error {
 	return q.send(http.StatusNoContent)
 }
 
-func (q *request) getBucketVersioning() error { return empty("VersioningConfiguration")(q) }
-
 func (q *request) getBucketEncryption() error {
 	if err := q.bucketExists(); err != nil {
 		return err

@@ -72,7 +72,7 @@ func (d *digest) algorithms(stored checksum.Algorithm) []checksum.Algorithm {
 	return algs
 }
 
-func errChecksumAlgorithm() *Error {
+func errChecksumAlgorithm() *apiError {
 	return errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
-// Error is a refusal as S3 words it.
-type Error struct {
+// apiError is a refusal as S3 words it.
+type apiError struct {
 	Status  int
 	Code    string
 	Message string
@@ -23,54 +23,54 @@ type Error struct {
 }
 
 // Error leaves the Fields out, which repeat what the client sent.
-func (e *Error) Error() string {
+func (e *apiError) Error() string {
 	if e.cause != nil {
 		return e.Code + ": " + e.cause.Error()
 	}
 	return e.Code + ": " + e.Message
 }
 
-func (e *Error) Unwrap() error { return e.cause }
+func (e *apiError) Unwrap() error { return e.cause }
 
-func newError(status int, code, message string, fields ...sigv4.Field) *Error {
-	return &Error{Status: status, Code: code, Message: message, Fields: fields}
+func newError(status int, code, message string, fields ...sigv4.Field) *apiError {
+	return &apiError{Status: status, Code: code, Message: message, Fields: fields}
 }
 
 func field(name, value string) sigv4.Field { return sigv4.Field{Name: name, Value: value} }
 
-func errInvalidArgument(message, name, value string) *Error {
+func errInvalidArgument(message, name, value string) *apiError {
 	fields := []sigv4.Field{field("ArgumentName", name)}
 	return newError(http.StatusBadRequest, "InvalidArgument", message, append(fields, field("ArgumentValue", value))...)
 }
 
-func errInvalidRequest(message string) *Error {
+func errInvalidRequest(message string) *apiError {
 	return newError(http.StatusBadRequest, "InvalidRequest", message)
 }
 
-func errAccessDenied(message string) *Error {
+func errAccessDenied(message string) *apiError {
 	return newError(http.StatusForbidden, "AccessDenied", message)
 }
 
-func errMalformedXML() *Error {
+func errMalformedXML() *apiError {
 	return newError(http.StatusBadRequest, "MalformedXML",
 		"The XML you provided was not well-formed or did not validate against our published schema")
 }
 
-func errTooLong() *Error {
+func errTooLong() *apiError {
 	return newError(http.StatusBadRequest, "MaxMessageLengthExceeded", "Your request was too big.")
 }
 
 // errHeader refuses a header whose meaning is not built.
-func errHeader(name string) *Error {
+func errHeader(name string) *apiError {
 	return newError(http.StatusNotImplemented, "NotImplemented",
 		"A header you provided implies functionality that is not implemented", field("Header", name))
 }
 
-func errNotBuilt(what string) *Error {
+func errNotBuilt(what string) *apiError {
 	return newError(http.StatusNotImplemented, "NotImplemented", what+" is not implemented.")
 }
 
-func (q *request) errMethod(resource string) *Error {
+func (q *request) errMethod(resource string) *apiError {
 	return newError(http.StatusMethodNotAllowed, "MethodNotAllowed",
 		"The specified method is not allowed against this resource.",
 		field("Method", q.r.Method), field("ResourceType", resource))
@@ -142,7 +142,7 @@ func kindOf(err error) objstore.Kind {
 		errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &ne):
 		return objstore.KindCanceled
 	}
-	var refused *Error
+	var refused *apiError
 	var unsigned *sigv4.Error
 	if errors.As(err, &refused) && refused.Status < 500 || errors.As(err, &unsigned) {
 		return objstore.KindInvalidRequest
@@ -151,21 +151,21 @@ func kindOf(err error) objstore.Kind {
 }
 
 // translate words err as S3 does.
-func (q *request) translate(err error) *Error {
+func (q *request) translate(err error) *apiError {
 	// What was wrong with the body explains whatever the store made of it.
 	if q.body.err != nil {
 		err = q.body.err
 	}
-	var refused *Error
+	var refused *apiError
 	if errors.As(err, &refused) {
 		return refused
 	}
 	var unsigned *sigv4.Error
 	if errors.As(err, &unsigned) {
-		return &Error{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message, Fields: unsigned.Fields, cause: err}
+		return &apiError{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message, Fields: unsigned.Fields, cause: err}
 	}
 	a := answers[kindOf(err)]
-	e := &Error{Status: a.status, Code: a.code, Message: a.message, cause: err}
+	e := &apiError{Status: a.status, Code: a.code, Message: a.message, cause: err}
 	var o *objstore.Error
 	if a.own && errors.As(err, &o) && o.Msg != "" {
 		e.Message = o.Msg

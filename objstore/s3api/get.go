@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
@@ -114,9 +115,10 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 			q.w.Header()["x-amz-mp-parts-count"] = []string{strconv.Itoa(o.Info.Parts)}
 		}
 		q.setPart(o, overrides)
-		if req.PartNumber != 0 && o.Info.Parts > 0 {
-			// The stored checksum is that of the object, not of this part.
-			q.unsetChecksum(o.Info.Checksum)
+		if c := o.Info.Checksum; req.PartNumber != 0 && c != nil && c.Type == checksum.Composite {
+			// Even of the only part, it is not the checksum of the bytes.
+			delete(q.w.Header(), c.Algorithm.Header())
+			delete(q.w.Header(), "x-amz-checksum-type")
 		}
 		return send(o, status)
 	})
@@ -146,13 +148,6 @@ func (q *request) setPart(o *engine.Object, overrides http.Header) {
 	}
 	for name, values := range overrides {
 		h[name] = values
-	}
-}
-
-func (q *request) unsetChecksum(c *objstore.Checksum) {
-	if c != nil {
-		delete(q.w.Header(), c.Algorithm.Header())
-		delete(q.w.Header(), "x-amz-checksum-type")
 	}
 }
 

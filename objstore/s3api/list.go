@@ -139,8 +139,7 @@ func (q *request) listObjectsV2() error {
 	l.name(&x, "Prefix", l.prefix)
 	if continued {
 		x.text("ContinuationToken", token)
-	}
-	if startAfter != "" {
+	} else if startAfter != "" {
 		l.name(&x, "StartAfter", startAfter)
 	}
 	if res.Truncated {

@@ -87,6 +87,11 @@ func TestRecordedListings(t *testing.T) {
 	if err != nil || keysOf(v2.Contents) != "folder/file1 folder/file2" || *v2.StartAfter != "folder/aSubfolder/subFile2" || v2.Contents[0].Owner == nil {
 		t.Errorf("%+v, %v", v2, err)
 	}
+	token = aws.String(formatToken("folder/file1"))
+	v2, err = d.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket, StartAfter: aws.String("folder/aSubfolder/subFile1"), ContinuationToken: token})
+	if err != nil || keysOf(v2.Contents) != "folder/file2" || v2.StartAfter != nil || *v2.ContinuationToken != *token {
+		t.Errorf("the token goes before start-after: %+v, %v", v2, err)
+	}
 	if v2, err = d.s3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: bucket}); err != nil || v2.Contents[0].Owner != nil || *v2.KeyCount != 4 {
 		t.Errorf("%+v, %v", v2, err)
 	}

@@ -374,9 +374,6 @@ func (q *request) sizeOfParts(req *objstore.CompleteRequest) (total int64, ok bo
 // culprit finds the first part that is wrong in the way of kind.
 func (q *request) culprit(req *objstore.CompleteRequest, kind objstore.Kind) (fields []sigv4.Field) {
 	next := 0 // into req.Parts, which the store has found to be in order
-	missing := func(p *objstore.CompletePart) {
-		fields = []sigv4.Field{field("UploadId", string(req.Upload)), field("PartNumber", strconv.Itoa(p.Number)), field("ETag", string(p.ETag))}
-	}
 	err := q.eachPart(req.Upload, func(have *objstore.PartInfo) bool {
 		if next == len(req.Parts) || req.Parts[next].Number < have.Number {
 			return false
@@ -397,7 +394,8 @@ func (q *request) culprit(req *objstore.CompleteRequest, kind objstore.Kind) (fi
 		return true
 	})
 	if err == nil && kind == objstore.KindInvalidPart && next < len(req.Parts) {
-		missing(&req.Parts[next])
+		p := &req.Parts[next]
+		fields = []sigv4.Field{field("UploadId", string(req.Upload)), field("PartNumber", strconv.Itoa(p.Number)), field("ETag", string(p.ETag))}
 	}
 	return fields
 }
@@ -455,7 +453,7 @@ func (q *request) listParts() error {
 	x.int("NextPartNumberMarker", int64(next))
 	x.int("MaxParts", int64(max))
 	x.bool("IsTruncated", res.Truncated && max > 0)
-	uploadChecksum(&x, &res.Upload)
+	writeUploadChecksum(&x, &res.Upload)
 	for i := range res.Parts {
 		p := &res.Parts[i]
 		x.open("Part")
@@ -486,8 +484,8 @@ func storageClassOf(u *objstore.UploadInfo) string {
 	return u.Meta.StorageClass
 }
 
-// uploadChecksum writes the algorithm that the client asked for.
-func uploadChecksum(x *xmlWriter, u *objstore.UploadInfo) {
+// writeUploadChecksum writes the algorithm that the client asked for.
+func writeUploadChecksum(x *xmlWriter, u *objstore.UploadInfo) {
 	if u.Algorithm != "" {
 		x.text("ChecksumAlgorithm", string(u.Algorithm))
 		x.text("ChecksumType", string(u.Type))
@@ -546,7 +544,7 @@ func (q *request) listUploads() error {
 		q.owner(&x)
 		x.text("StorageClass", storageClassOf(u))
 		x.time("Initiated", u.Initiated)
-		uploadChecksum(&x, u)
+		writeUploadChecksum(&x, u)
 		x.close("Upload")
 	}
 	for _, p := range res.Prefixes {

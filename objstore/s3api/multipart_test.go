@@ -198,6 +198,20 @@ func TestRecordedMultipartRefusals(t *testing.T) {
 	}
 	d.do("DELETE", "/bucket/d?uploadId="+id3, "").ok(t, "abort", 204)
 
+	// The only part is the whole object, and has its checksum unless that is composite.
+	for _, typ := range []string{"FULL_OBJECT", "COMPOSITE"} {
+		id, part := d.begin("/bucket/one", "x-amz-checksum-algorithm", "CRC32C", "x-amz-checksum-type", typ)
+		a := d.do("PUT", part(1), "test content 123")
+		a = d.do("POST", "/bucket/one?uploadId="+id, completeXML(partXML(1, a.header.Get("Etag"), "<ChecksumCRC32C>fwuu0Q==</ChecksumCRC32C>")))
+		if want := map[string]string{"FULL_OBJECT": "fwuu0Q==", "COMPOSITE": "sZB91Q==-1"}[typ]; element(a.body, "ChecksumCRC32C") != want {
+			t.Error(a)
+		}
+		a = d.do("GET", "/bucket/one?partNumber=1", "", "x-amz-checksum-mode", "ENABLED")
+		if want := map[string]string{"FULL_OBJECT": "fwuu0Q=="}[typ]; a.status != 206 || a.header.Get("x-amz-checksum-crc32c") != want || a.header.Get("x-amz-mp-parts-count") != "1" || a.header.Get("Content-Range") != "bytes 0-15/16" {
+			t.Errorf("%v %v", a, a.header)
+		}
+	}
+
 	// If-None-Match and If-Match of Complete.
 	d.put("bucket", "p", "test")
 	id4, part4 := d.begin("/bucket/p")

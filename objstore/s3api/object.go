@@ -116,7 +116,7 @@ type deleteDocument struct {
 // deleteOutcome is what became of one key of DeleteObjects.
 type deleteOutcome struct {
 	key, version string
-	err          *Error
+	err          *apiError
 }
 
 func (q *request) deleteObjects() error {
@@ -200,7 +200,7 @@ func (q *request) readDelete(d digest) (doc deleteDocument, err error) {
 }
 
 // translateFor words the error of one key of many.
-func (q *request) translateFor(err error, key string) *Error {
+func (q *request) translateFor(err error, key string) *apiError {
 	if kindOf(err) == objstore.KindCorrupt || kindOf(err) == objstore.KindInternal {
 		q.s.log.Error("cannot delete object", "bucket", q.bucket, "key", key, "request_id", q.id, "error", err)
 	}

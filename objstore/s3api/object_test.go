@@ -98,6 +98,10 @@ func TestKeysArriveUntouched(t *testing.T) {
 			t.Errorf("%q: %q", k, got)
 		}
 	}
+	d.do("PUT", "/bucket/enc%2Foded+%2B%25", "raw").ok(t, "encoded slash", 200)
+	if got := d.get("bucket", "enc/oded++%"); got != "raw" {
+		t.Errorf("%q", got)
+	}
 	listed := map[string]bool{}
 	out, err := d.s3.ListObjectsV2(context.Background(), &s3.ListObjectsV2Input{Bucket: aws.String("bucket"), EncodingType: types.EncodingTypeUrl})
 	if err != nil {

@@ -38,7 +38,7 @@ var bucketRoutes = map[string]resource{
 			{"location", route{"GetBucketLocation", (*request).getBucketLocation}},
 			{"uploads", route{"ListMultipartUploads", (*request).listUploads}},
 			{"versions", route{"ListObjectVersions", (*request).listVersions}},
-			{"versioning", route{"GetBucketVersioning", (*request).getBucketVersioning}},
+			{"versioning", route{"GetBucketVersioning", empty("VersioningConfiguration")}},
 			{"acl", route{"GetBucketAcl", (*request).getBucketACL}},
 			{"policy", route{"GetBucketPolicy", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
 			{"policyStatus", route{"GetBucketPolicyStatus", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},

@@ -27,7 +27,7 @@ const (
 )
 
 // errSSE is InvalidArgument as S3 words it for encryption.
-func errSSE(message string) *Error {
+func errSSE(message string) *apiError {
 	return newError(http.StatusBadRequest, "InvalidArgument", message, field("ArgumentName", "x-amz-server-side-encryption"))
 }
 

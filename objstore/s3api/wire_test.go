@@ -96,6 +96,20 @@ func TestPresignedURLs(t *testing.T) {
 	if a := d.send(r); a.status != 403 || a.fields["Code"] != "SignatureDoesNotMatch" {
 		t.Error(a)
 	}
+	// Headers that a presigner put into the query count as sent.
+	r, _ = http.NewRequest("PUT", d.server.URL+"/bucket/q?X-Amz-Expires=100&x-amz-meta-foo=bar-complicated-no-random&x-amz-storage-class=STANDARD_IA", strings.NewReader("123456"))
+	link, _, err := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }).PresignHTTP(ctx, d.creds, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, _ = http.NewRequest("PUT", link, strings.NewReader("123456"))
+	d.send(r).ok(t, "headers in the query", 200)
+	if a := d.do("HEAD", "/bucket/q", "", "x-amz-checksum-mode", "ENABLED"); a.header.Get("x-amz-meta-foo") != "bar-complicated-no-random" || a.header.Get("x-amz-storage-class") != "STANDARD_IA" || a.header.Get("x-amz-checksum-crc64nvme") != "CVmbZh4IWzA=" {
+		t.Error(a.header)
+	}
+	r, _ = http.NewRequest("PUT", link, strings.NewReader("123456"))
+	r.Header.Set("x-amz-meta-wrong", "x")
+	d.send(r).want(t, "not signed", 403, "AccessDenied", "There were headers present in the request which were not signed", "HeadersNotSigned", "x-amz-meta-wrong")
 	if strings.Contains(d.log.String(), "X-Amz-Signature") {
 		t.Error("a signature is in the log")
 	}
