@@ -136,6 +136,9 @@ func (r *reader) keep(v []byte) []byte {
 }
 
 func (r *reader) Get(key []byte) ([]byte, error) {
+	if len(key) == 0 {
+		return nil, meta.ErrNotFound
+	}
 	v, closer, err := r.from.Get(key)
 	if err != nil {
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -170,7 +173,12 @@ func (r *reader) Scan(rg meta.Range) iter.Seq2[meta.Pair, error] {
 		if rg.End != nil && bytes.Compare(rg.Start, rg.End) >= 0 {
 			return
 		}
-		it, err := r.from.NewIter(&pebble.IterOptions{LowerBound: rg.Start, UpperBound: rg.End})
+		bounds := pebble.IterOptions{UpperBound: rg.End}
+		if len(rg.Start) > 0 {
+			// Pebble's assertions do not expect an empty bound that is not nil.
+			bounds.LowerBound = rg.Start
+		}
+		it, err := r.from.NewIter(&bounds)
 		if err != nil {
 			yield(meta.Pair{}, r.s.mapError(err))
 			return
