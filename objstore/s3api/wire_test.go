@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -21,8 +20,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-
-	"github.com/cofferfs/coffer/objstore"
 )
 
 func TestWhoDidNotSignIsRefused(t *testing.T) {
@@ -170,69 +167,6 @@ func (d *door) dial() *tls.Conn {
 	return c
 }
 
-func TestContinueIsSaidOnlyToWhoMaySend(t *testing.T) {
-	d := openDoor(t)
-	d.bucket("bucket")
-	for _, c := range []struct {
-		target string
-		want   string
-	}{{"/bucket/k", "HTTP/1.1 100 Continue"}, {"/none/k", "HTTP/1.1 404"}} {
-		r := d.request("PUT", c.target, "hello", "Expect", "100-continue")
-		conn := d.dial()
-		fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 5\r\n", c.target, r.URL.Host)
-		for name, v := range r.Header {
-			fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
-		}
-		fmt.Fprint(conn, "\r\n")
-		br := bufio.NewReader(conn)
-		line, err := br.ReadString('\n')
-		if err != nil || !strings.HasPrefix(line, c.want) {
-			t.Fatalf("%s: %q, %v", c.target, line, err)
-		}
-		if c.target == "/none/k" {
-			continue
-		}
-		if _, err := br.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprint(conn, "hello")
-		resp, err := http.ReadResponse(br, nil)
-		if err != nil || resp.StatusCode != 200 {
-			t.Errorf("%v, %v", resp, err)
-		}
-	}
-}
-
-func TestBodyThatIsCutIsNotStored(t *testing.T) {
-	d := openDoor(t)
-	d.bucket("bucket")
-	d.put("bucket", "k", "old")
-	body := strings.Repeat("x", 1<<20)
-	r := d.request("PUT", "/bucket/k", body)
-	conn := d.dial()
-	fmt.Fprintf(conn, "PUT /bucket/k HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", r.URL.Host, len(body))
-	for name, v := range r.Header {
-		fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
-	}
-	fmt.Fprintf(conn, "\r\n%s", body[:len(body)/2])
-	if err := conn.CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err == nil {
-		b, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != 400 || !strings.Contains(string(b), "IncompleteBody") {
-			t.Errorf("%d %s", resp.StatusCode, b)
-		}
-	}
-	if got := d.get("bucket", "k"); got != "old" {
-		t.Errorf("%d bytes", len(got))
-	}
-	if list := d.do("GET", "/bucket?list-type=2", ""); strings.Count(list.body, "<Key>") != 1 {
-		t.Error(list)
-	}
-}
-
 func TestLengthMustBeDeclared(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")
@@ -260,76 +194,6 @@ func TestLengthMustBeDeclared(t *testing.T) {
 	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(b), "<Code>EntityTooLarge</Code>") {
 		t.Errorf("%d %s", resp.StatusCode, b)
 	}
-}
-
-func TestPaceCountsOnlyTheClientsTime(t *testing.T) {
-	p := newPace(time.Minute)
-	p.end(stallBytes-1, 40*time.Second)
-	if p.begin() != 20*time.Second {
-		t.Error(p)
-	}
-	p.end(1, 19*time.Second)
-	if p.begin() != time.Minute {
-		t.Error(p)
-	}
-	p.end(0, 2*time.Minute)
-	if p.begin() != 0 {
-		t.Error(p)
-	}
-}
-
-func TestStalledClientIsCutOff(t *testing.T) {
-	d := openDoor(t, func(o *Options) { o.StallTimeout = 50 * time.Millisecond })
-	d.bucket("bucket")
-	// Past the door, which would cut off its own client here on a busy machine.
-	big := strings.NewReader(strings.Repeat("x", 32<<20))
-	if _, err := d.store.PutObject(context.Background(), objstore.S3Caller(testKeyID), objstore.PutRequest{Bucket: "bucket", Key: "big", Body: big, Size: big.Size()}); err != nil {
-		t.Fatal(err)
-	}
-	head := func(method, target string, length int) string {
-		r := d.request(method, target, "", "x-amz-content-sha256", "UNSIGNED-PAYLOAD")
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n", method, target, r.URL.Host, length)
-		for name, v := range r.Header {
-			fmt.Fprintf(&b, "%s: %s\r\n", name, v[0])
-		}
-		return b.String() + "\r\n"
-	}
-	// It stops sending.
-	conn := d.dial()
-	fmt.Fprint(conn, head("PUT", "/bucket/k", 1000)+"some of it")
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if resp.StatusCode != 400 || !strings.Contains(string(b), "<Code>RequestTimeout</Code>") || !resp.Close {
-		t.Errorf("%d %s", resp.StatusCode, b)
-	}
-	d.do("GET", "/bucket/k", "").want(t, "nothing is stored", 404, "NoSuchKey", "", "Key", "k")
-	// It is refused, and stops sending what nobody reads.
-	conn = d.dial()
-	fmt.Fprint(conn, head("PUT", "/none/k", 1000)+"some of it")
-	if _, err := io.Copy(io.Discard, conn); err != nil {
-		t.Errorf("refused: %v", err)
-	}
-	if os.Getenv("COFFER_LONG") == "" {
-		return // crypto/tls tries for 5 s to tell a client that does not listen
-	}
-	// It stops receiving: the door gives up, and says so.
-	conn = d.dial()
-	fmt.Fprint(conn, head("GET", "/bucket/big", 0))
-	if resp, err = http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
-		t.Fatal(err)
-	}
-	for !strings.Contains(d.log.String(), "op=GetObject bucket=bucket key=big status=200") {
-		runtime.Gosched()
-	}
-	if log := d.log.String(); !strings.Contains(log, "kind=canceled") {
-		t.Error("the log does not say why")
-	}
-	conn.Close()
 }
 
 func TestHeadersOfOtherLettersComeBackAsTheyWere(t *testing.T) {
