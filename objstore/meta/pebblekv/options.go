@@ -44,15 +44,21 @@ func (s *Store) pebbleOptions() *pebble.Options {
 			BackgroundError: func(err error) {
 				s.log.background.Add(1)
 				s.log.log.Warn("metadata background work failed", "err", s.mapError(err))
+				s.scheduler.failed()
 				s.stall.changed()
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				s.corruptions.Add(1)
 				s.log.log.Error("metadata is corrupt", "file", info.Path, "err", info.Details)
 			},
-			WALCreated:    func(pebble.WALCreateInfo) { s.stall.changed() },
-			FlushEnd:      func(pebble.FlushInfo) { s.stall.changed() },
-			CompactionEnd: func(pebble.CompactionInfo) { s.stall.changed() },
+			WALCreated: func(pebble.WALCreateInfo) { s.stall.changed() },
+			FlushEnd:   func(pebble.FlushInfo) { s.stall.changed() },
+			CompactionEnd: func(info pebble.CompactionInfo) {
+				if info.Err == nil {
+					s.scheduler.succeeded()
+				}
+				s.stall.changed()
+			},
 		},
 	}
 	o.TargetFileSizes[0] = 8 << 20

@@ -2,6 +2,7 @@ package pebblekv
 
 import (
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -12,12 +13,14 @@ import (
 type scheduler struct {
 	db pebble.DBForCompaction // set by Register, before any other call
 
-	mu      sync.Mutex // guards the fields below; not held while db's locks are taken
-	begun   bool
-	ended   bool
-	running int        // grants in use
-	calling int        // grant calls in progress
-	idle    *sync.Cond // calling became 0
+	mu       sync.Mutex // guards the fields below; not held while db's locks are taken
+	begun    bool
+	ended    bool
+	running  int         // grants in use
+	calling  int         // grant calls in progress
+	failures int         // compactions that failed in a row
+	paused   *time.Timer // ends the pause after one failed; nil outside
+	idle     *sync.Cond  // calling became 0
 }
 
 var (
@@ -47,6 +50,9 @@ func (s *scheduler) Unregister() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
+	if s.paused != nil {
+		s.paused.Stop()
+	}
 	for s.calling > 0 {
 		s.idle.Wait()
 	}
@@ -64,11 +70,42 @@ func (s *scheduler) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 
 // takeLocked takes a grant if there is one. mu is held.
 func (s *scheduler) takeLocked() bool {
-	if !s.begun || s.ended || s.running >= s.db.GetAllowedWithoutPermission() {
+	if !s.begun || s.ended || s.paused != nil || s.running >= s.db.GetAllowedWithoutPermission() {
 		return false
 	}
 	s.running++
 	return true
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = time.Minute
+)
+
+// failed pauses compactions: Pebble picks one that met a damaged table again
+// at once, and for ever. Locks of Pebble's are held.
+func (s *scheduler) failed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.paused != nil {
+		return
+	}
+	s.paused = time.AfterFunc(min(firstPause<<min(s.failures, 16), maxPause), s.resume)
+	s.failures++
+}
+
+func (s *scheduler) resume() {
+	s.mu.Lock()
+	s.paused = nil
+	s.mu.Unlock()
+	s.grant()
+}
+
+// succeeded is told of each compaction that did not fail.
+func (s *scheduler) succeeded() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures = 0
 }
 
 // UpdateGetAllowedWithoutPermission implements pebble.CompactionScheduler.
