@@ -10,6 +10,7 @@ import (
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/data/datatest"
 	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/extent/extenttest"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -182,12 +183,12 @@ func TestUnlinkedFileKeepsWhatWasWritten(t *testing.T) {
 	countRecords(t, k.s, map[byte]int{'o': 0, 'e': 0, 'g': 0})
 }
 
-func countRecords(t testing.TB, s *Store, want map[byte]int) {
+func countRecords(t tester, s *Store, want map[byte]int) {
 	t.Helper()
 	err := s.o.Meta.View(bg, func(r meta.Reader) error {
 		for family, n := range want {
 			got := 0
-			if err := each(r, family, func(_, _ []byte) error { got++; return nil }); err != nil {
+			if err := extenttest.Each(r, family, func(_, _ []byte) error { got++; return nil }); err != nil {
 				return err
 			}
 			if got != n {
@@ -332,7 +333,7 @@ func TestCompactionEnds(t *testing.T) {
 }
 
 // fillSegment makes sure that all segments with data so far are sealed.
-func fillSegment(t testing.TB, k *stack) {
+func fillSegment(t tester, k *stack) {
 	t.Helper()
 	batch := k.s.extents.NewBatch()
 	defer batch.Release()

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -25,10 +24,19 @@ import (
 // long tells whether the long forms of tests were asked for.
 var long = os.Getenv("COFFER_LONG") != ""
 
+// tester is what tests and properties have in common.
+type tester interface {
+	Helper()
+	Cleanup(func())
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // stack is a whole store on two directories in memory, which know what a crash
 // would leave of them and can be stopped at one instant.
 type stack struct {
-	t       testing.TB
+	t       tester
 	freeze  *sync.RWMutex
 	mem     *vfs.MemFS        // metadata
 	disk    *datatest.CrashFS // segments
@@ -48,7 +56,7 @@ type stack struct {
 }
 
 // newStack opens a new store with one bucket, "bucket".
-func newStack(t testing.TB, set func(*stack)) (*stack, objstore.InodeID) {
+func newStack(t tester, set func(*stack)) (*stack, objstore.InodeID) {
 	t.Helper()
 	freeze := new(sync.RWMutex)
 	k := &stack{
@@ -216,7 +224,7 @@ func (f *frozenFile) Sync() error {
 func (f *frozenFile) SyncData() error { return f.Sync() }
 
 // fileAt makes and opens a file.
-func fileAt(t testing.TB, s *Store, dir objstore.InodeID, name string) *File {
+func fileAt(t tester, s *Store, dir objstore.InodeID, name string) *File {
 	t.Helper()
 	_, f, err := s.Create(bg, mountC, dir, name, 0o644, objstore.OpenFlags{Read: true, Write: true}, false)
 	if err != nil {
@@ -235,7 +243,7 @@ func bytesOf(seed uint64, n int) []byte {
 }
 
 // readAll reads a file to its end.
-func readAll(t testing.TB, f *File) []byte {
+func readAll(t tester, f *File) []byte {
 	t.Helper()
 	var out []byte
 	p := make([]byte, 1<<20)
@@ -251,14 +259,14 @@ func readAll(t testing.TB, f *File) []byte {
 	}
 }
 
-func mustWrite(t testing.TB, f *File, p []byte, off int64) {
+func mustWrite(t tester, f *File, p []byte, off int64) {
 	t.Helper()
 	if _, err := f.WriteAt(bg, p, off); err != nil {
 		t.Fatalf("write: %v", err)
 	}
 }
 
-func put(t testing.TB, s *Store, key string, p []byte) objstore.ObjectInfo {
+func put(t tester, s *Store, key string, p []byte) objstore.ObjectInfo {
 	t.Helper()
 	info, err := s.PutObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: key, Body: bytes.NewReader(p), Size: int64(len(p))})
 	if err != nil {
@@ -283,7 +291,7 @@ func get(s *Store, req objstore.GetRequest) (p []byte, info objstore.ObjectInfo,
 	return p, info, err
 }
 
-func mustGet(t testing.TB, s *Store, key string) []byte {
+func mustGet(t tester, s *Store, key string) []byte {
 	t.Helper()
 	p, _, err := get(s, objstore.GetRequest{Key: key})
 	if err != nil {
@@ -292,7 +300,7 @@ func mustGet(t testing.TB, s *Store, key string) []byte {
 	return p
 }
 
-func same(t testing.TB, what string, got, want []byte) {
+func same(t tester, what string, got, want []byte) {
 	t.Helper()
 	if bytes.Equal(got, want) {
 		return

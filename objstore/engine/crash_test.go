@@ -1,0 +1,519 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data/datatest"
+)
+
+// A crash test runs a load through both doors on one stack and looks, at chosen
+// instants, at what a crash would leave of both directories.
+//
+// Every client of the load owns some names and keeps, for each, the states that
+// the name has had, in order, and which of them was acknowledged as durable. What
+// is found after a crash must be a state from the last acknowledged one on: no
+// other bytes, no torn ones. The prefix of history is checked across names, too:
+// each client numbers its changes, and when one that is a commit by itself is
+// there then so is every earlier one of that client. What is acknowledged as
+// durable takes all that the client had committed before with it.
+
+// crashState is what a name holds after a change.
+type crashState struct {
+	change  int // number of the client's change
+	present bool
+	p       []byte
+	commit  bool // the change was a commit by itself, not a write into a buffer
+}
+
+// crashClient is one client and what it did.
+type crashClient struct {
+	id   int
+	mu   sync.Mutex // guards the fields below
+	n    int        // changes begun
+	hist map[string][]crashState
+	done map[string]int // index into hist that is committed
+	acks map[string]int // index into hist that is durable
+}
+
+func newCrashClient(id int) *crashClient {
+	return &crashClient{id: id, hist: make(map[string][]crashState), done: make(map[string]int), acks: make(map[string]int)}
+}
+
+func (c *crashClient) name(i int) string { return fmt.Sprintf("c%d-%d", c.id, i) }
+
+// begin notes a state that may be found from now on.
+func (c *crashClient) begin(name string, present bool, p []byte, commit bool) (index int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.hist[name]) == 0 {
+		c.hist[name] = []crashState{{}}
+	}
+	c.n++
+	c.hist[name] = append(c.hist[name], crashState{change: c.n, present: present, p: p, commit: commit})
+	return len(c.hist[name]) - 1
+}
+
+// commit notes that a state is part of history.
+func (c *crashClient) commit(name string, index int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[name] = max(c.done[name], index)
+}
+
+// ack notes that a state is durable, and with it all that was committed before.
+func (c *crashClient) ack(name string, index int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done[name] = max(c.done[name], index)
+	for name, i := range c.done {
+		c.acks[name] = max(c.acks[name], i)
+	}
+}
+
+// snapshot copies what a crash at this instant has to be measured by.
+func (c *crashClient) snapshot() *crashClient {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := newCrashClient(c.id)
+	for name, h := range c.hist {
+		out.hist[name] = h[:len(h):len(h)]
+		out.acks[name] = c.acks[name]
+	}
+	return out
+}
+
+// acked is the part of a snapshot that must be taken before the crash.
+func (c *crashClient) acked() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string]int)
+	for name := range c.hist {
+		out[name] = c.acks[name]
+	}
+	return out
+}
+
+// run makes changes until stop.
+func (c *crashClient) run(k *stack, root objstore.InodeID, seed uint64, stop *atomic.Bool, changes int) error {
+	rnd := rand.New(rand.NewPCG(seed, uint64(c.id)))
+	files := make(map[string]*File)
+	current := make(map[string][]byte)
+	defer func() {
+		for _, f := range files {
+			_ = f.Close(bg)
+		}
+	}()
+	for i := 0; i < changes && !stop.Load(); i++ {
+		name := c.name(rnd.IntN(3))
+		var err error
+		switch op := rnd.IntN(12); {
+		case op < 3:
+			err = c.put(k.s, rnd, name, current)
+			delete(files, closeNamed(files, name))
+		case op < 4:
+			at := c.begin(name, false, nil, true)
+			delete(files, closeNamed(files, name))
+			if _, err = k.s.DeleteObject(bg, s3C, "bucket", name, objstore.Precondition{}); err == nil {
+				c.ack(name, at)
+			}
+			delete(current, name)
+		case op < 5:
+			err = c.replace(k.s, root, rnd, name, current)
+			delete(files, closeNamed(files, name))
+		case op < 6:
+			from := c.name(rnd.IntN(3))
+			p, ok := current[from]
+			if !ok || from == name {
+				continue
+			}
+			if f := files[from]; f != nil {
+				if err := f.Flush(bg); err != nil {
+					return err
+				}
+			}
+			at := c.begin(name, true, p, true)
+			_, err = k.s.CopyObject(bg, s3C, objstore.CopyRequest{SrcBucket: "bucket", SrcKey: from, DstBucket: "bucket", DstKey: name})
+			if err == nil {
+				c.ack(name, at)
+			}
+			current[name] = p
+			delete(files, closeNamed(files, name))
+		default:
+			err = c.write(k.s, root, rnd, name, files, current)
+		}
+		if err != nil {
+			return fmt.Errorf("client %d, change %d of %q: %w", c.id, i, name, err)
+		}
+	}
+	return nil
+}
+
+// closeNamed closes the open file of a name that is about to be another inode's.
+func closeNamed(files map[string]*File, name string) string {
+	if f := files[name]; f != nil {
+		_ = f.Close(bg)
+	}
+	return name
+}
+
+func (c *crashClient) body(rnd *rand.Rand) []byte {
+	n := []int{0, 1, 100, 5000, 16 << 10, 16<<10 + 1, 100_000, 300_000}[rnd.IntN(8)]
+	p := bytesOf(rnd.Uint64(), n)
+	if n > 16 {
+		binary.BigEndian.PutUint64(p, uint64(c.id))
+	}
+	return p
+}
+
+func (c *crashClient) put(s *Store, rnd *rand.Rand, name string, current map[string][]byte) error {
+	p := c.body(rnd)
+	at := c.begin(name, true, p, true)
+	_, err := s.PutObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: name, Body: bytes.NewReader(p), Size: int64(len(p))})
+	if err == nil {
+		c.ack(name, at)
+	}
+	current[name] = p
+	return err
+}
+
+// replace writes a temporary file and renames it over the name, as editors do:
+// without an fsync, the old or the new bytes are found, whole.
+func (c *crashClient) replace(s *Store, root objstore.InodeID, rnd *rand.Rand, name string, current map[string][]byte) error {
+	p := c.body(rnd)
+	_, f, err := s.Create(bg, mountC, root, name+".tmp", 0o644, objstore.OpenFlags{Write: true, Truncate: true}, false)
+	if err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(bg, p, 0); err != nil {
+		return err
+	}
+	durable := rnd.IntN(2) == 0
+	if durable {
+		if err := f.Sync(bg); err != nil {
+			return err
+		}
+	}
+	if err := f.Close(bg); err != nil {
+		return err
+	}
+	at := c.begin(name, true, p, true)
+	if err := s.Rename(bg, mountC, root, name+".tmp", root, name, 0); err != nil {
+		return err
+	}
+	current[name] = p
+	c.commit(name, at)
+	if durable {
+		if err := s.Sync(bg); err != nil {
+			return err
+		}
+		c.ack(name, at)
+	}
+	return nil
+}
+
+// write changes a file in place, in one write, and sometimes syncs it.
+func (c *crashClient) write(s *Store, root objstore.InodeID, rnd *rand.Rand, name string, files map[string]*File, current map[string][]byte) error {
+	f := files[name]
+	if f == nil {
+		if _, ok := current[name]; !ok {
+			c.begin(name, true, nil, false)
+			current[name] = nil
+		}
+		var err error
+		if _, f, err = s.Create(bg, mountC, root, name, 0o644, objstore.OpenFlags{Read: true, Write: true}, false); err != nil {
+			return err
+		}
+		files[name] = f
+	}
+	was := current[name]
+	var at int
+	if rnd.IntN(6) == 0 {
+		size := rnd.IntN(len(was) + 5000)
+		next := make([]byte, size)
+		copy(next, was)
+		at = c.begin(name, true, next, false)
+		if err := f.Truncate(bg, int64(size)); err != nil {
+			return err
+		}
+		current[name] = next
+	} else {
+		p := c.body(rnd)
+		off := 0
+		if len(was) > 0 {
+			off = rnd.IntN(len(was) + 1)
+		}
+		next := make([]byte, max(len(was), off+len(p)))
+		copy(next, was)
+		copy(next[off:], p)
+		at = c.begin(name, true, next, false)
+		if _, err := f.WriteAt(bg, p, int64(off)); err != nil {
+			return err
+		}
+		current[name] = next
+	}
+	switch rnd.IntN(5) {
+	case 0, 1:
+		if err := f.Sync(bg); err != nil {
+			return err
+		}
+		c.ack(name, at)
+	case 2:
+		delete(files, name)
+		if err := f.Close(bg); err != nil {
+			return err
+		}
+		c.commit(name, at)
+	case 3:
+		if err := f.Flush(bg); err != nil {
+			return err
+		}
+		c.commit(name, at)
+	}
+	return nil
+}
+
+// verify looks at a store after a crash. acked are the acknowledged states at
+// the latest instant before the crash, c what had been begun at the first
+// instant after it.
+func (c *crashClient) verify(s *Store, acked map[string]int) error {
+	var errs []error
+	newest := 0                    // the newest commit that is certainly there
+	latest := make(map[string]int) // the newest state that it can be
+	for name, hist := range c.hist {
+		p, info, err := get(s, objstore.GetRequest{Key: name})
+		present := err == nil
+		if err != nil && !objstore.IsKind(err, objstore.KindNotFound) {
+			errs = append(errs, fmt.Errorf("%q: %w", name, err))
+			continue
+		}
+		if present && info.Size != int64(len(p)) {
+			errs = append(errs, fmt.Errorf("%q: %d bytes of %d", name, len(p), info.Size))
+		}
+		found := -1
+		for i := acked[name]; i < len(hist); i++ {
+			if hist[i].present == present && bytes.Equal(hist[i].p, p) {
+				if found < 0 && hist[i].commit {
+					newest = max(newest, hist[i].change)
+				}
+				found = i
+			}
+		}
+		latest[name] = found
+		if found < 0 {
+			errs = append(errs, fmt.Errorf("%q: present %v with %d bytes is none of the states %s", name, present, len(p), tail(hist, acked[name], p)))
+		}
+	}
+	for name, at := range latest {
+		for i, h := range c.hist[name] {
+			if h.commit && h.change < newest && i > at && at >= 0 {
+				errs = append(errs, fmt.Errorf("%q: change %d is not there, %d is", name, h.change, newest))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func tail(hist []crashState, from int, p []byte) string {
+	var b strings.Builder
+	for i, h := range hist {
+		mark := ""
+		if bytes.Equal(h.p, p) {
+			mark = " (equal)"
+		}
+		if i == from {
+			mark += " (acknowledged)"
+		}
+		if i+6 >= from {
+			fmt.Fprintf(&b, "\n  %d: change %d, present %v, %d bytes%s", i, h.change, h.present, len(h.p), mark)
+		}
+	}
+	return b.String()
+}
+
+// crashRun is one load with its crashes.
+type crashRun struct {
+	t       *testing.T
+	k       *stack
+	clients []*crashClient
+	seed    uint64
+	mu      sync.Mutex // one crash at a time; guards the fields below
+	rnd     *rand.Rand
+	done    int
+	most    int
+	every   int
+	off     bool
+}
+
+// maybe crashes at this instant, perhaps.
+func (r *crashRun) maybe(rare bool) {
+	if !r.mu.TryLock() {
+		return // an operation of a crash that is being looked at, or of another client
+	}
+	defer r.mu.Unlock()
+	if r.off || r.done >= r.most || r.rnd.IntN(r.every) != 0 && !(rare && r.rnd.IntN(4) == 0) {
+		return
+	}
+	r.done++
+	acked := make([]map[string]int, len(r.clients))
+	for i, c := range r.clients {
+		acked[i] = c.acked()
+	}
+	percent := []int{0, 0, 50, 100}[r.rnd.IntN(4)]
+	k := r.k.crash(rand.New(rand.NewPCG(r.rnd.Uint64(), 1)), percent)
+	begun := make([]*crashClient, len(r.clients))
+	for i, c := range r.clients {
+		begun[i] = c.snapshot()
+	}
+	// The caller may be a goroutine of the store's that must not be ended.
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		if err := r.look(k, begun, acked); err != nil {
+			r.off = true
+			r.t.Errorf("seed %d, crash %d, %d%% of what was not synced kept: %v", r.seed, r.done, percent, err)
+		}
+	}()
+	<-finished
+}
+
+func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int) error {
+	if err := k.open(false); err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer k.close()
+	if err := k.s.reapOrphans(bg); err != nil {
+		return fmt.Errorf("orphans: %w", err)
+	}
+	if err := k.s.reapGarbage(bg); err != nil {
+		return fmt.Errorf("garbage: %w", err)
+	}
+	if err := checkStore(k.s); err != nil {
+		return err
+	}
+	for i, c := range clients {
+		if err := c.verify(k.s, acked[i]); err != nil {
+			return err
+		}
+	}
+	// What is found can be worked with, and segments of the crash go.
+	p := bytesOf(1, 50_000)
+	if _, err := k.s.PutObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: "after", Body: bytes.NewReader(p), Size: -1}); err != nil {
+		return err
+	}
+	g := newCollector()
+	for range 3 {
+		if err := k.s.collect(context.Background(), g); err != nil {
+			return fmt.Errorf("collect: %w", err)
+		}
+	}
+	for i, c := range clients {
+		if err := c.verify(k.s, acked[i]); err != nil {
+			return fmt.Errorf("after collecting: %w", err)
+		}
+	}
+	return checkStore(k.s)
+}
+
+func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
+	runs, changes, crashes, every := 3, 60, 25, 25
+	if long {
+		runs, changes, crashes, every = 30, 300, 300, 8
+	}
+	for i := range runs {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			seed := uint64(i)
+			if long {
+				seed = rand.Uint64()
+			}
+			r := &crashRun{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 99)), most: crashes, every: every, off: true}
+			k, root := newStack(t, func(k *stack) {
+				k.segment = 512 << 10
+				k.options.WriteBufferBytes = 200_000
+				k.hook = func(op, name string) {
+					if strings.HasPrefix(name, "/meta") {
+						r.maybe(op == "create" || op == "remove" || op == "rename" || op == "sync")
+					}
+				}
+			})
+			r.k = k
+			k.disk.SetHook(func(op datatest.Op) datatest.Fault {
+				r.maybe(op.Kind != "write")
+				return datatest.Fault{}
+			})
+			var stop atomic.Bool
+			var wg sync.WaitGroup
+			for id := range 3 {
+				r.clients = append(r.clients, newCrashClient(id))
+			}
+			r.mu.Lock()
+			r.off = false
+			r.mu.Unlock()
+			for _, c := range r.clients {
+				wg.Go(func() {
+					if err := c.run(k, root, seed, &stop, changes); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			// Background work beside it.
+			halt := make(chan struct{})
+			var bgWork sync.WaitGroup
+			bgWork.Go(func() {
+				g := newCollector()
+				for n := 0; ; n++ {
+					select {
+					case <-halt:
+						return
+					default:
+					}
+					if err := k.s.Sync(bg); err != nil {
+						t.Error(err)
+						return
+					}
+					if err := k.s.collect(bg, g); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+			wg.Wait()
+			close(halt)
+			bgWork.Wait()
+			r.mu.Lock()
+			t.Logf("%d crashes", r.done)
+			r.off = true
+			r.mu.Unlock()
+			// And an orderly stop.
+			begun, acked := make([]*crashClient, 3), make([]map[string]int, 3)
+			if err := k.s.Sync(bg); err != nil {
+				t.Fatal(err)
+			}
+			for i, c := range r.clients {
+				begun[i] = c.snapshot()
+				acked[i] = make(map[string]int)
+				for name, h := range c.hist {
+					acked[i][name] = len(h) - 1
+				}
+				if err := begun[i].verify(k.s, acked[i]); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := checkStore(k.s); err != nil {
+				t.Error(err)
+			}
+			if v := k.disk.Violations(); len(v) > 0 {
+				t.Errorf("the data store broke its rules: %v", v)
+			}
+		})
+	}
+}
