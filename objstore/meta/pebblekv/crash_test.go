@@ -192,7 +192,7 @@ func TestCrashLeavesPrefixOfHistoryAtAnyWrite(t *testing.T) {
 			var mu sync.Mutex // guards rnd; one crash at a time
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			var done int
-			hooked.before = func(op, name string) error {
+			hooked.set(func(op, name string) error {
 				mu.Lock()
 				defer mu.Unlock()
 				// Crowd the rare ones: everything but writes and syncs of logs.
@@ -202,7 +202,7 @@ func TestCrashLeavesPrefixOfHistoryAtAnyWrite(t *testing.T) {
 					crashAndCheck(t, mem, h, rnd)
 				}
 				return nil
-			}
+			})
 			choice := rand.New(rand.NewPCG(seed, 2))
 			for range commits {
 				if err := h.commit(s); err != nil {

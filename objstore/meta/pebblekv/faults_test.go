@@ -47,7 +47,7 @@ func runFaulty(t *testing.T, f *fault, seed uint64) {
 	mustOpen(t, create(crashOptions(hooked, h))).Close()
 	// Opened again, since the first flush then makes a new manifest.
 	s := mustOpen(t, crashOptions(hooked, h))
-	hooked.before = f.before
+	hooked.set(f.before)
 	var failed error
 	for i := range 650 {
 		err := h.commit(s)

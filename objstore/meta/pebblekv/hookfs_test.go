@@ -15,12 +15,19 @@ import (
 // below; an error from it takes the place of the operation.
 type hookFS struct {
 	vfs.FS
-	before func(op, name string) error
+	before func(op, name string) error // set before use; later by set
+	later  atomic.Pointer[func(op, name string) error]
 	ops    atomic.Int64
 }
 
+// set replaces before while the file system is in use.
+func (h *hookFS) set(before func(op, name string) error) { h.later.Store(&before) }
+
 func (h *hookFS) call(op, name string) error {
 	h.ops.Add(1)
+	if later := h.later.Load(); later != nil {
+		return (*later)(op, path.Base(name))
+	}
 	if h.before == nil {
 		return nil
 	}

@@ -86,12 +86,12 @@ func queuedVictim(t *testing.T) *victim {
 	hooked := &hookFS{FS: mem}
 	h := newHistory(9)
 	s := mustOpen(t, create(crashOptions(hooked, h)))
-	hooked.before = func(op, name string) error {
+	hooked.set(func(op, name string) error {
 		if op == "create" && strings.HasSuffix(name, ".sst") {
 			<-hold
 		}
 		return nil
-	}
+	})
 	v := &victim{h: h}
 	for v.files == nil {
 		if err := h.commit(s); err != nil {
