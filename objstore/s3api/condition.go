@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -49,7 +50,16 @@ func parseHTTPTime(s string) objstore.Time {
 			return 0
 		}
 	}
-	return objstore.TimeOf(t)
+	switch {
+	case t.Year() >= 2262: // beyond what a Time holds, in nanoseconds
+		return math.MaxInt64
+	case t.Year() <= 1678:
+		return math.MinInt64
+	}
+	if at := objstore.TimeOf(t); at != 0 {
+		return at
+	}
+	return 1 // 1970 is a date, and 0 is none
 }
 
 // Names of the conditional headers of a read and of a copy's source, as S3

@@ -110,7 +110,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindNotPermitted:       {403, "AccessDenied", "Access Denied", false},
 	objstore.KindPreconditionFailed: {412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", false},
 	objstore.KindNotModified:        {304, "NotModified", "Not Modified", false},
-	objstore.KindConflict:           {409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.", false},
+	objstore.KindConflict:           {409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.", false},
 	objstore.KindInvalidRange:       {416, "InvalidRange", "The requested range is not satisfiable", false},
 	objstore.KindInvalidPart:        {400, "InvalidPart", "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.", false},
 	objstore.KindInvalidPartOrder:   {400, "InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.", false},
@@ -130,6 +130,9 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 }
+
+// conditionalConflict is the answer to KindConflict when the write had a condition.
+var conditionalConflict = answer{409, "ConditionalRequestConflict", "The conditional request cannot succeed due to a conflicting operation against this resource.", false}
 
 // kindOf is objstore.KindOf, that also knows how the connection fails.
 func kindOf(err error) objstore.Kind {
@@ -165,6 +168,9 @@ func (q *request) translate(err error) *apiError {
 		return &apiError{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message, Fields: unsigned.Fields, cause: err}
 	}
 	a := answers[kindOf(err)]
+	if kindOf(err) == objstore.KindConflict && q.writeCondition() != "" {
+		a = conditionalConflict
+	}
 	e := &apiError{Status: a.status, Code: a.code, Message: a.message, cause: err}
 	var o *objstore.Error
 	if a.own && errors.As(err, &o) && o.Msg != "" {
@@ -190,11 +196,7 @@ func (q *request) fields(code string) []sigv4.Field {
 	case "KeyTooLongError":
 		return []sigv4.Field{field("Size", strconv.Itoa(len(q.key))), field("MaxSizeAllowed", strconv.Itoa(objstore.MaxKeyLen))}
 	case "ConditionalRequestConflict":
-		fields := []sigv4.Field{field("Key", q.key)}
-		if c := q.writeCondition(); c != "" {
-			fields = append(fields, field("Condition", c))
-		}
-		return fields
+		return []sigv4.Field{field("Condition", q.writeCondition()), field("Key", q.key)}
 	case "PreconditionFailed":
 		if c := q.writeCondition(); c != "" {
 			return []sigv4.Field{field("Condition", c)}

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
 func TestRangeHeaderIsReadAsS3Does(t *testing.T) {
@@ -168,6 +169,29 @@ func FuzzETags(f *testing.F) {
 			if len(tag) > len(s) || strings.Contains(tag, `"`) && strings.HasPrefix(s, `"`) && !strings.Contains(s[1:], `"`) {
 				t.Fatalf("%q: %q", s, tag)
 			}
+		}
+	})
+}
+
+func TestDatesOfConditions(t *testing.T) {
+	for s, want := range map[string]objstore.Time{
+		"": 0, "no date": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 1, "Thu, 01 Jan 1970 00:00:01 GMT": 1e9,
+		"Thursday, 01-Jan-70 00:00:02 GMT": 2e9, "Thu Jan  1 00:00:03 1970": 3e9, "1970-01-01T00:00:04Z": 4e9,
+		"Fri, 01 Jan 2900 00:00:00 GMT": 1<<63 - 1, "Mon, 01 Jan 1000 00:00:00 GMT": -1 << 63,
+	} {
+		if got := parseHTTPTime(s); got != want {
+			t.Errorf("%q: %d, want %d", s, got, want)
+		}
+	}
+}
+
+func FuzzHTTPTime(f *testing.F) {
+	f.Add("Fri, 01 Jan 2016 00:00:00 GMT")
+	f.Add("9999-12-31T23:59:59Z")
+	f.Fuzz(func(t *testing.T, s string) {
+		at := parseHTTPTime(s)
+		if at > 0 && at != 1<<63-1 && at != 1 && parseHTTPTime(at.Std().Format(time.RFC3339Nano)) != at {
+			t.Fatalf("%q: %d", s, at)
 		}
 	})
 }
@@ -467,6 +491,11 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 		if answers[k].status != 500 {
 			t.Errorf("%s: %d", k, answers[k].status)
 		}
+	}
+	conditional := &request{header: http.Header{"If-Match": {`"x"`}}, key: "k"}
+	if e := conditional.translate(objstore.E(objstore.KindConflict, "op", "k", "")); e.Status != 409 || e.Code != "ConditionalRequestConflict" ||
+		!reflect.DeepEqual(e.Fields, []sigv4.Field{{Name: "Condition", Value: "If-Match"}, {Name: "Key", Value: "k"}}) {
+		t.Errorf("%+v", e)
 	}
 	q := &request{r: &http.Request{URL: &url.URL{Path: "/b/k"}}}
 	if e := q.translate(errors.New("secret detail")); e.Code != "InternalError" || strings.Contains(e.Message, "secret") {

@@ -167,6 +167,36 @@ func (d *door) dial() *tls.Conn {
 	return c
 }
 
+func TestWhatIsNoRequestIsRefused(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	for name, head := range map[string]string{
+		"bad escape":   "GET /bucket/%zz HTTP/1.1\r\nHost: h\r\n\r\n",
+		"no host":      "GET /bucket HTTP/1.1\r\n\r\n",
+		"large head":   "GET /bucket HTTP/1.1\r\nHost: h\r\nX-A: " + strings.Repeat("a", 64<<10) + "\r\n\r\n",
+		"two lengths":  "PUT /bucket/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+		"bad name":     "GET /bucket HTTP/1.1\r\nHost: h\r\nBad Name: 1\r\n\r\n",
+		"no method":    "\x00\x01\x02\x03\r\n\r\n",
+		"bad query":    "GET /bucket?a=%zz HTTP/1.1\r\nHost: h\r\n\r\n",
+		"semicolon":    "GET /bucket?a;b HTTP/1.1\r\nHost: h\r\n\r\n",
+		"empty bucket": "GET //k HTTP/1.1\r\nHost: h\r\n\r\n",
+	} {
+		conn := d.dial()
+		fmt.Fprint(conn, head)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if resp.StatusCode/100 != 4 {
+			t.Errorf("%s: %d", name, resp.StatusCode)
+		}
+		resp.Body.Close()
+		conn.Close()
+	}
+	d.put("bucket", "k", "x")
+}
+
 func TestLengthMustBeDeclared(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")
