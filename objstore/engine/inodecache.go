@@ -82,23 +82,29 @@ func (c *inodeCache) keep(ino objstore.InodeID, n *record.Inode) {
 	c.m[ino] = &dup
 }
 
-// start is called when a transaction begins to run; alone says that no other one
-// is under way, so that the cache holds what is committed.
-func (c *inodeCache) start() (alone bool) {
+// start is called when a transaction begins to run. It returns a token for end,
+// 0 when another transaction is under way: the cache may then lack what that one
+// has committed, and must not be read from.
+func (c *inodeCache) start() (token uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.started++
-	return c.started == c.ended+1
+	if c.started != c.ended+1 {
+		return 0
+	}
+	return c.started
 }
 
 // end is called once for each start. changed are the inodes that were committed,
-// nil for the removed ones; it is nil when nothing was.
-func (c *inodeCache) end(changed map[objstore.InodeID]*record.Inode) {
+// nil for the removed ones; it is nil when nothing was. They are kept when no
+// other transaction ran beside this one: ends may come in another order than
+// the commits.
+func (c *inodeCache) end(token uint64, changed map[objstore.InodeID]*record.Inode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended++
 	for ino, n := range changed {
-		if n == nil {
+		if n == nil || token == 0 || c.started != token {
 			delete(c.m, ino)
 		} else {
 			c.keep(ino, n)

@@ -14,18 +14,18 @@ func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
 	old, fresh := &record.Inode{Size: 1}, &record.Inode{Size: 2}
 
 	token := c.quiet()
-	c.start()
+	running := c.start()
 	c.put(token, 5, old) // its snapshot was taken before the transaction ended
-	c.end(map[objstore.InodeID]*record.Inode{5: fresh})
+	c.end(running, map[objstore.InodeID]*record.Inode{5: fresh})
 	c.put(token, 5, old)
 	if n, ok := c.get(5); !ok || n.Size != 2 {
 		t.Fatalf("holds %+v", n)
 	}
-	c.start()
+	running = c.start()
 	if c.quiet() != 0 {
 		t.Fatal("quiet beside a transaction")
 	}
-	c.end(map[objstore.InodeID]*record.Inode{5: nil})
+	c.end(running, map[objstore.InodeID]*record.Inode{5: nil})
 	if _, ok := c.get(5); ok {
 		t.Fatal("holds an inode that was removed")
 	}
@@ -33,6 +33,22 @@ func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
 	c.put(token, 5, old)
 	if n, ok := c.get(5); !ok || n.Size != 1 {
 		t.Fatal("does not keep what was read in peace")
+	}
+}
+
+// The ends of two transactions can come in either order: neither's inodes are
+// kept then.
+func TestInodeCacheKeepsNothingOfTransactionsThatOverlap(t *testing.T) {
+	c := newInodeCache()
+	first := c.start()
+	second := c.start()
+	if first == 0 || second != 0 {
+		t.Fatalf("alone: %d and %d", first, second)
+	}
+	c.end(second, map[objstore.InodeID]*record.Inode{5: {Size: 2}})
+	c.end(first, map[objstore.InodeID]*record.Inode{5: {Size: 1}})
+	if n, ok := c.get(5); ok {
+		t.Fatalf("holds %+v", n)
 	}
 }
 

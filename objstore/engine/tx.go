@@ -64,13 +64,13 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	}
 	x := &tx{s: s, c: c, now: s.now()}
 	defer x.release()
-	runs := 0
+	runs, alone := 0, uint64(0)
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
 		if runs++; runs > 1 {
-			s.inodes.end(nil) // the run before
+			s.inodes.end(0, nil) // the run before
 		}
 		x.reader, x.txn = reader{Reader: t, x: x}, t
-		if s.inodes.start() {
+		if alone = s.inodes.start(); alone != 0 {
 			x.reader.cache = s.inodes
 		}
 		clear(x.inodes)
@@ -83,11 +83,11 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	})
 	if err != nil {
 		if runs > 0 {
-			s.inodes.end(nil)
+			s.inodes.end(0, nil)
 		}
 		return s.wrap(op, what, err)
 	}
-	s.inodes.end(x.inodes)
+	s.inodes.end(alone, x.inodes)
 	s.committed(x)
 	return nil
 }
