@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"syscall"
@@ -129,8 +128,7 @@ func TestModesAndOwners(t *testing.T) {
 // as runs a shell command as an unprivileged user.
 func as(t *testing.T, uid uint32, dir, script string) error {
 	t.Helper()
-	c := exec.Command("sh", "-c", script)
-	c.Dir = dir
+	c := shell(dir, script)
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	out, err := c.CombinedOutput()
 	if err != nil {

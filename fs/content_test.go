@@ -100,9 +100,8 @@ func TestAppendsOfTwoProcessesAllArrive(t *testing.T) {
 		for _, who := range []string{"a", "b"} {
 			wg.Go(func() {
 				// Half through one descriptor, half with an open for each line.
-				script := fmt.Sprintf(`i=0; exec 3>>log; while [ $i -lt %d ]; do echo %s$i >&3; i=$((i+1)); echo %s$i >>log; i=$((i+1)); done`, lines, who, who)
-				c := exec.Command("sh", "-c", script)
-				c.Dir = m.dir
+				script := fmt.Sprintf(`{ i=0; exec 3>>log; while [ $i -lt %d ]; do echo %s$i >&3; i=$((i+1)); echo %s$i >>log; i=$((i+1)); done; }`, lines, who, who)
+				c := shell(m.dir, script)
 				if out, err := c.CombinedOutput(); err != nil {
 					t.Errorf("%v: %s", err, out)
 				}

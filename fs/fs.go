@@ -30,6 +30,8 @@ type Options struct {
 	// Writeback lets the kernel gather writes in its page cache. Set it only
 	// when no other mount of the daemon shows the same files.
 	Writeback bool
+	// FsName is the source that the kernel's mount table shows. "": coffer.
+	FsName string
 	// CacheTime is how long the kernel may keep names and attributes. 0: 1 hour.
 	CacheTime time.Duration
 	// WritebackInterval is how often the kernel's dirty pages are asked for
@@ -46,6 +48,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Root == 0 {
 		o.Root = objstore.RootInode
+	}
+	if o.FsName == "" {
+		o.FsName = "coffer"
 	}
 	if o.CacheTime == 0 {
 		o.CacheTime = time.Hour
@@ -120,7 +125,7 @@ func (f *FS) MountOptions() *fuse.MountOptions {
 		extra |= fuse.CAP_WRITEBACK_CACHE
 	}
 	return &fuse.MountOptions{
-		FsName:        "coffer",
+		FsName:        f.o.FsName,
 		Name:          "coffer",
 		Options:       opts,
 		AllowOther:    f.o.AllowOther,

@@ -97,11 +97,25 @@ func (m *Mounted) settle() error {
 	m.dev = uint64(st.Dev)
 	// INIT can only lower the kernel's 128 KiB, which halves sequential reads.
 	// Without the right to write here reads are slower, not wrong.
-	bdi := fmt.Sprintf("/sys/class/bdi/%d:%d/", unix.Major(m.dev), unix.Minor(m.dev))
-	if err := os.WriteFile(bdi+"read_ahead_kb", []byte(strconv.Itoa(m.fs.o.ReadAheadKiB)), 0); err != nil {
-		m.fs.log.Debug("read-ahead stays at the kernel's default", "err", err)
+	m.tune("read_ahead_kb", m.fs.o.ReadAheadKiB)
+	if m.fs.o.Writeback {
+		// A FUSE mount may hold 1 % of what may be dirty, some 40 MiB on a
+		// large machine: random writes then hardly ever meet in the cache.
+		m.tune("max_ratio", dirtyPercent)
 	}
 	return nil
+}
+
+// dirtyPercent bounds the dirty pages of a mount, in percent of what the kernel
+// lets be dirty altogether (vm.dirty_ratio).
+const dirtyPercent = 20
+
+// tune sets a figure of the mount's backing device, if we may.
+func (m *Mounted) tune(name string, value int) {
+	path := fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(m.dev), unix.Minor(m.dev), name)
+	if err := os.WriteFile(path, []byte(strconv.Itoa(value)), 0); err != nil {
+		m.fs.log.Debug("the kernel's default stays", "file", path, "err", err)
+	}
 }
 
 // Dir is the mount point as given to Mount.

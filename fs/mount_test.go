@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -88,6 +89,13 @@ func mountStore(t testing.TB, s *engine.Store, o Options) *mounted {
 		os.Remove(dir)
 	})
 	return &mounted{dir: dir, store: s, root: o.Root, m: m}
+}
+
+// shell is a script that runs in a directory of a mount. The shell goes there
+// itself: between fork and exec the child of a Go program stops the program's
+// collector, so it must not wait for what the program serves.
+func shell(dir, script string) *exec.Cmd {
+	return exec.Command("sh", "-c", `cd "$0" && `+script, dir)
 }
 
 func (m *mounted) path(name string) string { return filepath.Join(m.dir, name) }

@@ -90,6 +90,19 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		}
 	}
 	r := f.begin()
+	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME {
+		// The kernel brings its times after every rename, link and close. Most
+		// often mtime is what we have, and ctime we set ourselves.
+		a, err := f.store.GetAttr(f.ctx(), ino)
+		if err != nil {
+			return f.fail("setattr", in.NodeId, err)
+		}
+		if a.Mtime == *set.Mtime {
+			f.fillAttr(&out.Attr, &a)
+			out.SetTimeout(f.cacheTime(r))
+			return fuse.OK
+		}
+	}
 	a, err := f.store.SetAttr(f.ctx(), f.caller(&in.InHeader), ino, set)
 	if objstore.IsKind(err, objstore.KindStale) && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_ATIME|fuse.FATTR_FH) == 0 {
 		// The kernel keeps the times of a file that it writes, and hands them
