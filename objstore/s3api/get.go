@@ -157,13 +157,14 @@ func (q *request) readFailed(req objstore.GetRequest, err error) error {
 	case objstore.KindPreconditionFailed:
 		e := q.translate(err)
 		e.Fields = nil
-		if info, ok := q.describe(req); ok {
+		if info, err := q.describe(req); err == nil || objstore.IsKind(err, objstore.KindPreconditionFailed) {
 			e.Fields = []sigv4.Field{field("Condition", failedCondition(readConditions, req.Precondition, &info))}
 		}
 		return e
 	case objstore.KindNotModified:
-		// What a cache needs of the object that it holds (RFC 9110, 15.4.5).
-		if info, ok := q.describe(req); ok {
+		// What a cache needs of the object that it holds (RFC 9110, 15.4.5). If
+		// another one has taken its place since, nothing is said of that.
+		if info, err := q.describe(req); objstore.IsKind(err, objstore.KindNotModified) {
 			h := q.w.Header()
 			h["ETag"] = []string{quoteETag(info.ETag)}
 			h["Last-Modified"] = []string{info.LastModified.Std().Format(http.TimeFormat)}
@@ -175,18 +176,19 @@ func (q *request) readFailed(req objstore.GetRequest, err error) error {
 			}
 		}
 	case objstore.KindInvalidRange, objstore.KindInvalidPart:
-		info, ok := q.describe(objstore.GetRequest{Bucket: req.Bucket, Key: req.Key, CustomerKey: req.CustomerKey})
+		req.Precondition = objstore.Precondition{}
+		info, herr := q.describe(req)
 		if req.PartNumber != 0 {
 			e := newError(http.StatusRequestedRangeNotSatisfiable, "InvalidPartNumber", "The requested partnumber is not satisfiable",
 				field("PartNumberRequested", strconv.Itoa(req.PartNumber)))
-			if ok {
+			if herr == nil {
 				e.Fields = append(e.Fields, field("ActualPartCount", strconv.Itoa(max(info.Parts, 1))))
 			}
 			return e
 		}
 		e := q.translate(err)
 		e.Fields = []sigv4.Field{field("RangeRequested", q.get("Range"))}
-		if ok {
+		if herr == nil {
 			e.Fields = append(e.Fields, field("ActualObjectSize", strconv.FormatInt(info.Size, 10)))
 		}
 		return e
@@ -194,12 +196,11 @@ func (q *request) readFailed(req objstore.GetRequest, err error) error {
 	return err
 }
 
-// describe is HeadObject that takes the info beside a failed precondition.
-func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, bool) {
+// describe is HeadObject of the whole object. Beside a precondition that failed
+// it returns the info, too.
+func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, error) {
 	req.Range, req.PartNumber = nil, 0
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
-	return info, err == nil ||
-		objstore.IsKind(err, objstore.KindPreconditionFailed) || objstore.IsKind(err, objstore.KindNotModified)
+	return q.s.store.HeadObject(q.ctx, q.caller, req)
 }
 
 // getAttributes answers GetObjectAttributes. The parts of an object are counted;

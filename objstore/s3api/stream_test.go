@@ -147,3 +147,62 @@ func TestStalledClientIsCutOff(t *testing.T) {
 	}
 	conn.Close()
 }
+
+// watched is a body that looks at the heap while it is read or written.
+type watched struct {
+	left, looked int64
+	peak         uint64
+}
+
+func (w *watched) look(n int) {
+	if w.looked += int64(n); w.looked >= 8<<20 {
+		w.looked = 0
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		w.peak = max(w.peak, m.HeapAlloc)
+	}
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	if w.left == 0 {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(p)), w.left))
+	for i := range p[:n] {
+		p[i] = byte(w.left - int64(i))
+	}
+	w.left -= int64(n)
+	w.look(n)
+	return n, nil
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.look(len(p))
+	return len(p), nil
+}
+
+func TestMemoryDoesNotGrowWithTheObject(t *testing.T) {
+	if os.Getenv("COFFER_LONG") == "" {
+		t.Skip("COFFER_LONG is not set")
+	}
+	d := openDoor(t)
+	d.bucket("bucket")
+	const size = 1 << 30
+	r := d.unsigned("PUT", "/bucket/k", nil)
+	sent := &watched{left: size}
+	r.Body, r.ContentLength = io.NopCloser(sent), size
+	d.send(r).ok(t, "put", 200)
+	resp, err := d.server.Client().Do(d.unsigned("GET", "/bucket/k", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got := &watched{}
+	if n, err := io.Copy(got, resp.Body); err != nil || n != size {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	t.Logf("heap at most %d MiB writing, %d MiB reading", sent.peak>>20, got.peak>>20)
+	if sent.peak > 256<<20 || got.peak > 256<<20 {
+		t.Error("too much")
+	}
+}
