@@ -21,7 +21,14 @@ func (s *stage) each(f func(ctx context.Context, p *peer, m *meter) error, names
 	var list []contestant
 	for _, p := range s.peers {
 		if slices.Contains(names, p.name) {
-			list = append(list, contestant{p.name, func(ctx context.Context, m *meter) error { return f(ctx, p, m) }})
+			list = append(list, contestant{p.name, func(ctx context.Context, m *meter) error {
+				if p.ready != nil {
+					if err := p.ready(ctx); err != nil {
+						return err
+					}
+				}
+				return f(ctx, p, m)
+			}})
 		}
 	}
 	return list
@@ -51,12 +58,12 @@ func (s *stage) large(ctx context.Context, p *peer, m *meter) (err error) {
 	read := func() error { return readLarge(ctx, path, size, !p.empty) }
 	if p.cold != nil && m.wants(rowSeqCold) {
 		m.step = rowSeqCold.name
-		if err := p.cold(ctx); err != nil && !errors.Is(err, errNotRoot) {
+		err := p.cold(ctx)
+		if err == nil {
+			err = m.measure(rowSeqCold, mib(size), read)
+		}
+		if err != nil && !errors.Is(err, errNotRoot) {
 			return err
-		} else if err == nil {
-			if err := m.measure(rowSeqCold, mib(size), read); err != nil {
-				return err
-			}
 		}
 	}
 	if m.wants(rowSeqWarm, rowRandWarm, rowRandDirect) && !p.empty {

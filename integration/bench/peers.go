@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,6 +40,8 @@ type peer struct {
 	cold func(context.Context) error
 	// empty: what is read back is not what was written.
 	empty bool
+	// ready mounts it again if an earlier row has lost it. nil: nothing to do.
+	ready func(context.Context) error
 }
 
 // stage holds what the benchmark has built up and takes it down again.
@@ -47,7 +50,7 @@ type stage struct {
 	work  string
 	log   func(format string, args ...any)
 	downs []down
-	pids  map[string]func() int // of the servers, to see that they rest
+	pids  map[string]func() int // of the servers, to see that they rest and to end them when they hang
 
 	coffer *cofferPeer
 	tls    *endpoint
@@ -91,6 +94,16 @@ func setUp(ctx context.Context, c *config, log func(string, ...any)) (*stage, er
 		return nil, errors.Join(err, s.end())
 	}
 	return s, nil
+}
+
+// abort ends all file systems by force, so that calls into them come back.
+func (s *stage) abort() {
+	for name, pid := range s.pids {
+		if n := pid(); n > 0 {
+			s.log("ending %s, process %d", name, n)
+			unix.Kill(n, unix.SIGKILL)
+		}
+	}
 }
 
 // removeWork removes the work directory, but never reaches into a mount that
@@ -183,7 +196,7 @@ func (s *stage) startCoffer(ctx context.Context) (*peer, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return &peer{name: nameCoffer, dir: dir, scale: 1, cold: func(ctx context.Context) error {
+	return &peer{name: nameCoffer, dir: dir, scale: 1, ready: c.ready, cold: func(ctx context.Context) error {
 		if err := c.unmount(); err != nil {
 			return err
 		}
@@ -194,12 +207,17 @@ func (s *stage) startCoffer(ctx context.Context) (*peer, error) {
 	}}, nil
 }
 
+// startTime bounds how long coffer may take to mount.
+const startTime = 30 * time.Second
+
 // bucket is where all files and objects of the benchmark go.
 const bucket = "bench"
 
 func (c *cofferPeer) mount(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
 	if _, err := command(ctx, c.env, c.s.c.coffer, "mount", "--store", c.store, "--listen", c.listen, c.mountpoint); err != nil {
-		return err
+		return errors.Join(err, c.endHalfStarted())
 	}
 	c.mounted = true
 	out, err := command(ctx, c.env, c.s.c.coffer, "status", "--store", c.store, "--json")
@@ -212,6 +230,35 @@ func (c *cofferPeer) mount(ctx context.Context) error {
 	}
 	c.pid = st.PID
 	return nil
+}
+
+// endHalfStarted ends a daemon that took the store's lock and never became
+// ready; the lock file holds its process id.
+func (c *cofferPeer) endHalfStarted() error {
+	b, err := os.ReadFile(filepath.Join(c.store, "lock"))
+	if err != nil {
+		return nil // it did not come that far
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid <= 1 {
+		return nil
+	}
+	// Ours, and not another process that got its number since.
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !strings.Contains(string(line), c.store) {
+		return nil
+	}
+	c.s.log("ending the daemon that did not start, process %d", pid)
+	c.pid = pid
+	return errors.Join(unix.Kill(pid, unix.SIGKILL), c.gone())
+}
+
+// ready mounts the store again where a row has failed to.
+func (c *cofferPeer) ready(ctx context.Context) error {
+	if c.mounted {
+		return nil
+	}
+	return c.mount(ctx)
 }
 
 // unmount ends the daemon. If it does not end when asked it is killed, so that

@@ -180,7 +180,7 @@ func (s *stage) runGroup(ctx context.Context, g group) []*result {
 			if err == nil {
 				began := time.Now()
 				debug.FreeOSMemory() // ours, so that it does not fall into the measure
-				err = c.run(ctx, m)
+				err = s.bounded(ctx, func(ctx context.Context) error { return c.run(ctx, m) })
 				s.log("%s, round %d, %s: %.1f s %s", g.name, round+1, c.name, time.Since(began).Seconds(), m)
 			}
 			for name, x := range byName {
@@ -207,6 +207,34 @@ func (s *stage) runGroup(ctx context.Context, g group) []*result {
 		}
 	}
 	return results
+}
+
+// Limits on a contestant's round: a file system that hangs holds the one who
+// calls it, whatever becomes of ctx.
+const (
+	maxRound = 10 * time.Minute
+	grace    = 5 * time.Second
+)
+
+// bounded calls f and, when f does not come back in time or within grace of an
+// interrupt, ends all file systems by force, so that it does.
+func (s *stage) bounded(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, maxRound)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- f(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+		s.abort()
+	}
+	return <-done
 }
 
 func (m *meter) String() string {
