@@ -21,7 +21,18 @@ type gateKV struct {
 	mu      sync.Mutex
 	gate    chan struct{} // nil: open
 	waiting chan struct{} // gets a token for each Update that waits
-	fail    error
+	fail    error         // of Updates
+	views   error         // of Views
+}
+
+func (g *gateKV) View(ctx context.Context, fn func(meta.Reader) error) error {
+	g.mu.Lock()
+	fail := g.views
+	g.mu.Unlock()
+	if fail != nil {
+		return fail
+	}
+	return g.Store.View(ctx, fn)
 }
 
 func (g *gateKV) Update(ctx context.Context, fn func(meta.Txn) error) error {
@@ -42,6 +53,12 @@ func (g *gateKV) failWith(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fail = err
+}
+
+func (g *gateKV) failViews(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.views = err
 }
 
 // shut makes the Updates that begin from now on wait until open is called.

@@ -197,6 +197,7 @@ func (n *node) commitLocked(ctx context.Context) error {
 		n.fail(ctx, err)
 		return err
 	}
+	n.stored = stored{ch.content, ch.size, ch.mtime}
 	return nil
 }
 
@@ -351,15 +352,15 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.dropBuffers()
 	n.attrs, n.atime = false, 0
 	n.inline = nil // not cleared: a reader may be copying from it
-	rec, rerr := n.s.readInode(ctx, n.ino)
-	if rerr != nil {
-		return
+	// A commit that failed may still be there: what counts is what can be read.
+	if rec, err := n.s.readInode(ctx, n.ino); err == nil {
+		n.stored = stored{rec.Content, rec.Size, rec.Mtime}
 	}
-	if rec.Content.Mode == 0 {
+	if n.stored.content.Mode == 0 {
 		n.oek.Wipe()
 		n.oek = nil
 	}
-	n.content, n.size, n.mtime = rec.Content, rec.Size, rec.Mtime
+	n.content, n.size, n.mtime = n.stored.content, n.stored.size, n.stored.mtime
 }
 
 // readInode returns an inode's record as committed, from the cache if it is there.

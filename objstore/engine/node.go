@@ -33,6 +33,7 @@ type node struct {
 	content  record.Content
 	oek      *secret.Key // nil while the content has no key
 	inline   []byte      // plaintext of an inline content, as of the last commit that was begun; nil: not in memory
+	stored   stored      // as of the last commit
 	size     int64       // with what is not yet committed
 	mtime    objstore.Time
 	atime    objstore.Time // 0: unchanged
@@ -45,6 +46,13 @@ type node struct {
 	soon     bool          // a background commit is on its way
 	failures uint64        // commits that lost data
 	failure  error         // the last of them
+}
+
+// stored is what a node goes back to when a commit fails.
+type stored struct {
+	content record.Content
+	size    int64
+	mtime   objstore.Time
 }
 
 func newNode(s *Store, ino objstore.InodeID) *node { return &node{s: s, ino: ino} }
@@ -68,6 +76,7 @@ func (n *node) load(ctx context.Context) error {
 		n.oek = oek
 	}
 	n.bucket, n.content, n.size, n.mtime = rec.Bucket, rec.Content, rec.Size, rec.Mtime
+	n.stored = stored{rec.Content, rec.Size, rec.Mtime}
 	n.unlinked = rec.Nlink == 0
 	n.loaded = true
 	return nil
@@ -227,34 +236,33 @@ func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
 			return 0, nil
 		}
 		p = p[:min(int64(len(p)), n.size-off)]
-		if !n.overlaps(off, int64(len(p))) {
+		overlaps := n.overlaps(off, int64(len(p)))
+		if !overlaps && (n.content.Layout != record.LayoutInline || n.inline != nil) {
 			break
 		}
 		n.mu.RUnlock()
 		n.layoutMu.RUnlock()
-		if err := n.commit(ctx); err != nil {
+		var err error
+		if overlaps {
+			err = n.commit(ctx)
+		} else {
+			err = n.loadInline(ctx) // by then it may not be inline any more
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
 	defer n.layoutMu.RUnlock()
 	c := n.content
-	if c.Layout == record.LayoutInline && n.inline != nil {
+	if c.Layout == record.LayoutInline {
 		copyOut(p, n.inline, off)
 		n.mu.RUnlock()
 		return len(p), nil
 	}
 	k := extent.Of(c.ID, n.oek)
 	n.mu.RUnlock()
-	switch c.Layout {
-	case record.LayoutEmpty:
+	if c.Layout == record.LayoutEmpty {
 		clear(p)
-		return len(p), nil
-	case record.LayoutInline:
-		plain, err := n.loadInline(ctx)
-		if err != nil {
-			return 0, err
-		}
-		copyOut(p, plain, off)
 		return len(p), nil
 	}
 	pin := n.s.extents.Pin()
@@ -305,11 +313,12 @@ func (s *Store) readSpans(ctx context.Context, spans []extent.Span, p []byte, of
 // readParallel bounds the extents that one read has under way.
 const readParallel = 4
 
-// loadInline returns the plaintext of an inline content, and keeps it.
-func (n *node) loadInline(ctx context.Context) ([]byte, error) {
+// loadInline brings the plaintext of an inline content into memory.
+func (n *node) loadInline(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.loadInlineLocked(ctx)
+	_, err := n.loadInlineLocked(ctx)
+	return err
 }
 
 func (n *node) loadInlineLocked(ctx context.Context) ([]byte, error) {

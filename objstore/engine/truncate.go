@@ -113,6 +113,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 	}
 	n.content = done.content
 	n.mtime = n.s.now()
+	n.stored = stored{n.content, n.size, n.mtime}
 	if !done.inline {
 		clear(n.inline)
 		n.inline = nil
