@@ -129,7 +129,7 @@ func command(ctx context.Context, env []string, name string, args ...string) (st
 	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it may have a daemon to end
-	cmd.WaitDelay = 2 * time.Second                                         // a daemon may have kept our pipe
+	cmd.WaitDelay = 2 * time.Second                                          // a daemon may have kept our pipe
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
