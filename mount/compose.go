@@ -142,11 +142,13 @@ func storeKeyContext(id [16]byte) kms.Context {
 // openBelow opens what the engine stands on. This is where data and metadata
 // meet: the metadata driver makes nothing durable before data.Sync returned.
 func (s *store) openBelow(ctx context.Context, create bool) (err error) {
+	size := diskSize(s.cfg.Store)
 	s.data, err = localdata.Open(ctx, localdata.Options{
 		Dir:          s.cfg.path(nameData),
 		Create:       create,
 		ReadOnly:     s.cfg.ReadOnly,
-		ReserveBytes: reserveBytes(s.cfg.Store),
+		ReserveBytes: min(maxReserve, size/50),
+		SegmentBytes: int64(min(maxSegment, max(minSegment, size/32))),
 		Logger:       s.log.With("part", "data"),
 	})
 	if err != nil {
@@ -363,16 +365,24 @@ func (s *store) endAbove() error {
 	return errors.Join(errs...)
 }
 
-// maxReserve is what is kept free on the disk for the metadata, in bytes, so
-// that a full disk leaves room to delete; on small disks it is a fiftieth.
-const maxReserve = 64 << 20
+const (
+	// maxReserve is what is kept free on the disk for the metadata, in bytes,
+	// so that a full disk leaves room to delete; a fiftieth of small disks.
+	maxReserve = 64 << 20
+	// Segments have a thirty-second of the disk within these bounds, in bytes:
+	// one that is being written gives no room back.
+	minSegment = 8 << 20
+	maxSegment = 256 << 20
+)
 
-func reserveBytes(dir string) uint64 {
+// diskSize returns the size in bytes of the file system below dir; one that
+// cannot be told counts as large.
+func diskSize(dir string) uint64 {
 	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return 1 << 40
 	}
-	return min(maxReserve, st.Blocks*uint64(st.Bsize)/50)
+	return st.Blocks * uint64(st.Bsize)
 }
 
 // statFS gives the figures of the disk below the store.

@@ -308,7 +308,8 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 		return fmt.Errorf("%q is not a mount of the store %q", dir, d.cfg.Store)
 	}
 	if err := d.flushMount(ctx, p); err != nil {
-		return fmt.Errorf("flush %q: %w", dir, err)
+		return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err),
+			"the mount stays; the kernel reports a failed write once: free some room, write again what failed, and repeat this")
 	}
 	return d.removePoint(ctx, p, false)
 }

@@ -314,7 +314,7 @@ func TestMountsThatStartTogetherShareADaemon(t *testing.T) {
 // await polls a condition of another process.
 func (h *house) await(cond func() bool) {
 	h.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !cond() {
 		if time.Now().After(deadline) {
 			h.t.Fatal("waited in vain")
