@@ -261,35 +261,33 @@ func (c *cofferPeer) ready(ctx context.Context) error {
 	return c.mount(ctx)
 }
 
-// unmount ends the daemon. If it does not end when asked it is killed, so that
-// nothing is left behind, and that is an error.
+// unmount ends the daemon, as a user would. If that fails it is asked by
+// signal, and in the end killed, so that nothing is left behind; being killed
+// is an error.
 func (c *cofferPeer) unmount() error {
 	if !c.mounted {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
-	for range 3 {
-		if _, err = command(ctx, c.env, c.s.c.coffer, "umount", c.mountpoint); err == nil {
-			c.mounted = false
-			return c.gone()
-		}
-		c.s.log("coffer did not unmount: %v", err)
-	}
-	if c.pid > 0 {
-		if p, perr := os.FindProcess(c.pid); perr == nil {
-			p.Kill()
-		}
-	}
-	unix.Unmount(c.mountpoint, unix.MNT_DETACH)
 	c.mounted = false
+	ctx, cancel := context.WithTimeout(context.Background(), startTime)
+	defer cancel()
+	_, err := command(ctx, c.env, c.s.c.coffer, "umount", c.mountpoint)
+	if err == nil {
+		return c.gone()
+	}
+	c.s.log("coffer did not unmount: %v", err)
+	if unix.Kill(c.pid, unix.SIGTERM); c.gone() == nil {
+		unix.Unmount(c.mountpoint, unix.MNT_DETACH)
+		return nil
+	}
+	unix.Kill(c.pid, unix.SIGKILL)
+	unix.Unmount(c.mountpoint, unix.MNT_DETACH)
 	return errors.Join(err, c.gone())
 }
 
 // gone waits until the daemon has ended and so let go of the store.
 func (c *cofferPeer) gone() error {
-	for range 500 {
+	for range 1000 {
 		if unix.Kill(c.pid, 0) == unix.ESRCH {
 			return nil
 		}
