@@ -75,7 +75,9 @@ func mountStore(t testing.TB, s *engine.Store, o Options) *mounted {
 	if o.Origin == 0 {
 		o.Origin = lastOrigin.Add(1)
 	}
-	o.Logger = slog.New(slog.NewTextHandler(testLog{t}, nil))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(testLog{t}, nil))
+	}
 	m, err := Mount(dir, s, o)
 	if err != nil {
 		os.Remove(dir)
