@@ -135,9 +135,9 @@ func TestFailedCommitAndFailedReadKeepWhatWasThere(t *testing.T) {
 	g.failWith(meta.ErrNoSpace)
 	mustWrite(t, f, bytesOf(2, 50_000), 10_000)
 	g.failViews(errors.New("the disk does not answer"))
-	k.s.inodes.mu.Lock()
-	clear(k.s.inodes.m)
-	k.s.inodes.mu.Unlock()
+	k.s.cache.mu.Lock()
+	clear(k.s.cache.m)
+	k.s.cache.mu.Unlock()
 	if err := f.Flush(bg); err == nil {
 		t.Fatal("no failure")
 	}

@@ -365,7 +365,7 @@ func (n *node) fail(ctx context.Context, err error) {
 
 // readInode returns an inode's record as committed, from the cache if it is there.
 func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *record.Inode, err error) {
-	if rec, ok := s.inodes.get(ino); ok {
+	if rec, ok := s.cache.get(ino); ok {
 		return rec, nil
 	}
 	err = s.view(ctx, "stat", "", func(r reader) error {

@@ -180,7 +180,7 @@ func TestListingOutlivesDamagedObject(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.put(string(record.InodeKey(ino)), []byte{1, 2, 3})
-	s.inodes = newInodeCache() // as after a restart
+	s.cache = newCache() // as after a restart
 	res, err := s.ListObjects(bg, s3C, objstore.ListRequest{Bucket: "damage", MaxKeys: 10})
 	if err != nil || len(res.Entries) != 3 {
 		t.Fatalf("%d entries, %v", len(res.Entries), err)

@@ -83,7 +83,7 @@ type Store struct {
 	log     *slog.Logger
 	extents *extent.Store
 	nodes   *nodeTable
-	inodes  *inodeCache
+	cache   *cache
 	deks    *dekCache
 	watch   *watchers
 	etagKey []byte
@@ -161,7 +161,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o: o, log: o.Logger,
 		extents:    extent.New(o.Data),
 		nodes:      newNodeTable(),
-		inodes:     newInodeCache(),
+		cache:      newCache(),
 		deks:       newDEKCache(o.Now),
 		watch:      newWatchers(),
 		busy:       newBusySet(),

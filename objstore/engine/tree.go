@@ -41,7 +41,7 @@ func (s *Store) Lookup(ctx context.Context, parent objstore.InodeID, name string
 			return objstore.E(objstore.KindNotFound, op, name, "")
 		}
 		ino = d.Inode
-		if n, ok = s.inodes.get(ino); ok {
+		if n, ok = s.cache.get(ino); ok {
 			return nil
 		}
 		n, err = r.named(op, name, ino)

@@ -18,7 +18,7 @@ type reader struct {
 	// cache takes what a view reads, with token. A view never reads from it: an
 	// inode from there could be newer than the maps in its snapshot. The
 	// transaction x does, when it is the only one; otherwise cache is nil.
-	cache *inodeCache
+	cache *cache
 	token uint64
 	x     *tx
 }
@@ -31,8 +31,8 @@ type tx struct {
 	s   *Store
 	c   objstore.Caller
 	now objstore.Time
-	// inodes that were changed; nil for the removed ones.
-	inodes map[objstore.InodeID]*record.Inode
+	// done is what was set so far, for the cache and for reading it again.
+	done changes
 	// changes go out to the watchers after the commit.
 	changes []objstore.Change
 	// orphans lost their last name while they were open.
@@ -49,9 +49,9 @@ type tx struct {
 
 // view runs fn over one snapshot.
 func (s *Store) view(ctx context.Context, op, what string, fn func(r reader) error) error {
-	token := s.inodes.quiet()
+	token := s.cache.quiet()
 	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
-		return fn(reader{Reader: r, cache: s.inodes, token: token})
+		return fn(reader{Reader: r, cache: s.cache, token: token})
 	})
 	return s.wrap(op, what, err)
 }
@@ -67,13 +67,14 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	runs, alone := 0, uint64(0)
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
 		if runs++; runs > 1 {
-			s.inodes.end(0, nil) // the run before
+			s.cache.end(0, changes{}) // the run before
 		}
 		x.reader, x.txn = reader{Reader: t, x: x}, t
-		if alone = s.inodes.start(); alone != 0 {
-			x.reader.cache = s.inodes
+		if alone = s.cache.start(); alone != 0 {
+			x.reader.cache = s.cache
 		}
-		clear(x.inodes)
+		clear(x.done.inodes)
+		clear(x.done.entries)
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
 		x.spare, x.spareEnd, x.err = 0, 0, nil
 		if err := fn(x); err != nil {
@@ -83,11 +84,11 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	})
 	if err != nil {
 		if runs > 0 {
-			s.inodes.end(0, nil)
+			s.cache.end(0, changes{})
 		}
 		return s.wrap(op, what, err)
 	}
-	s.inodes.end(alone, x.inodes)
+	s.cache.end(alone, x.done)
 	s.committed(x)
 	return nil
 }
@@ -186,7 +187,7 @@ func (s *Store) corrupt(op, what string, err error) {
 // inode returns an inode, which is the caller's; KindStale when there is none.
 func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
 	if r.x != nil {
-		if n, ok := r.x.inodes[ino]; ok && n != nil {
+		if n, ok := r.x.done.inodes[ino]; ok && n != nil {
 			dup := *n
 			return &dup, nil
 		} else if ok {
@@ -239,36 +240,52 @@ func (r reader) inodes(inos []objstore.InodeID) ([]*record.Inode, error) {
 
 // dirent returns the entry of that stored name; ok is false when there is none.
 func (r reader) dirent(dir objstore.InodeID, stored string) (d record.Dirent, ok bool, err error) {
+	k := entryKey{dir, stored}
+	if e, known := r.knownEntry(k); known {
+		return e.d, e.ok, nil
+	}
 	v, err := r.Get(record.DirentKey(dir, stored))
-	if errors.Is(err, meta.ErrNotFound) {
-		return d, false, nil
-	}
-	if err == nil {
+	switch {
+	case errors.Is(err, meta.ErrNotFound):
+		err = nil
+	case err == nil:
 		d, err = record.ParseDirent(v)
+		ok = err == nil
 	}
-	return d, err == nil, err
+	if err == nil && r.cache != nil {
+		r.cache.putEntry(r.token, k, cachedEntry{d, ok})
+	}
+	return d, ok, err
+}
+
+// knownEntry returns an entry that the transaction has set, or that the cache
+// has, when it is the only transaction.
+func (r reader) knownEntry(k entryKey) (e cachedEntry, known bool) {
+	if r.x == nil {
+		return e, false
+	}
+	if e, known = r.x.done.entries[k]; known || r.cache == nil {
+		return e, known
+	}
+	return r.cache.entry(k)
 }
 
 // twins returns both entries that one name can have: the file or object, and
 // the directory.
 func (r reader) twins(dir objstore.InodeID, name string) (file, sub *record.Dirent, err error) {
-	vals, err := r.GetMany([][]byte{record.DirentKey(dir, name), record.DirentKey(dir, name+"/")})
+	d, ok, err := r.dirent(dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	for i, v := range vals {
-		if v == nil {
-			continue
-		}
-		d, err := record.ParseDirent(v)
-		if err != nil {
-			return nil, nil, err
-		}
-		if i == 0 {
-			file = &d
-		} else {
-			sub = &d
-		}
+	if ok {
+		file = &d
+	}
+	s, ok, err := r.dirent(dir, name+"/")
+	if err != nil {
+		return nil, nil, err
+	}
+	if ok {
+		sub = &s
 	}
 	return file, sub, nil
 }
@@ -282,18 +299,27 @@ func (x *tx) setInode(ino objstore.InodeID, n *record.Inode) {
 }
 
 func (x *tx) noteInode(ino objstore.InodeID, n *record.Inode) {
-	if x.inodes == nil {
-		x.inodes = make(map[objstore.InodeID]*record.Inode, 4)
+	if x.done.inodes == nil {
+		x.done.inodes = make(map[objstore.InodeID]*record.Inode, 4)
 	}
-	x.inodes[ino] = n
+	x.done.inodes[ino] = n
 }
 
 func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
 	x.txn.Set(record.DirentKey(dir, stored), d.Append(nil))
+	x.noteEntry(dir, stored, cachedEntry{d, true})
 }
 
 func (x *tx) deleteDirent(dir objstore.InodeID, stored string) {
 	x.txn.Delete(record.DirentKey(dir, stored))
+	x.noteEntry(dir, stored, cachedEntry{})
+}
+
+func (x *tx) noteEntry(dir objstore.InodeID, stored string, e cachedEntry) {
+	if x.done.entries == nil {
+		x.done.entries = make(map[entryKey]cachedEntry, 4)
+	}
+	x.done.entries[entryKey{dir, stored}] = e
 }
 
 // change notes what the watchers are told after the commit.

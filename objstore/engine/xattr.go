@@ -29,7 +29,7 @@ func (s *Store) GetXattr(ctx context.Context, ino objstore.InodeID, name string)
 	if err := checkXattrName(op, name); err != nil {
 		return nil, err
 	}
-	if n, ok := s.inodes.get(ino); ok && !n.HasXattrs && !strings.HasPrefix(name, xattrUserMeta) && !strings.HasPrefix(name, xattrCoffer) {
+	if n, ok := s.cache.get(ino); ok && !n.HasXattrs && !strings.HasPrefix(name, xattrUserMeta) && !strings.HasPrefix(name, xattrCoffer) {
 		// The kernel asks for security.capability before each first write.
 		return nil, objstore.E(objstore.KindNoAttribute, op, name, "")
 	}

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // ChunkRef is a content's use of a chunk: Span bytes of the content, from the
@@ -297,7 +298,8 @@ type Inline struct {
 
 // Append encodes n behind dst.
 func (n *Inline) Append(dst []byte) []byte {
-	e := newEncoder(dst)
+	const head = 64 // more than the other fields and all lengths take
+	e := newEncoder(slices.Grow(dst, head+len(n.Sealed)+len(n.Stream)))
 	e.uint(1, uint64(n.PlainLen))
 	e.uint(2, uint64(n.Suite))
 	e.bytes(3, n.Base[:])

@@ -10,13 +10,13 @@ import (
 )
 
 func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
-	c := newInodeCache()
+	c := newCache()
 	old, fresh := &record.Inode{Size: 1}, &record.Inode{Size: 2}
 
 	token := c.quiet()
 	running := c.start()
 	c.put(token, 5, old) // its snapshot was taken before the transaction ended
-	c.end(running, map[objstore.InodeID]*record.Inode{5: fresh})
+	c.end(running, changes{inodes: map[objstore.InodeID]*record.Inode{5: fresh}})
 	c.put(token, 5, old)
 	if n, ok := c.get(5); !ok || n.Size != 2 {
 		t.Fatalf("holds %+v", n)
@@ -25,7 +25,7 @@ func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
 	if c.quiet() != 0 {
 		t.Fatal("quiet beside a transaction")
 	}
-	c.end(running, map[objstore.InodeID]*record.Inode{5: nil})
+	c.end(running, changes{inodes: map[objstore.InodeID]*record.Inode{5: nil}})
 	if _, ok := c.get(5); ok {
 		t.Fatal("holds an inode that was removed")
 	}
@@ -39,21 +39,21 @@ func TestInodeCacheKeepsNothingReadBesideATransaction(t *testing.T) {
 // The ends of two transactions can come in either order: neither's inodes are
 // kept then.
 func TestInodeCacheKeepsNothingOfTransactionsThatOverlap(t *testing.T) {
-	c := newInodeCache()
+	c := newCache()
 	first := c.start()
 	second := c.start()
 	if first == 0 || second != 0 {
 		t.Fatalf("alone: %d and %d", first, second)
 	}
-	c.end(second, map[objstore.InodeID]*record.Inode{5: {Size: 2}})
-	c.end(first, map[objstore.InodeID]*record.Inode{5: {Size: 1}})
+	c.end(second, changes{inodes: map[objstore.InodeID]*record.Inode{5: {Size: 2}}})
+	c.end(first, changes{inodes: map[objstore.InodeID]*record.Inode{5: {Size: 1}}})
 	if n, ok := c.get(5); ok {
 		t.Fatalf("holds %+v", n)
 	}
 }
 
 func TestInodeCacheLendsCopies(t *testing.T) {
-	c := newInodeCache()
+	c := newCache()
 	n := &record.Inode{Size: 1}
 	c.put(c.quiet(), 5, n)
 	n.Size = 2
@@ -65,7 +65,7 @@ func TestInodeCacheLendsCopies(t *testing.T) {
 }
 
 func TestInodeCacheIsBounded(t *testing.T) {
-	c := newInodeCache()
+	c := newCache()
 	for i := range objstore.InodeID(3 * inodeCacheSize) {
 		c.put(c.quiet(), i, &record.Inode{})
 	}
@@ -95,9 +95,9 @@ func TestCachedInodeIsNeverOlderThanAFinishedTransaction(t *testing.T) {
 				}
 				_, _ = s.GetAttr(bg, ino)
 				if rand.Intn(8) == 0 {
-					s.inodes.mu.Lock()
-					clear(s.inodes.m)
-					s.inodes.mu.Unlock()
+					s.cache.mu.Lock()
+					clear(s.cache.m)
+					s.cache.mu.Unlock()
 				}
 			}
 		})
@@ -114,4 +114,26 @@ func TestCachedInodeIsNeverOlderThanAFinishedTransaction(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+func TestCachedAbsenceEndsWithTheEntry(t *testing.T) {
+	c := newCache()
+	k := entryKey{1, "a"}
+	c.putEntry(c.quiet(), k, cachedEntry{})
+	if e, known := c.entry(k); !known || e.ok {
+		t.Fatal("does not keep absence")
+	}
+	token := c.quiet()
+	running := c.start()
+	c.end(running, changes{entries: map[entryKey]cachedEntry{k: {record.Dirent{Inode: 7}, true}}})
+	c.putEntry(token, k, cachedEntry{}) // read before the transaction
+	if e, known := c.entry(k); !known || !e.ok || e.d.Inode != 7 {
+		t.Fatalf("holds %+v, %v", e, known)
+	}
+	first, second := c.start(), c.start()
+	c.end(second, changes{entries: map[entryKey]cachedEntry{k: {record.Dirent{Inode: 8}, true}}})
+	c.end(first, changes{})
+	if _, known := c.entry(k); known {
+		t.Fatal("keeps what transactions beside each other have set")
+	}
 }

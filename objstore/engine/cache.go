@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"sync"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Bounds of the cache. An inode takes about 700 bytes, an entry about 150.
+const (
+	inodeCacheSize = 8192
+	entryCacheSize = 8192
+)
+
+// cache keeps inodes and directory entries as committed, parsed, and the absence
+// of entries: the kernel looks a name up right before it makes it. A hit saves a
+// snapshot and a look-up in the metadata store, which is most of what stat costs.
+//
+// It is right because it knows when transactions run: each begins (start)
+// before it reads and ends (end), with the inodes that it changed, before its
+// caller learns that it committed. What was read from a snapshot is kept only
+// when no transaction ran from before the snapshot to after the reading. A
+// transaction reads from the cache only when it is the only one: then the cache
+// is what is committed. This asks of the metadata driver that this process is
+// the only one that writes.
+//
+// Records in the cache are never changed: who wants to takes a copy.
+type cache struct {
+	mu      sync.Mutex // guards the fields below
+	m       map[objstore.InodeID]*record.Inode
+	entries map[entryKey]cachedEntry
+	started uint64 // transactions
+	ended   uint64
+}
+
+// entryKey names an entry by its stored name.
+type entryKey struct {
+	dir    objstore.InodeID
+	stored string
+}
+
+// cachedEntry is an entry, or its absence.
+type cachedEntry struct {
+	d  record.Dirent
+	ok bool
+}
+
+// changes are what a transaction committed: nil inodes were removed.
+type changes struct {
+	inodes  map[objstore.InodeID]*record.Inode
+	entries map[entryKey]cachedEntry
+}
+
+func newCache() *cache {
+	return &cache{m: make(map[objstore.InodeID]*record.Inode), entries: make(map[entryKey]cachedEntry)}
+}
+
+// get returns a copy of an inode.
+func (c *cache) get(ino objstore.InodeID) (*record.Inode, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.m[ino]
+	if n == nil {
+		return nil, false
+	}
+	dup := *n
+	return &dup, true
+}
+
+// entry returns an entry or its absence; known is false when it has neither.
+func (c *cache) entry(k entryKey) (e cachedEntry, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, known = c.entries[k]
+	return e, known
+}
+
+// quiet returns a token for put: the state of affairs, 0 when a transaction runs.
+func (c *cache) quiet() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started != c.ended {
+		return 0
+	}
+	return c.started + 1
+}
+
+// put keeps an inode that was read from a snapshot taken after token.
+func (c *cache) put(token uint64, ino objstore.InodeID, n *record.Inode) {
+	if token == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started+1 != token || c.started != c.ended {
+		return
+	}
+	c.keep(ino, n)
+}
+
+// putEntry is put for an entry.
+func (c *cache) putEntry(token uint64, k entryKey, e cachedEntry) {
+	if token == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started+1 == token && c.started == c.ended {
+		c.keepEntry(k, e)
+	}
+}
+
+func (c *cache) keepEntry(k entryKey, e cachedEntry) {
+	if _, ok := c.entries[k]; !ok && len(c.entries) >= entryCacheSize {
+		dropSome(c.entries, entryCacheSize/8)
+	}
+	c.entries[k] = e
+}
+
+// dropSome removes n entries, any: a map has no order.
+func dropSome[K comparable, V any](m map[K]V, n int) {
+	for k := range m {
+		if n--; n < 0 {
+			return
+		}
+		delete(m, k)
+	}
+}
+
+func (c *cache) keep(ino objstore.InodeID, n *record.Inode) {
+	if len(c.m) >= inodeCacheSize && c.m[ino] == nil {
+		dropSome(c.m, inodeCacheSize/8)
+	}
+	dup := *n
+	c.m[ino] = &dup
+}
+
+// start is called when a transaction begins to run. It returns a token for end,
+// 0 when another transaction is under way: the cache may then lack what that one
+// has committed, and must not be read from.
+func (c *cache) start() (token uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.started++
+	if c.started != c.ended+1 {
+		return 0
+	}
+	return c.started
+}
+
+// end is called once for each start, with what was committed, nothing when
+// nothing was. It is kept when no other transaction ran beside this one: ends
+// may come in another order than the commits. Otherwise it is forgotten.
+func (c *cache) end(token uint64, done changes) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended++
+	alone := token != 0 && c.started == token
+	for ino, n := range done.inodes {
+		if n == nil || !alone {
+			delete(c.m, ino)
+		} else {
+			c.keep(ino, n)
+		}
+	}
+	for k, e := range done.entries {
+		if alone {
+			c.keepEntry(k, e)
+		} else {
+			delete(c.entries, k)
+		}
+	}
+}
