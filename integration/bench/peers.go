@@ -207,7 +207,7 @@ func (s *stage) startCoffer(ctx context.Context) (*peer, error) {
 	}}, nil
 }
 
-// startTime bounds how long coffer may take to mount.
+// startTime bounds how long coffer may take to mount, and to end.
 const startTime = 30 * time.Second
 
 // bucket is where all files and objects of the benchmark go.
@@ -261,33 +261,28 @@ func (c *cofferPeer) ready(ctx context.Context) error {
 	return c.mount(ctx)
 }
 
-// unmount ends the daemon, as a user would. If that fails it is asked by
-// signal, and in the end killed, so that nothing is left behind; being killed
-// is an error.
+// unmount ends the daemon by a signal, on which it flushes and unmounts. If
+// that fails it is killed, so that nothing is left behind, which is an error.
 func (c *cofferPeer) unmount() error {
 	if !c.mounted {
 		return nil
 	}
 	c.mounted = false
-	ctx, cancel := context.WithTimeout(context.Background(), startTime)
-	defer cancel()
-	_, err := command(ctx, c.env, c.s.c.coffer, "umount", c.mountpoint)
-	if err == nil {
-		return c.gone()
+	unix.Kill(c.pid, unix.SIGTERM)
+	err := c.gone()
+	if err != nil {
+		unix.Kill(c.pid, unix.SIGKILL)
+		err = errors.Join(err, c.gone())
 	}
-	c.s.log("coffer did not unmount: %v", err)
-	if unix.Kill(c.pid, unix.SIGTERM); c.gone() == nil {
-		unix.Unmount(c.mountpoint, unix.MNT_DETACH)
-		return nil
+	if uerr := unix.Unmount(c.mountpoint, unix.MNT_DETACH); uerr == nil {
+		err = errors.Join(err, fmt.Errorf("the daemon left %q mounted", c.mountpoint))
 	}
-	unix.Kill(c.pid, unix.SIGKILL)
-	unix.Unmount(c.mountpoint, unix.MNT_DETACH)
-	return errors.Join(err, c.gone())
+	return err
 }
 
 // gone waits until the daemon has ended and so let go of the store.
 func (c *cofferPeer) gone() error {
-	for range 1000 {
+	for end := time.Now().Add(startTime); time.Now().Before(end); {
 		if unix.Kill(c.pid, 0) == unix.ESRCH {
 			return nil
 		}
