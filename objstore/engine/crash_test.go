@@ -425,7 +425,7 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 }
 
 func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
-	runs, changes, crashes, every := 3, 60, 25, 25
+	runs, changes, crashes, every := 3, 80, 30, 12
 	if long {
 		runs, changes, crashes, every = 30, 300, 300, 8
 	}

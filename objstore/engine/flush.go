@@ -272,11 +272,15 @@ func (n *node) takeInline(ctx context.Context, ch *change) error {
 
 // apply commits a change.
 func (n *node) apply(ctx context.Context, ch *change) error {
+	var failed error
 	for _, p := range ch.pend {
-		<-p.done
-		if p.err != nil {
-			return n.s.wrap("write", n.name(), p.err)
+		<-p.done // all of them: their buffers are given back when this returns
+		if p.err != nil && failed == nil {
+			failed = p.err
 		}
+	}
+	if failed != nil {
+		return n.s.wrap("write", n.name(), failed)
 	}
 	gone := false
 	err := n.s.update(ctx, objstore.Caller{}, "write", n.name(), func(x *tx) error {
