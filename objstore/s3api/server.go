@@ -128,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &request{
 		s:      s,
 		r:      r,
-		w:      newResponse(w, s.o.StallTimeout),
+		w:      newResponse(w, r, s.o.StallTimeout),
 		ctx:    r.Context(),
 		id:     strings.ToUpper(hex.EncodeToString(random[:8])),
 		hostID: base64.StdEncoding.EncodeToString(random[8:]),

@@ -226,6 +226,27 @@ func TestLengthMustBeDeclared(t *testing.T) {
 	}
 }
 
+// botocore waits for a 100 even where the body is empty, and is confused for the
+// rest of the connection when there is none.
+func TestEmptyBodyIsToldToContinue(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	r := d.request("PUT", "/bucket/empty", "")
+	conn := d.dial()
+	fmt.Fprintf(conn, "PUT /bucket/empty HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\nExpect: 100-continue\r\n", r.URL.Host)
+	for name, v := range r.Header {
+		fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
+	}
+	fmt.Fprint(conn, "\r\n")
+	in := bufio.NewReader(conn)
+	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n", "HTTP/1.1 200 OK\r\n"} {
+		line, err := in.ReadString('\n')
+		if err != nil || line != want {
+			t.Fatalf("%q, %v; want %q", line, err, want)
+		}
+	}
+}
+
 func TestHeadersOfOtherLettersComeBackAsTheyWere(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")
