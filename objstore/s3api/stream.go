@@ -81,8 +81,6 @@ type response struct {
 	pace   pace
 	status int // 0: nothing sent
 	bytes  int64
-	// expects: the client waits for "100 Continue" although its body is empty.
-	expects bool
 }
 
 func newResponse(w http.ResponseWriter, r *http.Request, stall time.Duration) *response {
@@ -90,22 +88,20 @@ func newResponse(w http.ResponseWriter, r *http.Request, stall time.Duration) *r
 	// The connection's last request left a deadline, which must not meet the
 	// "100 Continue" that net/http writes for this one.
 	_ = ctl.SetWriteDeadline(time.Time{})
-	expects := r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue")
-	return &response{ResponseWriter: w, ctl: ctl, pace: newPace(stall), expects: expects}
+	// net/http sends it when the body is first read, and closes the connection
+	// where it was not; an empty body is neither. botocore then takes the final
+	// status for the interim one, and misreads the next answer on the
+	// connection. It is sent before any header is set, which would go with it.
+	if r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		w.WriteHeader(http.StatusContinue)
+	}
+	return &response{ResponseWriter: w, ctl: ctl, pace: newPace(stall)}
 }
 
 // WriteHeader sends the status, once.
-//
-// net/http sends "100 Continue" when the body is first read, and closes the
-// connection where it was not; an empty body is neither. botocore then takes
-// the final status for the interim one, and misreads the next answer on the
-// connection. S3 sends a 100 here.
 func (w *response) WriteHeader(status int) {
 	if w.status != 0 {
 		return
-	}
-	if w.expects {
-		w.ResponseWriter.WriteHeader(http.StatusContinue)
 	}
 	w.status = status
 	w.ResponseWriter.WriteHeader(status)
