@@ -272,3 +272,29 @@ func TestWorkingDirectorySurvivesPutsBelowIt(t *testing.T) {
 		t.Errorf("it has %q, %v", names, err)
 	}
 }
+
+// What was written is there under the new name once the rename returned: after
+// a crash the name must not stand for an empty file.
+func TestRenameOfAnOpenFileTakesItsContentAlong(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		want := bytes.Repeat([]byte("0123456789"), 10000)
+		for name, move := range map[string]func(from, to string) error{"rename": os.Rename, "link": os.Link} {
+			f, err := os.Create(m.path("tmp-" + name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.Write(want); err != nil {
+				t.Fatal(err)
+			}
+			if err := move(f.Name(), m.path(name)); err != nil {
+				t.Fatal(err)
+			}
+			if got := m.get(t, name); !bytes.Equal(got, want) {
+				t.Errorf("after %s the store has %d bytes", name, len(got))
+			}
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

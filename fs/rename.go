@@ -21,6 +21,10 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	if in.Flags&^known != 0 || in.Flags == known {
 		return fuse.EINVAL
 	}
+	f.settleName(f.inode(in.NodeId), oldName)
+	if flags&objstore.RenameExchange != 0 {
+		f.settleName(f.inode(in.Newdir), newName)
+	}
 	c := f.caller(&in.InHeader)
 	var replaced *left
 	if flags == 0 {
@@ -35,4 +39,32 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 		f.keep(replaced)
 	}
 	return fuse.OK
+}
+
+// settleName is settle for what a name is of.
+func (f *FS) settleName(dir objstore.InodeID, name string) {
+	if !f.o.Writeback || f.files.find(func(h *file) bool { return h.write }) == nil {
+		return // the usual case: programs close a file before they rename it
+	}
+	if a, err := f.store.Lookup(f.ctx(), dir, name); err == nil {
+		f.settle(a.Inode)
+	}
+}
+
+// settle makes the kernel hand over what it holds of a file that is open for
+// writing, before the file gets another name: with the writeback cache that has
+// not left the kernel yet, and after a crash the new name would stand for an
+// empty file. Files that are closed have been handed over.
+//
+// The notice asks for the locks of the file's pages only, not for those that the
+// kernel holds while it waits for this request, and other requests are served
+// meanwhile.
+func (f *FS) settle(ino objstore.InodeID) {
+	if !f.o.Writeback {
+		return
+	}
+	open := f.files.find(func(h *file) bool { return h.write && h.f.Inode() == ino })
+	if node, ok := f.node(ino); ok && open != nil {
+		f.notice("settle", f.server.InodeNotify(node, 0, 0))
+	}
 }
