@@ -44,9 +44,9 @@ type config struct {
 	json     bool
 	quick    bool
 	s3fs     bool
-	keep     time.Duration
-	object   int64 // of the large object, in bytes
-	randoms  int   // operations of a random row
+	profile  string // directory for CPU profiles of coffer's daemon; empty: none
+	object   int64  // of the large object, in bytes
+	randoms  int    // operations of a random row
 	duration time.Duration
 	settle   time.Duration
 }
@@ -107,7 +107,7 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.BoolVar(&c.quick, "quick", false, "small sizes, one round: to see that everything works, not for figures")
 	f.BoolVar(&c.s3fs, "s3fs", true, "measure s3fs on coffer's S3 door too, with smaller sizes, where it is installed")
 	f.DurationVar(&c.duration, "duration", 0, "`time` for each row that is measured by time; default 2s")
-	f.DurationVar(&c.keep, "profile-hold", 0, "wait for this `time` before the end, with everything mounted")
+	f.StringVar(&c.profile, "profile", "", "leave a CPU profile of coffer's daemon for each row in `DIR`: from the second round on, of rows that take over 2 s")
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}

@@ -166,6 +166,7 @@ type cofferPeer struct {
 	pid               int
 	mounted           bool
 	s3                *endpoint
+	took              map[string]time.Duration // of rows, in the round before
 }
 
 func (s *stage) startCoffer(ctx context.Context) (*peer, error) {

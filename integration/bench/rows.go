@@ -81,6 +81,9 @@ type meter struct {
 	wanted map[string]bool
 	values map[string]float64
 	step   string // the row under way, for errors
+	// begin and end, if set, are told of each measurement.
+	begin func(row)
+	end   func(row, time.Duration)
 }
 
 func (m *meter) wants(rows ...row) bool {
@@ -89,24 +92,32 @@ func (m *meter) wants(rows ...row) bool {
 
 // measure times f, which does amount of the row's units.
 func (m *meter) measure(r row, amount float64, f func() error) error {
-	m.step = r.name
-	start := time.Now()
-	if err := f(); err != nil {
-		return err
-	}
-	m.values[r.name] = amount / time.Since(start).Seconds()
-	return nil
+	return m.timed(r, func() (float64, error) { return amount, f() })
 }
 
 // count times f, which says how much it did.
 func (m *meter) count(r row, f func() (int, error)) error {
+	return m.timed(r, func() (float64, error) {
+		n, err := f()
+		return float64(n), err
+	})
+}
+
+func (m *meter) timed(r row, f func() (float64, error)) error {
 	m.step = r.name
+	if m.begin != nil {
+		m.begin(r)
+	}
 	start := time.Now()
-	n, err := f()
+	amount, err := f()
+	took := time.Since(start)
 	if err != nil {
 		return err
 	}
-	m.values[r.name] = float64(n) / time.Since(start).Seconds()
+	if m.end != nil {
+		m.end(r, took)
+	}
+	m.values[r.name] = amount / took.Seconds()
 	return nil
 }
 
@@ -141,13 +152,6 @@ func measure(ctx context.Context, c *config, stderr io.Writer) (rep *report, err
 			return r.errs[name] != "" || !math.IsNaN(median(r.samples[name]))
 		})
 	})
-	if c.keep > 0 && ctx.Err() == nil {
-		log("holding %s for %s", s.work, c.keep)
-		select {
-		case <-ctx.Done():
-		case <-time.After(c.keep):
-		}
-	}
 	if len(rep.results) == 0 {
 		return nil, errors.New("no row was measured")
 	}
@@ -176,6 +180,9 @@ func (s *stage) runGroup(ctx context.Context, g group) []*result {
 			// Another one is first in each round.
 			c := g.contestants[(i+round)%len(g.contestants)]
 			m := &meter{wanted: wanted, values: map[string]float64{}}
+			if c.name == nameCoffer && s.c.profile != "" {
+				m.begin, m.end = s.coffer.profileRow, s.coffer.tookRow
+			}
 			err := s.rest(ctx)
 			if err == nil {
 				began := time.Now()
