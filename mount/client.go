@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,6 +84,20 @@ func (c *client) status(ctx context.Context) (s Status, err error) {
 	return s, err
 }
 
+// answerTimeout is how long a daemon that lives may take to tell its status.
+const answerTimeout = 15 * time.Second
+
+// quickStatus does not wait for a daemon that hangs.
+func (c *client) quickStatus(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	s, err := c.status(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the daemon at %q does not answer", c.socket)
+	}
+	return s, err
+}
+
 // daemonProcess waits for the end of a daemon that is not our child.
 type daemonProcess struct{ fd int }
 
@@ -116,31 +131,45 @@ func (p *daemonProcess) close() { unix.Close(p.fd) }
 // mount e. The mount's source names its store; where that does not help, every
 // daemon of this machine that we may ask is asked.
 func findDaemon(ctx context.Context, e *mountEntry) (*client, Status, error) {
-	var sockets []string
+	none := fmt.Errorf("no daemon of this user serves %q", e.Mountpoint)
 	if dir := e.store(); dir != "" {
-		sockets = append(sockets, filepath.Join(dir, nameRun, "admin.sock"))
+		c := newClient(filepath.Join(dir, nameRun, "admin.sock"))
+		s, err := c.quickStatus(ctx)
+		switch {
+		case err == nil && s.serves(e.Mountpoint):
+			return c, s, nil
+		case err != nil && !errors.Is(err, errNoDaemon):
+			none = err
+		}
 	}
-	sockets = append(sockets, listeningSockets("/proc/net/unix")...)
-	var last error
+	type answer struct {
+		c *client
+		s Status
+	}
+	sockets := listeningSockets("/proc/net/unix")
+	answers := make(chan answer, len(sockets))
 	for _, socket := range sockets {
-		c := newClient(socket)
-		s, err := c.status(ctx)
-		if err != nil {
-			if !errors.Is(err, errNoDaemon) {
-				last = err
-			}
-			continue
-		}
-		for _, m := range s.Mounts {
-			if m.Mountpoint == e.Mountpoint {
-				return c, s, nil
-			}
+		go func() {
+			c := newClient(socket)
+			s, _ := c.quickStatus(ctx)
+			answers <- answer{c, s}
+		}()
+	}
+	for range sockets {
+		if a := <-answers; a.s.serves(e.Mountpoint) {
+			return a.c, a.s, nil
 		}
 	}
-	if last != nil {
-		return nil, Status{}, last
+	return nil, Status{}, none
+}
+
+func (s *Status) serves(dir string) bool {
+	for _, m := range s.Mounts {
+		if m.Mountpoint == dir {
+			return true
+		}
 	}
-	return nil, Status{}, fmt.Errorf("no daemon of this user serves %q", e.Mountpoint)
+	return false
 }
 
 // listeningSockets are the paths of admin sockets in the kernel's table of unix

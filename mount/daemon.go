@@ -58,6 +58,8 @@ type Daemon struct {
 	served     []*served
 	lastOrigin uint32
 
+	listed atomic.Pointer[[]MountInfo] // what mountList last was
+
 	stopping atomic.Bool
 	stop     chan struct{} // closed by Stop
 	stopOnce sync.Once
@@ -81,6 +83,9 @@ type StartReport struct {
 
 // lockStore takes the store's lock.
 func lockStore(cfg *Config) (*durable.Lock, error) {
+	if err := freeHung(cfg.Store, func(string) {}); err != nil {
+		return nil, err
+	}
 	lock, err := durable.LockFile(cfg.path(nameLock))
 	var held *durable.LockedError
 	if errors.As(err, &held) {

@@ -17,6 +17,7 @@ const sourcePrefix = "coffer:"
 
 // mountEntry is one line of /proc/self/mountinfo (proc_pid_mountinfo(5)).
 type mountEntry struct {
+	Device     string // major:minor
 	Root       string // the directory in the file system that is mounted
 	Mountpoint string
 	Type       string
@@ -58,6 +59,7 @@ func parseMountTable(r io.Reader) ([]mountEntry, error) {
 			return nil, fmt.Errorf("mountinfo: cannot read line %q", s.Text())
 		}
 		table = append(table, mountEntry{
+			Device:     fields[2],
 			Root:       unescape(fields[3]),
 			Mountpoint: unescape(fields[4]),
 			Type:       unescape(last[0]),

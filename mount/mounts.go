@@ -148,6 +148,7 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache)
 	info := p.MountInfo
 	p.Made = nil // that was this request's alone
+	d.publish()
 	return info, nil
 }
 
@@ -248,6 +249,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) e
 		ReadOnly:   p.ReadOnly,
 		AllowOther: p.AllowOther,
 		Writeback:  writeback,
+		FsName:     sourcePrefix + d.cfg.Store,
 		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
 	})
 	if err != nil {
@@ -284,6 +286,7 @@ func (d *Daemon) ended(s *served) {
 	}
 	s.points = nil
 	d.served = slices.DeleteFunc(d.served, func(o *served) bool { return o == s })
+	d.publish()
 	// First the decision to end, so that who waits for done knows of it.
 	d.stopIfUnused()
 	close(s.done)
@@ -378,6 +381,7 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 		s.points = slices.Delete(s.points, i, i+1)
 		close(p.gone)
 		d.uncover(p)
+		d.publish()
 	}
 	last := len(s.points) == 0
 	if under != nil && d.coversAny(under) {
@@ -443,40 +447,6 @@ func (d *Daemon) unmountAll(ctx context.Context) {
 			d.log.Error("cannot unmount", "mountpoint", p.Mountpoint, "error", err)
 		}
 	}
-}
-
-// prune drops mount points that umount(8) has removed while their file system
-// shows elsewhere. mountsMu is held.
-func (d *Daemon) prune() {
-	table, err := mountTable()
-	if err != nil {
-		return
-	}
-	for _, s := range d.served {
-		for i := len(s.points) - 1; i >= 0 && len(s.points) > 1 && !s.covered; i-- {
-			if e := findMount(table, s.points[i].Mountpoint); e == nil || !e.isOurs() {
-				close(s.points[i].gone)
-				s.points = slices.Delete(s.points, i, i+1)
-			}
-		}
-	}
-}
-
-// mountList describes all mounts, in the order in which they were made.
-func (d *Daemon) mountList() []MountInfo {
-	d.mountsMu.Lock()
-	defer d.mountsMu.Unlock()
-	d.prune()
-	list := []MountInfo{}
-	for _, s := range d.served {
-		if s.covered {
-			continue
-		}
-		for _, p := range s.points {
-			list = append(list, p.MountInfo)
-		}
-	}
-	return list
 }
 
 // flushInterval is how often writeBack starts the kernel's writeback.

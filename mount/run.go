@@ -50,6 +50,9 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 	}
 	res := MountResult{}
 	note := func(s string) { res.Notes = append(res.Notes, s) }
+	if err := freeHung(cfg.Store, note); err != nil {
+		return err
+	}
 	if err := checkMountpoint(r.Mountpoint, cfg.Store, note); err != nil {
 		return err
 	}
@@ -100,7 +103,7 @@ const startPatience = 20 * time.Second
 // askToMount asks the running daemon. Errors: errNoDaemon, its own.
 func askToMount(ctx context.Context, cfg *Config, r MountRequest) (MountInfo, Status, error) {
 	c := newClient(cfg.socketPath())
-	status, err := c.status(ctx)
+	status, err := c.quickStatus(ctx)
 	if err != nil {
 		return MountInfo{}, status, err
 	}
@@ -188,14 +191,25 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	if err != nil {
 		return err
 	}
-	if isDead(dir) {
-		return cleanStale(dir, tell)
-	}
 	table, err := mountTable()
 	if err != nil {
 		return err
 	}
 	e := findMount(table, dir)
+	if e != nil && e.store() != "" {
+		if err := freeHung(e.store(), tell); err != nil {
+			return err
+		}
+		if table, err = mountTable(); err != nil {
+			return err
+		}
+		if now := findMount(table, dir); now == nil || now.Device != e.Device {
+			return nil // that removed it
+		}
+	}
+	if isDead(dir) {
+		return cleanStale(dir, tell)
+	}
 	if e == nil || !e.isOurs() {
 		if _, err := os.Lstat(dir); err != nil {
 			return mountpointError(dir, err)
@@ -206,6 +220,9 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	if err != nil {
 		return err
 	}
+	// Flushing begins here, in another process than the daemon's: who is killed
+	// while it waits for itself cannot end. The daemon reports what fails.
+	_ = flushPath(ctx, dir)
 	process, err := watch(status.PID)
 	if err != nil {
 		return err

@@ -1,0 +1,99 @@
+package mount
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A daemon that is killed while one of its threads waits in the kernel for the
+// daemon itself (a notice waits for a page that a reader has locked, and the
+// reader for the daemon's answer) cannot end: that thread keeps the FUSE device
+// open, so the kernel does not know that nobody will answer. What is left is a
+// zombie that holds the store's lock, and a mount on which every call hangs.
+// Aborting the connection frees all of them.
+
+// isZombie reports whether the process has ended but for threads that hang.
+func isZombie(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// 1234 (a name) Z ...; the name may hold anything.
+	i := bytes.LastIndexByte(stat, ')')
+	return i >= 0 && i+2 < len(stat) && stat[i+2] == 'Z'
+}
+
+// lockHolder returns the pid in a store's lock file, 0 if there is none.
+func lockHolder(store string) int {
+	text, err := os.ReadFile(filepath.Join(store, nameLock))
+	if err != nil || len(text) > 32 {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	return pid
+}
+
+// freeHung aborts the connections of a store's mounts if the process that holds
+// its lock is a zombie, and waits until that is gone.
+func freeHung(store string, report func(string)) error {
+	pid := lockHolder(store)
+	if pid == 0 || !isZombie(pid) || ended(pid, 500*time.Millisecond) {
+		return nil
+	}
+	table, err := mountTable()
+	if err != nil {
+		return err
+	}
+	for i := range table {
+		e := &table[i]
+		if e.store() != store {
+			continue
+		}
+		if err := e.abort(); err != nil {
+			return fmt.Errorf("abort the mount that the dead process %d left on %q: %w", pid, e.Mountpoint, err)
+		}
+		report(fmt.Sprintf("freed the mount on %s, whose daemon was killed and could not end", e.Mountpoint))
+	}
+	ended(pid, 10*time.Second)
+	return nil
+}
+
+// ended waits for the last thread of a zombie, after which nothing of it is
+// left but its exit code, and reports whether that came in time.
+func ended(pid int, within time.Duration) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		if err != nil || len(list) <= 1 {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// abort ends the connection between the kernel and the daemon of a mount: calls
+// that wait for it fail. The mount stays, dead, unless root did it: then it is
+// taken out of the tree.
+func (e *mountEntry) abort() error {
+	if canUnmountDirectly() {
+		return unix.Unmount(e.Mountpoint, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	}
+	// Its owner may write here, where the system mounts it (fuse.rst, "Control
+	// filesystem").
+	_, minor, ok := strings.Cut(e.Device, ":")
+	if !ok {
+		return fmt.Errorf("no device number in %q", e.Device)
+	}
+	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
+}
