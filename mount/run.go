@@ -250,8 +250,13 @@ func RunEnv(ctx context.Context, cfg Config) (Env, error) {
 	if err := cfg.Resolve(); err != nil {
 		return Env{}, err
 	}
+	// The status first: it is what tells a daemon that does not answer.
+	c := newClient(cfg.socketPath())
+	if _, err := aliveStatus(ctx, &cfg, c); err != nil {
+		return Env{}, notRunning(&cfg, err)
+	}
 	var env Env
-	err := newClient(cfg.socketPath()).call(ctx, "/v1/env", nil, &env)
+	err := c.call(ctx, "/v1/env", nil, &env)
 	return env, notRunning(&cfg, err)
 }
 
@@ -261,7 +266,7 @@ func RunStatus(ctx context.Context, cfg Config) (Status, error) {
 	if err := cfg.Resolve(); err != nil {
 		return Status{}, err
 	}
-	status, err := newClient(cfg.socketPath()).status(ctx)
+	status, err := aliveStatus(ctx, &cfg, newClient(cfg.socketPath()))
 	if err == nil {
 		return status, nil
 	}
@@ -277,6 +282,15 @@ func RunStatus(ctx context.Context, cfg Config) (Status, error) {
 		status.StoreID = fmt.Sprintf("%x", sb.StoreID)
 	}
 	return status, notRunning(&cfg, err)
+}
+
+// aliveStatus asks the daemon, unless it is known to be dead: the socket of one
+// that was killed and cannot end still takes connections.
+func aliveStatus(ctx context.Context, cfg *Config, c *client) (Status, error) {
+	if pid := lockHolder(cfg.Store); pid != 0 && isZombie(pid) {
+		return Status{}, errNoDaemon
+	}
+	return c.quickStatus(ctx)
 }
 
 func notRunning(cfg *Config, err error) error {
