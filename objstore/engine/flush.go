@@ -203,21 +203,22 @@ func (n *node) commitLocked(ctx context.Context) error {
 
 // change is what one commit does to an inode.
 type change struct {
+	origin  uint32
 	size    int64
 	mtime   objstore.Time
 	atime   objstore.Time
 	content record.Content // Layout, keys
 	data    bool           // content changed
 	inline  *record.Inline // new inline data
-	wasIn   bool           // inline data to remove: it is in the extents now
 	pend    []*pending
 }
 
 // takeChange decides what the next commit does; mu is held. It makes the object
 // key when there is none.
 func (n *node) takeChange(ctx context.Context) (*change, error) {
-	ch := &change{size: n.size, mtime: n.mtime, atime: n.atime}
+	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime}
 	n.attrs, n.atime = false, 0
+	n.origin, n.mixed = 0, false
 	if n.buf == nil && len(n.sealed) == 0 {
 		ch.content = n.content
 		return ch, nil
@@ -283,7 +284,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		return n.s.wrap("write", n.name(), failed)
 	}
 	gone := false
-	err := n.s.update(ctx, objstore.Caller{}, "write", n.name(), func(x *tx) error {
+	err := n.s.update(ctx, objstore.Caller{Origin: ch.origin}, "write", n.name(), func(x *tx) error {
 		rec, err := x.inode(n.ino)
 		if objstore.IsKind(err, objstore.KindStale) {
 			gone = true

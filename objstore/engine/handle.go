@@ -12,7 +12,8 @@ import (
 // File is an open file. All Files of one inode share its buffer: what one
 // wrote the others read. Methods may be called concurrently.
 type File struct {
-	n *node
+	n      *node
+	caller objstore.Caller // who opened it
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -59,7 +60,7 @@ func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeI
 		return nil, err
 	}
 	n.mu.RLock()
-	f := &File{n: n, seen: n.failures}
+	f := &File{n: n, caller: c, seen: n.failures}
 	size := n.size
 	n.mu.RUnlock()
 	if flags.Truncate && size > 0 {
@@ -84,7 +85,7 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 // again when it returns. The bytes join history when they are flushed, which
 // happens within Options.FlushInterval in any case.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if _, err := f.n.write(ctx, p, off, false); err != nil {
+	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -92,7 +93,7 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // Append is WriteAt at the end of the file, atomically, and returns the offset.
 func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
-	return f.n.write(ctx, p, 0, true)
+	return f.n.write(ctx, f.caller.Origin, p, 0, true)
 }
 
 // Flush commits what was written, so that the other door shows it, and reports
@@ -122,7 +123,7 @@ func (f *File) Sync(ctx context.Context) error {
 
 // Truncate sets the size.
 func (f *File) Truncate(ctx context.Context, size int64) error {
-	return f.n.truncate(ctx, objstore.Caller{}, size)
+	return f.n.truncate(ctx, f.caller, size)
 }
 
 // Allocate is fallocate(2). Space is not reserved: every write takes fresh
@@ -141,9 +142,9 @@ func (f *File) Allocate(ctx context.Context, mode objstore.AllocateMode, off, n 
 		if !keep {
 			return objstore.E(objstore.KindNotSupported, "fallocate", "", "a hole is punched with the size kept")
 		}
-		return f.n.punch(ctx, off, n)
+		return f.n.punch(ctx, f.caller, off, n)
 	case objstore.AllocateZeroRange:
-		if err := f.n.punch(ctx, off, n); err != nil {
+		if err := f.n.punch(ctx, f.caller, off, n); err != nil {
 			return err
 		}
 	default:
@@ -155,7 +156,7 @@ func (f *File) Allocate(ctx context.Context, mode objstore.AllocateMode, off, n 
 	if keep || off+n <= size {
 		return nil
 	}
-	return f.n.truncate(ctx, objstore.Caller{}, off+n)
+	return f.n.truncate(ctx, f.caller, off+n)
 }
 
 // SeekData returns the first offset >= off that holds data; KindInvalidRange

@@ -37,6 +37,8 @@ type node struct {
 	size     int64       // with what is not yet committed
 	mtime    objstore.Time
 	atime    objstore.Time // 0: unchanged
+	origin   uint32        // of whoever wrote what waits; 0: nobody, or several
+	mixed    bool          // several
 	attrs    bool          // size or times differ from the record
 	buf      *buffer       // takes writes; nil: none
 	sealed   []*pending    // older, in order
@@ -162,8 +164,19 @@ func (n *node) overlaps(off, size int64) bool {
 	return false
 }
 
+// writtenBy notes who wrote; mu is held.
+func (n *node) writtenBy(origin uint32) {
+	switch {
+	case n.mixed:
+	case n.origin == 0:
+		n.origin = origin
+	case n.origin != origin:
+		n.origin, n.mixed = 0, true
+	}
+}
+
 // write puts p into the buffer at off, or at the end of the file for append.
-func (n *node) write(ctx context.Context, p []byte, off int64, atEnd bool) (int64, error) {
+func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, atEnd bool) (int64, error) {
 	if err := n.s.writable("write", ""); err != nil {
 		return 0, err
 	}
@@ -171,6 +184,7 @@ func (n *node) write(ctx context.Context, p []byte, off int64, atEnd bool) (int6
 		return 0, err
 	}
 	n.mu.Lock()
+	n.writtenBy(origin)
 	if atEnd {
 		off = n.size
 	}

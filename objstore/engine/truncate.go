@@ -47,8 +47,8 @@ func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) erro
 }
 
 // punch makes n bytes at off a hole, within the size of the file.
-func (n *node) punch(ctx context.Context, off, length int64) error {
-	return n.reshape(ctx, objstore.Caller{}, "fallocate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
+func (n *node) punch(ctx context.Context, c objstore.Caller, off, length int64) error {
+	return n.reshape(ctx, c, "fallocate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
 		r := &reshaped{size: rec.Size, content: rec.Content, allocated: rec.Allocated, inline: true}
 		length = min(length, rec.Size-off)
 		if length <= 0 {
