@@ -170,6 +170,9 @@ func TestEverythingAtOnceEnds(t *testing.T) {
 	if err := checkStore(k.s); err != nil {
 		t.Error(err)
 	}
+	if err := k.s.Close(); err != nil { // ends the background work, which holds nodes
+		t.Error(err)
+	}
 	if n := k.s.buffered.Load(); n != 0 {
 		t.Errorf("%d bytes are accounted for", n)
 	}

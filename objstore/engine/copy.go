@@ -223,11 +223,11 @@ func (cp *share) steps(ctx context.Context) error {
 	if cp.layout != record.LayoutChunks {
 		return nil
 	}
-	for cp.size-cp.done > shareStep*record.MaxChunk {
+	for cp.size-cp.done > int64(cp.s.shareStep)*record.MaxChunk {
 		var n int64
 		err := cp.s.update(ctx, objstore.Caller{}, "copy", "", func(x *tx) (err error) {
 			x.txn.Set(record.GarbageKey(cp.dst.Refs), []byte{1})
-			n, err = cp.step(x, shareStep)
+			n, err = cp.step(x, cp.s.shareStep)
 			return err
 		})
 		if err != nil {

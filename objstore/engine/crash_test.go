@@ -166,8 +166,11 @@ func closeNamed(files map[string]*File, name string) string {
 	return name
 }
 
-func (c *crashClient) body(rnd *rand.Rand) []byte {
+func (c *crashClient) body(rnd *rand.Rand, large bool) []byte {
 	n := []int{0, 1, 100, 5000, 16 << 10, 16<<10 + 1, 100_000, 300_000}[rnd.IntN(8)]
+	if large && rnd.IntN(8) == 0 {
+		n = 4<<20 + 100_000 // committed in steps
+	}
 	p := bytesOf(rnd.Uint64(), n)
 	if n > 16 {
 		binary.BigEndian.PutUint64(p, uint64(c.id))
@@ -176,7 +179,7 @@ func (c *crashClient) body(rnd *rand.Rand) []byte {
 }
 
 func (c *crashClient) put(s *Store, rnd *rand.Rand, name string, current map[string][]byte) error {
-	p := c.body(rnd)
+	p := c.body(rnd, true)
 	at := c.begin(name, true, p, true)
 	_, err := s.PutObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: name, Body: bytes.NewReader(p), Size: int64(len(p))})
 	if err == nil {
@@ -189,7 +192,7 @@ func (c *crashClient) put(s *Store, rnd *rand.Rand, name string, current map[str
 // replace writes a temporary file and renames it over the name, as editors do:
 // without an fsync, the old or the new bytes are found, whole.
 func (c *crashClient) replace(s *Store, root objstore.InodeID, rnd *rand.Rand, name string, current map[string][]byte) error {
-	p := c.body(rnd)
+	p := c.body(rnd, false)
 	_, f, err := s.Create(bg, mountC, root, name+".tmp", 0o644, objstore.OpenFlags{Write: true, Truncate: true}, false)
 	if err != nil {
 		return err
@@ -247,7 +250,7 @@ func (c *crashClient) write(s *Store, root objstore.InodeID, rnd *rand.Rand, nam
 		}
 		current[name] = next
 	} else {
-		p := c.body(rnd)
+		p := c.body(rnd, false)
 		off := 0
 		if len(was) > 0 {
 			off = rnd.IntN(len(was) + 1)
@@ -425,7 +428,7 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 }
 
 func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
-	runs, changes, crashes, every := 3, 80, 30, 12
+	runs, changes, crashes, every := 3, 60, 16, 12
 	if long {
 		runs, changes, crashes, every = 30, 300, 300, 8
 	}
@@ -446,6 +449,7 @@ func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
 				}
 			})
 			r.k = k
+			k.s.ingestStep, k.s.shareStep = 1, 1
 			k.disk.SetHook(func(op datatest.Op) datatest.Fault {
 				r.maybe(op.Kind != "write")
 				return datatest.Fault{}

@@ -172,7 +172,7 @@ func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
 	g.Go(func() error { in.hasher.Write(b.arena); return nil })
 	err := in.encrypt(ctx, b, off)
 	_ = g.Wait() // the hasher never fails
-	if err == nil && len(in.maps) >= ingestStep {
+	if err == nil && len(in.maps) >= in.s.ingestStep {
 		err = in.step(ctx)
 	}
 	return err

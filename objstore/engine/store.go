@@ -103,6 +103,9 @@ type Store struct {
 	commits     atomic.Uint64 // transactions, to know whether a barrier is due
 	synced      atomic.Uint64 // commits that were durable at the last barrier
 
+	ingestStep int // the constants of these names; tests make them small
+	shareStep  int
+
 	encrypting chan struct{} // a place for each buffer that is being encrypted
 	reap       chan struct{} // wakes the reaper
 	stop       context.CancelFunc
@@ -165,6 +168,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		deks:       newDEKCache(o.Now),
 		watch:      newWatchers(),
 		busy:       newBusySet(),
+		ingestStep: ingestStep, shareStep: shareStep,
 		encrypting: make(chan struct{}, encryptParallel),
 		reap:       make(chan struct{}, 1),
 	}
