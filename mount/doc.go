@@ -21,8 +21,9 @@
 // The superblock is written first, not initialised, then the keystore, the
 // metadata with the root record, the first secrets, and last the superblock
 // again, initialised. A crash in between leaves a superblock that says so: the
-// next start goes on from what is there, and removes nothing. Once a store is
-// initialised nothing that is missing is ever made anew.
+// next start goes on from what is there. All it ever removes is metadata that
+// does not open while there is no data at all. Once a store is initialised
+// nothing that is missing is ever made anew.
 //
 // # How it is opened
 //
@@ -35,6 +36,6 @@
 // One process has a store open. `coffer mount` starts it in the background, and
 // a later `coffer mount` of the same store asks it over run/admin.sock, JSON in
 // HTTP, answered only to the same user and to root. A daemon that was started
-// by `mount` ends, and its S3 door with it, when its last mount is gone; one
-// that was started by `serve` ends when it is told to.
+// by `mount` ends, and its S3 door with it, when its last mount is gone; one that
+// was started by `serve` ends when it is told to.
 package mount
