@@ -311,10 +311,15 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 		return fmt.Errorf("%q is not a mount of the store %q", dir, d.cfg.Store)
 	}
 	if err := d.flushMount(ctx, p); err != nil {
-		return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err),
-			"the mount stays; the kernel reports a failed write once: free some room, write again what failed, and repeat this")
+		return notStored(dir, err)
 	}
 	return d.removePoint(ctx, p, false)
+}
+
+// notStored is what is told once, as the kernel tells it once.
+func notStored(dir string, err error) error {
+	return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err),
+		"the mount stays; the kernel reports a failed write once: free some room, write again what failed, and repeat this")
 }
 
 func (d *Daemon) find(dir string) *mountPoint {

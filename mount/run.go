@@ -221,8 +221,11 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 		return err
 	}
 	// Flushing begins here, in another process than the daemon's: who is killed
-	// while it waits for itself cannot end. The daemon reports what fails.
-	_ = flushPath(ctx, dir)
+	// while it waits for itself cannot end. A mount of another user does not let
+	// us in, not even root; there the daemon does all of it.
+	if err := flushPath(ctx, dir); err != nil && !errors.Is(err, os.ErrPermission) {
+		return notStored(dir, err)
+	}
 	process, err := watch(status.PID)
 	if err != nil {
 		return err
