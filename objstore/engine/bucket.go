@@ -56,6 +56,7 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 		if err != nil {
 			return err
 		}
+		x.s.fresh.add(root)
 		n = &record.Inode{Type: objstore.TypeDirectory, Mode: mode & 07777, Explicit: true}
 		x.adopt(top, objstore.RootInode, n)
 		n.Bucket = root

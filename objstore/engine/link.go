@@ -28,6 +28,9 @@ func (x *tx) makeEntry(op string, parent objstore.InodeID, name string, ino objs
 	if taken {
 		return objstore.E(objstore.KindExists, op, name, "")
 	}
+	if n.Type == objstore.TypeDirectory {
+		x.s.fresh.add(ino)
+	}
 	x.adopt(dir, parent, n)
 	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
 	x.place(parent, dir, name, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin

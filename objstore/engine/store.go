@@ -84,6 +84,7 @@ type Store struct {
 	extents *extent.Store
 	nodes   *nodeTable
 	cache   *cache
+	fresh   *freshDirectories
 	deks    *dekCache
 	watch   *watchers
 	etagKey []byte
@@ -165,6 +166,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		extents:    extent.New(o.Data),
 		nodes:      newNodeTable(),
 		cache:      newCache(),
+		fresh:      newFreshDirectories(),
 		deks:       newDEKCache(o.Now),
 		watch:      newWatchers(),
 		busy:       newBusySet(),

@@ -20,6 +20,7 @@ type reader struct {
 	// transaction x does, when it is the only one; otherwise cache is nil.
 	cache *cache
 	token uint64
+	fresh *freshDirectories
 	x     *tx
 }
 
@@ -51,7 +52,7 @@ type tx struct {
 func (s *Store) view(ctx context.Context, op, what string, fn func(r reader) error) error {
 	token := s.cache.quiet()
 	err := s.o.Meta.View(ctx, func(r meta.Reader) error {
-		return fn(reader{Reader: r, cache: s.cache, token: token})
+		return fn(reader{Reader: r, cache: s.cache, token: token, fresh: s.fresh})
 	})
 	return s.wrap(op, what, err)
 }
@@ -69,7 +70,7 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		if runs++; runs > 1 {
 			s.cache.end(0, changes{}) // the run before
 		}
-		x.reader, x.txn = reader{Reader: t, x: x}, t
+		x.reader, x.txn = reader{Reader: t, fresh: s.fresh, x: x}, t
 		if alone = s.cache.start(); alone != 0 {
 			x.reader.cache = s.cache
 		}
@@ -244,6 +245,9 @@ func (r reader) dirent(dir objstore.InodeID, stored string) (d record.Dirent, ok
 	if e, known := r.knownEntry(k); known {
 		return e.d, e.ok, nil
 	}
+	if r.fresh != nil && r.fresh.lacks(dir, stored) {
+		return d, false, nil
+	}
 	v, err := r.Get(record.DirentKey(dir, stored))
 	switch {
 	case errors.Is(err, meta.ErrNotFound):
@@ -306,6 +310,7 @@ func (x *tx) noteInode(ino objstore.InodeID, n *record.Inode) {
 }
 
 func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
+	x.s.fresh.note(dir, stored)
 	x.txn.Set(record.DirentKey(dir, stored), d.Append(nil))
 	x.noteEntry(dir, stored, cachedEntry{d, true})
 }
