@@ -144,7 +144,7 @@ func (s *stage) small(ctx context.Context, p *peer, m *meter) error {
 	if m.wants(rowStat) {
 		m.step = rowStat.name
 		stat := func() error { return statSmall(ctx, root, n) }
-		if err := stat(); err != nil {
+		if err := errors.Join(stat(), s.rest(ctx)); err != nil {
 			return errors.Join(err, os.RemoveAll(root))
 		}
 		if err := m.measure(rowStat, float64(n), stat); err != nil {
@@ -212,41 +212,47 @@ func (s *stage) randomWrite(ctx context.Context, p *peer, m *meter) (err error) 
 const syncSize = 4 << 20
 
 func (s *stage) syncGroup() group {
-	g := group{name: "synced writes", rows: []row{rowSync1, rowSync8}}
-	g.contestants = s.each(s.synced, nameCoffer, nameNative, nameGocryptfs)
+	rows := []row{rowAppend1, rowAppend8, rowSync1, rowSync8}
+	g := group{name: "synced writes", rows: rows}
+	g.contestants = s.each(s.synced, nameCoffer, nameNative, nameGocryptfs, nameNull)
 	g.contestants = append(g.contestants, contestant{nameSync, func(ctx context.Context, m *meter) error {
-		return s.appendSync(ctx, m, rowSync1, rowSync8)
+		return s.appendSync(ctx, m, rows...)
 	}})
 	return g
 }
 
-func (s *stage) synced(ctx context.Context, p *peer, m *meter) (err error) {
-	m.step = rowSync1.name
+func (s *stage) synced(ctx context.Context, p *peer, m *meter) error {
+	for _, r := range []struct {
+		row
+		jobs int
+		size int64
+	}{{rowAppend1, 1, 0}, {rowAppend8, 8, 0}, {rowSync1, 1, syncSize}, {rowSync8, 8, syncSize}} {
+		if !m.wants(r.row) {
+			continue
+		}
+		m.step = r.name
+		if err := s.syncedRow(ctx, p, m, r.row, r.jobs, r.size); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (s *stage) syncedRow(ctx context.Context, p *peer, m *meter, r row, jobs int, size int64) (err error) {
 	var paths []string
 	defer func() {
 		for _, path := range paths {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}()
-	for i := range 8 {
+	for i := range jobs {
 		path := filepath.Join(p.dir, "synced-"+strconv.Itoa(i))
+		if err := writeLarge(ctx, path, size, 0); err != nil {
+			return err
+		}
 		paths = append(paths, path)
-		if err := writeLarge(ctx, path, syncSize, 0); err != nil {
-			return err
-		}
 	}
-	for _, r := range []struct {
-		row
-		jobs int
-	}{{rowSync1, 1}, {rowSync8, 8}} {
-		if !m.wants(r.row) {
-			continue
-		}
-		if err := m.count(r.row, func() (int, error) { return writeSynced(ctx, paths[:r.jobs], syncSize, s.c.duration) }); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+	return m.count(r, func() (int, error) { return writeSynced(ctx, paths, size, s.c.duration) })
 }
 
 // appendSync is the yardstick of everything durable, for all rows that use it.

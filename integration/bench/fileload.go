@@ -169,21 +169,26 @@ func writeRandom(ctx context.Context, path string, size int64, n int, seed uint6
 	return f.Sync()
 }
 
-// writeSynced overwrites pages of the given files, one job for each, with an
-// fdatasync after each page, for a time. It returns how many.
+// writeSynced writes pages to the given files, one job for each, with an
+// fdatasync after each page, for a time: at random places of the first size
+// bytes, or, if size is 0, at the end. It returns how many.
 func writeSynced(ctx context.Context, paths []string, size int64, d time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	var done atomic.Int64
-	err := parallel(len(paths), func(i int) error {
-		f, err := os.OpenFile(paths[i], os.O_WRONLY, 0)
+	err := parallel(len(paths), func(i int) (err error) {
+		f, err := os.OpenFile(paths[i], os.O_WRONLY|os.O_CREATE, 0o600)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { err = errors.Join(err, f.Close()) }()
 		places := rand.New(rand.NewPCG(3, uint64(i)))
-		for n := 0; ctx.Err() == nil; n++ {
-			if _, err := f.WriteAt(noise[n%1024*page:][:page], places.Int64N(size/page)*page); err != nil {
+		for n := int64(0); ctx.Err() == nil; n++ {
+			off := n * page
+			if size > 0 {
+				off = places.Int64N(size/page) * page
+			}
+			if _, err := f.WriteAt(noise[n%1024*page:][:page], off); err != nil {
 				return err
 			}
 			if err := unix.Fdatasync(int(f.Fd())); err != nil {
