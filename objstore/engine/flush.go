@@ -18,6 +18,10 @@ import (
 // writer waits.
 const maxSealed = 8
 
+// maxRanges bounds the ranges in them: a commit sets a record for each, and up
+// to four more for what it overwrites, which have to fit into meta.MaxTxnBytes.
+const maxRanges = 2 * maxBufferEx
+
 // pending is a sealed buffer that is being encrypted.
 type pending struct {
 	s     *Store
@@ -135,9 +139,16 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, record.MaxExtent)
 // encryptRun makes one extent of ranges, size bytes together, and appends
 // their mappings.
 func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, run []dirty, size int, maps *[]extent.Mapping) error {
+	// Writes that came in another order than the file's still lie together as a
+	// rule: then the extent has the order in which they came.
+	lo, hi := run[0].pos, run[0].pos+run[0].len
+	for _, d := range run[1:] {
+		lo, hi = min(lo, d.pos), max(hi, d.pos+d.len)
+	}
+	together := int(hi-lo) == size
 	var plain []byte
-	if len(run) == 1 {
-		plain = b.bytes(run[0])
+	if together {
+		plain = b.arena[lo:hi]
 	} else {
 		buf := scratch.Get().(*[]byte)
 		defer scratch.Put(buf)
@@ -151,10 +162,13 @@ func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, 
 		return err
 	}
 	off := uint32(0)
-	for _, d := range run {
-		n := len(*maps)
-		if n > 0 && off > 0 && (*maps)[n-1].Off+int64((*maps)[n-1].Len) == d.off {
-			(*maps)[n-1].Len += uint32(d.len)
+	for i, d := range run {
+		if together {
+			off = uint32(d.pos - lo)
+		}
+		last := len(*maps) - 1
+		if i > 0 && (*maps)[last].Off+int64((*maps)[last].Len) == d.off && (*maps)[last].PieceOff+(*maps)[last].Len == off {
+			(*maps)[last].Len += uint32(d.len)
 		} else {
 			*maps = append(*maps, extent.Mapping{Off: d.off, Len: uint32(d.len), Piece: piece, PieceOff: off})
 		}
