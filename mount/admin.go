@@ -226,7 +226,7 @@ func (d *Daemon) Status(ctx context.Context) Status {
 	s := Status{
 		Running: true, PID: os.Getpid(), Store: d.cfg.Store, StoreID: fmt.Sprintf("%x", d.store.sb.StoreID),
 		Endpoint: d.Endpoint(), ReadOnly: d.cfg.ReadOnly, Mounts: d.mountList(), Started: d.started.UTC(),
-		CABundle: d.cfg.caPath(), LogFile: d.logFile,
+		CABundle: d.cfg.caPath(), LogFile: d.cfg.LogFile,
 	}
 	if disk, err := d.store.statFS(); err == nil {
 		s.DiskTotal, s.DiskAvailable = disk.Total, disk.Available

@@ -50,8 +50,6 @@ type Daemon struct {
 
 	// ephemeral: it ends when its last mount is gone.
 	ephemeral bool
-	// logFile is where log goes, if that is a file.
-	logFile string
 
 	// mountsMu guards the fields below; it is held while mounting.
 	mountsMu   sync.Mutex

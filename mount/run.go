@@ -130,7 +130,6 @@ func startWithMount(ctx context.Context, cfg Config, r MountRequest, log *slog.L
 	if err != nil {
 		return nil, report, MountInfo{}, err
 	}
-	d.logFile = cfg.LogFile
 	info, err := d.Mount(ctx, r)
 	if err != nil {
 		d.Stop("the first mount failed")
@@ -148,7 +147,7 @@ func runForeground(ctx context.Context, cfg Config, r *MountRequest, log *slog.L
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	cfg.LogFile = ""
+	cfg.LogFile = "" // standard error it is
 	var d *Daemon
 	var report StartReport
 	var info MountInfo
