@@ -70,6 +70,9 @@ func (n *node) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if rec.Type != objstore.TypeRegular {
+		return objstore.E(objstore.KindInvalidArgument, "open", "", "not a regular file")
+	}
 	if rec.Content.Mode != 0 {
 		oek, err := n.s.openOEK(ctx, &rec.Content, nil)
 		if err != nil {
@@ -213,10 +216,13 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 	n.size = max(n.size, off)
 	n.mtime = n.s.now()
 	n.attrs = true
-	waiting := len(n.sealed)
+	waiting, ranges := len(n.sealed), 0
+	for _, p := range n.sealed {
+		ranges += len(p.buf.ents)
+	}
 	n.mu.Unlock()
 	switch {
-	case waiting >= maxSealed:
+	case waiting >= maxSealed, ranges >= maxRanges:
 		return at, n.commit(ctx)
 	case waiting >= maxSealed/4:
 		n.s.commitSoon(n)
