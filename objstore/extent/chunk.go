@@ -329,7 +329,7 @@ func (e *Edit) thin(chunk record.ChunkID) (more bool, err error) {
 // there. At most limit references are made; Share returns how many bytes it
 // came, so that a long copy can go on in another transaction.
 func (e *Edit) Share(dst Content, dstOff int64, src Content, srcOff, n int64, limit int) (int64, error) {
-	list, err := e.refs(src, srcOff, n)
+	list, err := refsIn(e.t, src.Refs, srcOff, n, limit+1)
 	if err != nil {
 		return 0, err
 	}
