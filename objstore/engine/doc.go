@@ -13,10 +13,12 @@
 //
 //  1. renameMu: one rename of a directory at a time, so that the check for a
 //     cycle holds (rename.go)
-//  2. node.mu: the open file's buffer and size (node.go)
+//  2. node.commitMu, node.layoutMu, node.mu: one commit at a time, the content,
+//     the open file's buffer and size (node.go)
 //  3. meta.Update: one transaction; its function takes no lock but nodes.mu
-//  4. nodes.mu: the table of open inodes (nodes.go)
-//  5. watch.mu: the set of pending changes (watch.go)
+//  4. node.windows.mu: remembered maps (mapwindow.go); a leaf
+//  5. nodes.mu: the table of open inodes (nodes.go)
+//  6. watch.mu: the set of pending changes (watch.go)
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine

@@ -323,6 +323,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		x.change(objstore.Change{Inode: n.ino, Data: ch.data})
 		return nil
 	})
+	n.windows.changed()
 	if gone {
 		return nil // nobody can see it any more
 	}

@@ -51,20 +51,40 @@ func (s *Store) wakeReaper() {
 // were open without a name and what requests had begun, then whatever the
 // transactions leave to it.
 func (s *Store) runReaper(ctx context.Context) {
-	if err := s.reapOrphans(ctx); err != nil && ctx.Err() == nil {
-		s.log.Warn("unlinked files of the last run could not all be removed", "err", err)
-	}
+	s.orphansLeft.Store(true) // those of the last run
 	s.wakeReaper()
+	var retry <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.reap:
+		case <-retry:
 		}
-		if err := s.reapGarbage(ctx); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
+		retry = nil
+		if err := s.reapAll(ctx); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
 			s.log.Warn("space could not be freed yet", "err", err)
+			retry = time.After(reapRetry)
 		}
 	}
+}
+
+// reapRetry is how long the reaper waits after a failure, of a full disk say,
+// when nothing else wakes it.
+const reapRetry = 15 * time.Second
+
+// reapAll removes what is left of orphans and garbage, and returns the first error.
+func (s *Store) reapAll(ctx context.Context) error {
+	var first error
+	if s.orphansLeft.Swap(false) {
+		if first = s.reapOrphans(ctx); first != nil {
+			s.orphansLeft.Store(true)
+		}
+	}
+	if err := s.reapGarbage(ctx); first == nil {
+		first = err
+	}
+	return first
 }
 
 // keysOf returns up to max keys with a prefix, behind after.
@@ -92,12 +112,18 @@ func (s *Store) keysOf(ctx context.Context, prefix, after []byte, max int) (keys
 // reapBatch bounds the records that one look of the reaper takes.
 const reapBatch = 256
 
+// reapOrphans removes all inodes without a name that nobody has open. One that
+// cannot be removed does not hold up the others; the first error is returned.
 func (s *Store) reapOrphans(ctx context.Context) error {
 	var after []byte
+	var first error
 	for ctx.Err() == nil {
 		keys, err := s.keysOf(ctx, record.OrphanPrefix(), after, reapBatch)
-		if err != nil || len(keys) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(keys) == 0 {
+			return first
 		}
 		after = keys[len(keys)-1]
 		for _, k := range keys {
@@ -105,7 +131,10 @@ func (s *Store) reapOrphans(ctx context.Context) error {
 			if err == nil {
 				err = s.reapOrphan(ctx, ino)
 			}
-			if err != nil {
+			if err != nil && first == nil {
+				first = err
+			}
+			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
@@ -391,12 +420,14 @@ func (s *Store) compact(ctx context.Context, info data.SegmentInfo) error {
 		if err != nil || moved == nil {
 			return err
 		}
-		return s.update(ctx, objstore.Caller{}, "compact", "", func(x *tx) error {
+		err = s.update(ctx, objstore.Caller{}, "compact", "", func(x *tx) error {
 			e := s.extents.Edit(x.txn)
 			if err := e.Relocate(moved); err != nil {
 				return err
 			}
 			return e.Finish()
 		})
+		s.extents.Moved()
+		return err
 	})
 }

@@ -261,6 +261,8 @@ func (s *Store) releaseNode(ctx context.Context, n *node) {
 func (s *Store) removeOrphan(ctx context.Context, ino objstore.InodeID) {
 	if err := s.reapOrphan(ctx, ino); err != nil && !objstore.IsKind(err, objstore.KindShutdown) {
 		s.log.Warn("an unlinked file could not be removed yet", "inode", uint64(ino), "err", err)
+		s.orphansLeft.Store(true)
+		s.wakeReaper()
 	}
 }
 

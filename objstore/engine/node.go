@@ -27,6 +27,8 @@ type node struct {
 	// reading while its maps are read.
 	layoutMu sync.RWMutex
 
+	windows mapWindows // its lock is a leaf
+
 	mu       sync.RWMutex // guards the fields below
 	loaded   bool
 	bucket   objstore.InodeID
@@ -57,7 +59,9 @@ type stored struct {
 	mtime   objstore.Time
 }
 
-func newNode(s *Store, ino objstore.InodeID) *node { return &node{s: s, ino: ino} }
+func newNode(s *Store, ino objstore.InodeID) *node {
+	return &node{s: s, ino: ino, windows: mapWindows{s: s}}
+}
 
 // load reads what the node needs from the inode's record. KindStale: there is none.
 func (n *node) load(ctx context.Context) error {
@@ -95,6 +99,7 @@ func (n *node) dispose() {
 	clear(n.inline)
 	n.inline = nil
 	n.dropBuffers()
+	n.windows.changed()
 }
 
 // dropBuffers gives up what is not committed and not being committed.
@@ -287,11 +292,7 @@ func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 	pin := n.s.extents.Pin()
 	defer pin.Release()
-	var spans []extent.Span
-	err := n.s.view(ctx, "read", n.name(), func(r reader) (err error) {
-		spans, err = n.s.extents.Spans(r, k, off, int64(len(p)), 0)
-		return err
-	})
+	spans, err := n.spans(ctx, k, off, int64(len(p)))
 	if err == nil {
 		err = n.s.wrap("read", n.name(), n.s.readSpans(ctx, spans, p, off))
 	}

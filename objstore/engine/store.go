@@ -99,6 +99,7 @@ type Store struct {
 	busy *busySet // contents that are being made under a garbage mark
 
 	buffered    atomic.Int64 // bytes of plaintext in buffers
+	windowed    atomic.Int64 // spans in mapWindows
 	corruptions atomic.Uint64
 	closed      atomic.Bool
 	commits     atomic.Uint64 // transactions, to know whether a barrier is due
@@ -109,10 +110,12 @@ type Store struct {
 
 	encrypting chan struct{} // a place for each buffer that is being encrypted
 	reap       chan struct{} // wakes the reaper
-	stop       context.CancelFunc
-	background sync.WaitGroup
-	closeOnce  sync.Once
-	closeErr   error
+
+	orphansLeft atomic.Bool // some wait for the reaper
+	stop        context.CancelFunc
+	background  sync.WaitGroup
+	closeOnce   sync.Once
+	closeErr    error
 }
 
 // Initialise writes the root record of a new store into an empty metadata

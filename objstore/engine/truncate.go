@@ -103,6 +103,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 		x.change(objstore.Change{Inode: n.ino, Data: true})
 		return nil
 	})
+	n.windows.changed()
 	if err != nil {
 		return err
 	}

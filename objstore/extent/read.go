@@ -25,6 +25,16 @@ type Span struct {
 	key *secret.Key
 }
 
+// Slice is the part of the span between two offsets of the content, as far as
+// the span reaches; off lies within it.
+func (sp *Span) Slice(off, end int64) Span {
+	part := *sp
+	part.off += uint32(off - sp.Off)
+	part.Off = off
+	part.Len = min(sp.Off+sp.Len, end) - off
+	return part
+}
+
 // Hole reports whether the span reads as zeroes.
 func (sp *Span) Hole() bool { return sp.x == nil }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync"
+	"sync/atomic"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -34,7 +35,19 @@ type Store struct {
 	holds map[record.SegmentID]int
 	pins  map[uint64]struct{}
 	pinNo uint64
+
+	moves atomic.Uint64
 }
+
+// Moves counts the transactions that moved extents to another segment. Spans
+// that were looked up since it last changed can still be read by who holds a
+// Pin that he took before he asked: what they point to is removed later than a
+// pin that is older than the move is released.
+func (s *Store) Moves() uint64 { return s.moves.Load() }
+
+// Moved is called after each transaction that relocated an extent has committed,
+// before the segment that it stood in becomes a candidate for removal.
+func (s *Store) Moved() { s.moves.Add(1) }
 
 // New returns a Store over the data store.
 func New(d data.Store) *Store {

@@ -32,7 +32,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		MemTableSize:                uint64(s.o.MemTableBytes),
 		MemTableStopWritesThreshold: outOfReach,
 		L0StopWritesThreshold:       outOfReach,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8, // bursts of small files are merged once, not twice
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                512,
 		MaxManifestFileSize:         s.o.manifestBytes,
