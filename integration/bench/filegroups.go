@@ -97,7 +97,7 @@ func (s *stage) large(ctx context.Context, p *peer, m *meter) (err error) {
 			return err
 		}
 		n := s.coldReads()
-		return m.measure(rowRandCold, float64(n), func() error { return readRandom(ctx, path, size, n, page, 0, true) })
+		return m.measure(rowRandCold, float64(n), func() error { return readRandom(ctx, path, size, n, page, 0, !p.empty) })
 	}
 	return nil
 }

@@ -460,5 +460,6 @@ func (s *stage) startNull(name string) (*peer, error) {
 		return nil, err
 	}
 	s.atEnd("end "+name, func() error { return errors.Join(unmount(mnt), p.end()) })
-	return &peer{name: name, dir: mnt, scale: 1, empty: true}, nil
+	// It has nothing to forget but the pages that the kernel keeps for it.
+	return &peer{name: name, dir: mnt, scale: 1, empty: true, cold: s.dropCaches}, nil
 }
