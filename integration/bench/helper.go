@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -148,12 +149,18 @@ func goroot() string {
 	return strings.TrimSpace(out)
 }
 
-// tail keeps the end of what is written to it, at most maxTail bytes.
-type tail struct{ b []byte }
+// tail keeps the end of what is written to it, at most maxTail bytes. It is
+// written by the goroutine that copies a program's output.
+type tail struct {
+	mu sync.Mutex // guards b
+	b  []byte
+}
 
 const maxTail = 4 << 10
 
 func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.b = append(t.b, p...)
 	if len(t.b) > maxTail {
 		t.b = append([]byte(nil), t.b[len(t.b)-maxTail:]...)
@@ -161,4 +168,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (t *tail) String() string { return strings.TrimSpace(string(t.b)) }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.b))
+}
