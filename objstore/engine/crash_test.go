@@ -14,6 +14,7 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data/datatest"
+	"github.com/cofferfs/coffer/objstore/record"
 )
 
 // A crash test runs a load through both doors on one stack and looks, at chosen
@@ -417,6 +418,18 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 	for range 3 {
 		if err := k.s.collect(context.Background(), g); err != nil {
 			return fmt.Errorf("collect: %w", err)
+		}
+	}
+	for info, err := range k.local.Segments(bg) {
+		if err != nil {
+			return err
+		}
+		acct, err := k.s.segment(bg, record.SegmentID(info.ID))
+		if err != nil {
+			return err
+		}
+		if info.Sealed && acct.Refs == 0 {
+			return fmt.Errorf("segment %v is left and nothing points to it", info.ID)
 		}
 	}
 	for i, c := range clients {
