@@ -9,6 +9,9 @@ import (
 // TestCommitsOfManyRangesStaySmall: random writes of single bytes fit into
 // transactions, over bytes that were written in as many pieces before.
 func TestCommitsOfManyRangesStaySmall(t *testing.T) {
+	if raceDetector && !long {
+		t.Skip("one goroutine, and slow")
+	}
 	k, root := newStack(t, nil)
 	f := fileAt(t, k.s, root, "f")
 	want := newSparse()

@@ -395,6 +395,9 @@ func (c *contentModel) finish() {
 
 // checks sets how many random histories a property is tried on.
 func checks(t *testing.T, n int) {
+	if raceDetector {
+		n = (n + 3) / 4
+	}
 	f := flag.Lookup("rapid.checks")
 	if was := f.Value.String(); !long && was == f.DefValue {
 		_ = f.Value.Set(fmt.Sprint(n))

@@ -167,7 +167,7 @@ func TestLongCopyOfWhatChanges(t *testing.T) {
 // TestChunkOfVeryManyEntriesIsFreed, in transactions that stay small.
 func TestChunkOfVeryManyEntriesIsFreed(t *testing.T) {
 	k, root := newStack(t, nil)
-	const n = 10_000
+	const n = 6_000
 	f := fileAt(t, k.s, root, "f")
 	for i := range int64(n) {
 		mustWrite(t, f, []byte{byte(i)}, 100_000+i*3)
