@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
@@ -140,6 +141,30 @@ func TestTimesSetDuringCommitStay(t *testing.T) {
 	a, err := k.s.GetAttr(bg, f.Inode())
 	if err != nil || a.Mtime != want {
 		t.Errorf("mtime is %d, %v", a.Mtime, err)
+	}
+}
+
+// TestTimesOfUncommittedFileAreThoseOfItsChanges: ctime is when something was
+// changed, whatever mtime was set to.
+func TestTimesOfUncommittedFileAreThoseOfItsChanges(t *testing.T) {
+	now := time.Unix(1000, 0)
+	k, root := newStack(t, func(k *stack) { k.options.Now = func() time.Time { return now } })
+	f := fileAt(t, k.s, root, "f")
+	mustWrite(t, f, []byte("written"), 0)
+	for _, set := range []time.Time{time.Unix(5, 0), time.Unix(1<<33, 0)} {
+		now = now.Add(time.Second)
+		mtime := objstore.TimeOf(set)
+		a, err := k.s.SetAttr(bg, mountC, f.Inode(), objstore.SetAttr{Mtime: &mtime})
+		if err != nil || a.Mtime != mtime || a.Ctime != objstore.TimeOf(now) {
+			t.Errorf("set to %v at %v: %+v, %v", set, now, a, err)
+		}
+	}
+	if err := f.Close(bg); err != nil {
+		t.Fatal(err)
+	}
+	a, err := k.s.GetAttr(bg, f.Inode())
+	if err != nil || a.Mtime != objstore.TimeOf(time.Unix(1<<33, 0)) || a.Ctime != objstore.TimeOf(now) {
+		t.Errorf("committed at %v: %+v, %v", now, a, err)
 	}
 }
 

@@ -314,6 +314,7 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) 
 		return false
 	}
 	n.attrs = true
+	n.ctime = n.s.now()
 	if atime != nil {
 		n.atime = *atime
 	}

@@ -39,6 +39,7 @@ type node struct {
 	size     int64       // with what is not yet committed
 	mtime    objstore.Time
 	atime    objstore.Time // 0: unchanged
+	ctime    objstore.Time // of the last change that is not in the record
 	origin   uint32        // of whoever wrote what waits; 0: nobody, or several
 	mixed    bool          // several
 	attrs    bool          // size or times differ from the record
@@ -135,7 +136,7 @@ func (n *node) live(rec *record.Inode) {
 		return
 	}
 	rec.Mtime = n.mtime
-	rec.Ctime = max(rec.Ctime, n.mtime)
+	rec.Ctime = max(rec.Ctime, n.ctime)
 	if n.atime != 0 {
 		rec.Atime = n.atime
 	}
@@ -220,6 +221,7 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 	}
 	n.size = max(n.size, off)
 	n.mtime = n.s.now()
+	n.ctime = n.mtime
 	n.attrs = true
 	waiting, ranges := len(n.sealed), 0
 	for _, p := range n.sealed {
