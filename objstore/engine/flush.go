@@ -35,7 +35,7 @@ type pending struct {
 
 // seal closes the buffer to writes and begins to encrypt it; mu is held. What
 // the content held inline goes with the first buffer that becomes extents.
-func (n *node) seal() error {
+func (n *node) seal(log bool) error {
 	ctx := context.Background()
 	if n.content.Layout == record.LayoutInline {
 		plain, err := n.loadInlineLocked(ctx)
@@ -61,8 +61,21 @@ func (n *node) seal() error {
 	}
 	b := n.buf
 	n.buf = nil
-	n.push(b)
+	if log && len(b.arena) <= extent.MaxLogged && len(n.sealed) == 0 {
+		n.pushLogged(b)
+	} else {
+		n.push(b)
+	}
 	return nil
+}
+
+// pushLogged is push for few bytes that must be durable at once: they go into
+// the metadata (extent.Batch.Log). They are encrypted here and now.
+func (n *node) pushLogged(b *buffer) {
+	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatch(), done: make(chan struct{})}
+	n.sealed = append(n.sealed, p)
+	p.maps, p.err = n.s.encrypt(context.Background(), p.batch, extent.Of(n.content.ID, nil), b, true)
+	close(p.done)
 }
 
 // push adds a buffer to the sealed ones and encrypts it in the background.
@@ -73,7 +86,7 @@ func (n *node) push(b *buffer) {
 	n.s.encrypting <- struct{}{}
 	go func() {
 		defer func() { <-n.s.encrypting; close(p.done) }()
-		p.maps, p.err = n.s.encrypt(context.Background(), p.batch, c, b)
+		p.maps, p.err = n.s.encrypt(context.Background(), p.batch, c, b, false)
 	}()
 }
 
@@ -90,8 +103,8 @@ func (p *pending) release() {
 }
 
 // encrypt makes extents of a buffer: its ranges in the order of the file, split
-// where chunks end.
-func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Content, b *buffer) ([]extent.Mapping, error) {
+// where chunks end. With log they are left to the transaction.
+func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Content, b *buffer, log bool) ([]extent.Mapping, error) {
 	var maps []extent.Mapping
 	var run []dirty // of one chunk, not yet encrypted
 	runLen := 0
@@ -99,7 +112,7 @@ func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Conte
 		if len(run) == 0 {
 			return nil
 		}
-		err := s.encryptRun(ctx, batch, b, run, runLen, &maps)
+		err := s.encryptRun(ctx, batch, b, run, runLen, &maps, log)
 		run, runLen = run[:0], 0
 		return err
 	}
@@ -138,7 +151,7 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, record.MaxExtent)
 
 // encryptRun makes one extent of ranges, size bytes together, and appends
 // their mappings.
-func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, run []dirty, size int, maps *[]extent.Mapping) error {
+func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, run []dirty, size int, maps *[]extent.Mapping, log bool) error {
 	// Writes that came in another order than the file's still lie together as a
 	// rule: then the extent has the order in which they came.
 	lo, hi := run[0].pos, run[0].pos+run[0].len
@@ -157,7 +170,13 @@ func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, 
 			plain = append(plain, b.bytes(d)...)
 		}
 	}
-	piece, err := batch.Encrypt(ctx, plain)
+	var piece *extent.Piece
+	var err error
+	if log {
+		piece, err = batch.Log(plain)
+	} else {
+		piece, err = batch.Encrypt(ctx, plain)
+	}
 	if err != nil {
 		return err
 	}
@@ -180,13 +199,16 @@ func (s *Store) encryptRun(ctx context.Context, batch *extent.Batch, b *buffer, 
 // commit makes everything that was written before it part of history. It is
 // not durable then. When it fails, what it held is lost, and every File of the
 // inode is told once.
-func (n *node) commit(ctx context.Context) error {
+func (n *node) commit(ctx context.Context) error { return n.commitFor(ctx, false) }
+
+// commitFor is commit; sync says that it is about to be made durable.
+func (n *node) commitFor(ctx context.Context, sync bool) error {
 	n.commitMu.Lock()
 	defer n.commitMu.Unlock()
-	return n.commitLocked(ctx)
+	return n.commitLocked(ctx, sync)
 }
 
-func (n *node) commitLocked(ctx context.Context) error {
+func (n *node) commitLocked(ctx context.Context, sync bool) error {
 	// From here on the buffers belong to this commit: it ends, whoever waits.
 	ctx = context.WithoutCancel(ctx)
 	n.mu.Lock()
@@ -195,7 +217,7 @@ func (n *node) commitLocked(ctx context.Context) error {
 		return nil
 	}
 	n.applying = true
-	ch, err := n.takeChange(ctx)
+	ch, err := n.takeChange(ctx, sync)
 	n.mu.Unlock()
 	if err == nil {
 		err = n.apply(ctx, ch)
@@ -229,7 +251,7 @@ type change struct {
 
 // takeChange decides what the next commit does; mu is held. It makes the object
 // key when there is none.
-func (n *node) takeChange(ctx context.Context) (*change, error) {
+func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime}
 	n.attrs, n.atime = false, 0
 	n.origin, n.mixed = 0, false
@@ -253,7 +275,7 @@ func (n *node) takeChange(ctx context.Context) (*change, error) {
 		return ch, nil
 	}
 	if n.buf != nil {
-		if err := n.seal(); err != nil {
+		if err := n.seal(sync); err != nil {
 			return nil, err
 		}
 	}

@@ -277,6 +277,9 @@ func (s *Store) runCollector(ctx context.Context) {
 
 // collect takes one look at all segments.
 func (s *Store) collect(ctx context.Context, c *collector) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
 	// What the metadata say must be durable before anything is removed by it.
 	if err := s.durable(ctx); err != nil {
 		return err

@@ -98,8 +98,10 @@ func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
 
 // Flush commits what was written, so that the other door shows it, and reports
 // an earlier failure of a background flush once per File.
-func (f *File) Flush(ctx context.Context) error {
-	err := f.n.commit(ctx)
+func (f *File) Flush(ctx context.Context) error { return f.flush(ctx, false) }
+
+func (f *File) flush(ctx context.Context, sync bool) error {
+	err := f.n.commitFor(ctx, sync)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.n.mu.RLock()
@@ -115,7 +117,7 @@ func (f *File) Flush(ctx context.Context) error {
 
 // Sync is Flush and makes it durable.
 func (f *File) Sync(ctx context.Context) error {
-	if err := f.Flush(ctx); err != nil {
+	if err := f.flush(ctx, true); err != nil {
 		return err
 	}
 	return f.n.s.durable(ctx)

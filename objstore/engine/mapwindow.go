@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"sync"
 
@@ -97,7 +98,7 @@ func (n *node) spans(ctx context.Context, k extent.Content, off, size int64) ([]
 			if v.spans, err = n.s.extents.Spans(r, k, v.start, v.end-v.start, windowSpans+1); err != nil {
 				return err
 			}
-			if last := len(v.spans) - 1; last < 0 || last >= windowSpans || v.spans[last].Off+v.spans[last].Len < v.end {
+			if last := len(v.spans) - 1; last < 0 || last >= windowSpans || v.spans[last].Off+v.spans[last].Len < v.end || slices.ContainsFunc(v.spans, carries) {
 				v.spans = nil
 			}
 		}
@@ -113,6 +114,9 @@ func (n *node) spans(ctx context.Context, k extent.Content, off, size int64) ([]
 	}
 	return list, err
 }
+
+// carries reports whether a span holds bytes of its own.
+func carries(sp extent.Span) bool { return sp.Logged() }
 
 // sliceSpans cuts size bytes at off out of spans that cover them.
 func sliceSpans(spans []extent.Span, off, size int64) []extent.Span {

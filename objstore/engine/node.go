@@ -246,7 +246,7 @@ func (n *node) makeRoom() error {
 		n.s.buffered.Add(int64(len(n.buf.arena) - was))
 		return nil
 	}
-	return n.seal()
+	return n.seal(false)
 }
 
 // read fills p from off and returns how many bytes there were.

@@ -75,7 +75,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 	n.layoutMu.Lock()
 	defer n.layoutMu.Unlock()
 	for {
-		if err := n.commitLocked(ctx); err != nil {
+		if err := n.commitLocked(ctx, false); err != nil {
 			return err
 		}
 		n.mu.Lock()

@@ -31,6 +31,8 @@ func (e *Edit) Grown() int64 { return e.grown }
 type account struct {
 	was *record.Extent // nil: new
 	now *record.Extent // nil: deleted
+	// logged: there is, or was at the transaction's start, a J record.
+	logged bool
 }
 
 // Edit begins an edit in a transaction.
@@ -248,7 +250,11 @@ func (e *Edit) pieceExtent(p *Piece, chunk record.ChunkID, key *secret.Key) (*re
 		Runs: []record.Run{p.run()}, Owner: chunk,
 		Sealed: coffercrypto.SealExtentKey(key, p.bound(chunk), p.key),
 	}
-	e.extents[p.id] = &account{now: x}
+	e.extents[p.id] = &account{now: x, logged: p.stream != nil}
+	if p.stream != nil {
+		x.Runs, x.Logged = nil, true
+		e.t.Set(record.StreamKey(p.id), p.stream)
+	}
 	return x, nil
 }
 
@@ -269,7 +275,7 @@ func (e *Edit) load(id record.ExtentID) (*account, error) {
 		return nil, err
 	}
 	now := *was
-	a := &account{was: was, now: &now}
+	a := &account{was: was, now: &now, logged: was.Logged}
 	e.extents[id] = a
 	return a, nil
 }
@@ -351,6 +357,9 @@ func (e *Edit) Finish() error {
 	for id, a := range e.extents {
 		count(a.was, -1)
 		count(a.now, +1)
+		if a.logged && (a.now == nil || !a.now.Logged) {
+			e.t.Delete(record.StreamKey(id))
+		}
 		switch {
 		case a.now == nil && a.was == nil: // made and overwritten at once
 		case a.now == nil:

@@ -23,6 +23,8 @@ type Span struct {
 	x   *record.Extent // nil: a hole
 	off uint32         // into the extent
 	key *secret.Key
+	// stream is that of a logged extent.
+	stream []byte
 }
 
 // Slice is the part of the span between two offsets of the content, as far as
@@ -34,6 +36,9 @@ func (sp *Span) Slice(off, end int64) Span {
 	part.Len = min(sp.Off+sp.Len, end) - off
 	return part
 }
+
+// Logged reports whether the span carries its extent's stream with it.
+func (sp *Span) Logged() bool { return sp.stream != nil }
 
 // Hole reports whether the span reads as zeroes.
 func (sp *Span) Hole() bool { return sp.x == nil }
@@ -124,6 +129,11 @@ func (s *Store) fill(r meta.Reader, c Content, ref *record.ChunkRef, spans []Spa
 		if int64(sp.off)+sp.Len > int64(sp.x.PlainLen) {
 			return fmt.Errorf("%w: map entry leaves its extent", record.ErrCorrupt)
 		}
+		if sp.x.Logged {
+			if sp.stream, err = stream(r, sp.id, sp.x); err != nil {
+				return err
+			}
+		}
 		if sp.key = s.keys.get(sp.id); sp.key != nil {
 			continue
 		}
@@ -182,15 +192,20 @@ func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) err
 	x := sp.x
 	plainLen := coffercrypto.PlainSize(x.PlainLen)
 	at := coffercrypto.PlainSize(int64(sp.off) + off)
-	first, _, size, err := coffercrypto.PackageRange(plainLen, at, coffercrypto.PlainSize(len(p)))
+	first, start, size, err := coffercrypto.PackageRange(plainLen, at, coffercrypto.PlainSize(len(p)))
 	if err != nil {
 		return fmt.Errorf("read extent: %w", err)
 	}
-	buf := streams.Get().(*[]byte)
-	defer streams.Put(buf)
-	stored := (*buf)[:size]
-	if err := s.readPackages(ctx, x, uint32(first), stored); err != nil {
-		return err
+	var stored []byte
+	if sp.stream != nil {
+		stored = sp.stream[start : start+size]
+	} else {
+		buf := streams.Get().(*[]byte)
+		defer streams.Put(buf)
+		stored = (*buf)[:size]
+		if err := s.readPackages(ctx, x, uint32(first), stored); err != nil {
+			return err
+		}
 	}
 	skip := int(at) - first*packagePlain
 	whole := coffercrypto.PlainSize(len(p))

@@ -77,6 +77,8 @@ type Piece struct {
 	size uint32
 	base coffercrypto.Nonce
 	loc  data.Location
+	// stream is set for a piece that goes into the metadata.
+	stream []byte
 }
 
 // Batch holds what was encrypted for one transaction.
@@ -122,6 +124,23 @@ func (b *Batch) Encrypt(ctx context.Context, plain []byte) (*Piece, error) {
 	return p, nil
 }
 
+// Log encrypts plain (1 to MaxLogged bytes) as Encrypt does, but leaves its stream
+// to the transaction that maps it: what is few bytes and must be durable at once
+// costs one barrier then, that of the metadata. Settle moves it to a segment later.
+func (b *Batch) Log(plain []byte) (*Piece, error) {
+	p := &Piece{id: newID(), key: secret.Random(), size: uint32(len(plain))}
+	out := make([]byte, 0, coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain))))
+	out, base, err := coffercrypto.Encrypt(out, p.key, plain)
+	if err != nil {
+		return nil, fmt.Errorf("encrypt extent: %w", err)
+	}
+	p.base, p.stream = base, out
+	b.mu.Lock()
+	b.pieces = append(b.pieces, p)
+	b.mu.Unlock()
+	return p, nil
+}
+
 // append appends a frame and holds its segment. The hold is taken without a
 // gap: an active segment is never removed, and Append leaves it active until
 // the next Append at the earliest, which cannot make it collectable before the
@@ -150,7 +169,9 @@ func (b *Batch) Release() {
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
 	for _, p := range pieces {
-		b.s.unhold(record.SegmentID(p.loc.Segment))
+		if p.stream == nil {
+			b.s.unhold(record.SegmentID(p.loc.Segment))
+		}
 		p.key.Wipe()
 	}
 	for _, id := range moved {

@@ -11,6 +11,7 @@
 //	B ino                    bucket: settings, by the inode of its root directory
 //	D content                data of a small content, sealed, apart from the inode so that stat never reads it
 //	E extent chunk           reference of one more chunk to a shared extent, with the extent key sealed for it
+//	J extent                 stream of a small extent that was made durable with the metadata, until it is moved to a segment
 //	K chunk content offset   reference of one more content to a shared chunk
 //	P content                sizes of the parts of a content that was uploaded in parts
 //	R                        root: store id, allocation of inode ids, ETag key

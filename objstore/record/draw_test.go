@@ -176,6 +176,7 @@ func drawExtent(t *rapid.T) *Extent {
 		x.Runs = append(x.Runs, r)
 		next = r.First + r.Packages
 	}
+	x.Logged = len(x.Runs) == 0
 	return x
 }
 

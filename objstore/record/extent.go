@@ -164,6 +164,7 @@ type Extent struct {
 	Sealed   []byte   // extent key under the owner's chunk key
 	Live     uint32   // bytes of plaintext that the owner's map points to
 	Shared   bool     // there are, or were, E records
+	Logged   bool     // the stream is in a J record, and there are no runs yet
 }
 
 // Append encodes x behind dst.
@@ -186,6 +187,7 @@ func (x *Extent) Append(dst []byte) []byte {
 	e.bytes(6, x.Sealed)
 	e.uint(7, uint64(x.Live))
 	e.bool(8, x.Shared)
+	e.bool(9, x.Logged)
 	return e.b
 }
 
@@ -215,9 +217,14 @@ func ParseExtent(b []byte) (*Extent, error) {
 			x.Live = d.uint32()
 		case 8:
 			x.Shared = d.bool()
+		case 9:
+			x.Logged = d.bool()
 		default:
 			d.unknown()
 		}
+	}
+	if d.err == nil && x.Logged == (len(x.Runs) > 0) {
+		d.fail("extent is neither in a segment nor logged, or both")
 	}
 	if d.err == nil && (x.PlainLen == 0 || x.PlainLen > MaxExtent) {
 		d.fail("extent length")

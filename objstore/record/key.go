@@ -25,6 +25,7 @@ const (
 	famBucket    = 'B'
 	famInline    = 'D'
 	famExtentRef = 'E'
+	famStream    = 'J'
 	famChunkOf   = 'K'
 	famParts     = 'P'
 	famRoot      = 'R'
@@ -172,6 +173,22 @@ func ParseMapKey(key []byte) (uint32, error) {
 
 // ExtentKey is the key of an extent.
 func ExtentKey(id ExtentID) []byte { return k128(famExtent, id, 0) }
+
+// StreamKey is the key of the stream of an extent that was logged: made durable
+// with the metadata, to be moved to a segment later. StreamPrefix is that of all.
+func StreamKey(id ExtentID) []byte { return k128(famStream, id, 0) }
+
+// StreamPrefix: see StreamKey.
+func StreamPrefix() []byte { return []byte{famStream} }
+
+// ParseStreamKey returns the extent in a StreamKey.
+func ParseStreamKey(key []byte) (id ExtentID, err error) {
+	if len(key) != 17 || key[0] != famStream {
+		return id, fmt.Errorf("%w: stream key", ErrCorrupt)
+	}
+	copy(id[:], key[1:])
+	return id, nil
+}
 
 // ExtentRefKey is the key of one more chunk's reference to an extent.
 func ExtentRefKey(id ExtentID, c ChunkID) []byte {

@@ -172,6 +172,20 @@ func (c *accounts) extentAccounts(r meta.Reader) error {
 			return err
 		}),
 	)
+	logged := make(map[record.ExtentID]bool)
+	err = errors.Join(err, Each(r, 'J', func(key, _ []byte) error {
+		id, err := record.ParseStreamKey(key)
+		logged[id] = true
+		if x := c.extents[id]; x == nil || !x.Logged {
+			c.bad("nothing needs the logged stream of extent %x", id)
+		}
+		return err
+	}))
+	for id, x := range c.extents {
+		if x.Logged && !logged[id] {
+			c.bad("the logged stream of extent %x is missing", id)
+		}
+	}
 	for id, x := range c.extents {
 		have := refs[id]
 		if len(have) > 0 && !x.Shared {
