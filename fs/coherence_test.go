@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -295,6 +296,25 @@ func TestRenameOfAnOpenFileTakesItsContentAlong(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// The kernel hands over the times of a file that it wrote when it drops the
+// inode, after the last unlink. An error then would be held against syncfs.
+func TestTimesOfRemovedFilesAreNoError(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		for i := range 20 {
+			name := m.path(fmt.Sprint("f", i))
+			if err := os.WriteFile(name, []byte("x"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.m.Flush(context.Background()); err != nil {
+			t.Error(err)
 		}
 	})
 }

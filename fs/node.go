@@ -94,6 +94,9 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		// The kernel brings its times after every rename, link and close. Most
 		// often mtime is what we have, and ctime we set ourselves.
 		a, err := f.store.GetAttr(f.ctx(), ino)
+		if objstore.IsKind(err, objstore.KindStale) {
+			return fuse.OK // as below
+		}
 		if err != nil {
 			return f.fail("setattr", in.NodeId, err)
 		}

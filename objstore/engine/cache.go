@@ -28,7 +28,7 @@ const (
 // Records in the cache are never changed: who wants to takes a copy.
 type cache struct {
 	mu      sync.Mutex // guards the fields below
-	m       map[objstore.InodeID]*record.Inode
+	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused
 	entries map[entryKey]cachedEntry
 	started uint64 // transactions
 	ended   uint64
@@ -66,6 +66,15 @@ func (c *cache) get(ino objstore.InodeID) (*record.Inode, bool) {
 	}
 	dup := *n
 	return &dup, true
+}
+
+// removed reports whether an inode is known to be gone: the kernel still hands
+// over the times of files that were removed.
+func (c *cache) removed(ino objstore.InodeID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, ok := c.m[ino]
+	return ok && n == nil
 }
 
 // entry returns an entry or its absence; known is false when it has neither.
@@ -129,8 +138,12 @@ func dropSome[K comparable, V any](m map[K]V, n int) {
 }
 
 func (c *cache) keep(ino objstore.InodeID, n *record.Inode) {
-	if len(c.m) >= inodeCacheSize && c.m[ino] == nil {
+	if _, ok := c.m[ino]; !ok && len(c.m) >= inodeCacheSize {
 		dropSome(c.m, inodeCacheSize/8)
+	}
+	if n == nil {
+		c.m[ino] = nil
+		return
 	}
 	dup := *n
 	c.m[ino] = &dup
@@ -158,10 +171,10 @@ func (c *cache) end(token uint64, done changes) {
 	c.ended++
 	alone := token != 0 && c.started == token
 	for ino, n := range done.inodes {
-		if n == nil || !alone {
-			delete(c.m, ino)
-		} else {
+		if alone {
 			c.keep(ino, n)
+		} else {
+			delete(c.m, ino)
 		}
 	}
 	for k, e := range done.entries {

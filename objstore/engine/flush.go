@@ -410,6 +410,9 @@ func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *recor
 	if rec, ok := s.cache.get(ino); ok {
 		return rec, nil
 	}
+	if s.cache.removed(ino) {
+		return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
+	}
 	err = s.view(ctx, "stat", "", func(r reader) error {
 		rec, err = r.inode(ino)
 		return err
