@@ -27,7 +27,7 @@ const (
 //
 // Records in the cache are never changed: who wants to takes a copy.
 type cache struct {
-	mu      sync.Mutex // guards the fields below
+	mu      sync.Mutex                         // guards the fields below
 	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused
 	entries map[entryKey]cachedEntry
 	started uint64 // transactions
