@@ -25,7 +25,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -195,9 +194,6 @@ func defaultTree(quick bool) string {
 	root := os.Getenv("GOROOT")
 	if root == "" {
 		root = goroot()
-	}
-	if root == "" {
-		root = runtime.GOROOT() //nolint:staticcheck // the last resort where no go command is
 	}
 	if quick {
 		return filepath.Join(root, "src", "encoding")

@@ -34,7 +34,6 @@ type ingest struct {
 	maps    []extent.Mapping
 	small   []byte // the whole body, when it is small enough to be kept inline
 	size    int64
-	stored  int64 // bytes in committed steps
 	marked  bool
 	noSmall bool // never keep it inline
 }

@@ -136,7 +136,7 @@ func TestStalledClientIsCutOff(t *testing.T) {
 	// It stops receiving: the door gives up, and says so.
 	conn = d.dial()
 	fmt.Fprint(conn, head("GET", "/bucket/big", 0))
-	if resp, err = http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
+	if _, err = http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
 		t.Fatal(err)
 	}
 	for !strings.Contains(d.log.String(), "op=GetObject bucket=bucket key=big status=200") {

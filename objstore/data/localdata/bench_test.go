@@ -189,25 +189,27 @@ func BenchmarkRead(b *testing.B) {
 	for _, w := range []int{1, 2} {
 		b.Run(fmt.Sprintf("sequential-disk-4MiB-%d", w), func(b *testing.B) {
 			b.SetBytes(4 << 20)
-			bufs := sync.Pool{New: func() any { return pageAligned(4 << 20) }}
+			bufs := sync.Pool{New: func() any { p := pageAligned(4 << 20); return &p }}
 			share(w, b.N, func(i int) {
-				p := bufs.Get().([]byte)
+				buf := bufs.Get().(*[]byte)
+				p := *buf
 				if _, err := raw.ReadAt(p, int64(i%(benchTotal/len(p)))*int64(len(p))); err != nil {
 					b.Error(err)
 				}
-				bufs.Put(p)
+				bufs.Put(buf)
 			})
 		})
 		b.Run(fmt.Sprintf("sequential-store-4MiB-%d", w), func(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
-			bufs := sync.Pool{New: func() any { return make([]byte, size) }}
+			bufs := sync.Pool{New: func() any { p := make([]byte, size); return &p }}
 			share(w, b.N, func(i int) {
-				p := bufs.Get().([]byte)
+				buf := bufs.Get().(*[]byte)
+				p := *buf
 				if err := s.ReadAt(b.Context(), locations[i%len(locations)], p, 0); err != nil {
 					b.Error(err)
 				}
-				bufs.Put(p)
+				bufs.Put(buf)
 			})
 		})
 	}
