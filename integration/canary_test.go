@@ -115,7 +115,7 @@ func TestNothingReadableReachesTheDisk(t *testing.T) {
 	must(err)
 	_, err = f.WriteString(markers["buffered content"])
 	must(err)
-	must(syncAll(d.mnt))
+	must(f.Sync())
 	d.Signal(syscall.SIGKILL)
 	f.Close()
 	mustNotHold(t, d.Path("store"), markers)

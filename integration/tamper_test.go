@@ -1,0 +1,121 @@
+package integration
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+)
+
+// Each file of a cleanly stopped store is flipped, cut or removed. The store is
+// refused, or reads fail with InternalError and a line in the log: never is
+// there other data, and the daemon lives on.
+func TestDamageIsDetected(t *testing.T) {
+	h := NewHouse(t)
+	r := rand.New(rand.NewSource(seed(t)))
+	ctx := context.Background()
+	h.Serve()
+	c := h.NewS3()
+	if _, err := c.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: ptr(bucket)}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{}
+	for i, size := range []int{10, 5000, 200 << 10, 3 << 20} {
+		key := fmt.Sprintf("k%d", i)
+		want[key] = content(int64(i), size)
+		if err := c.Put(ctx, bucket, key, want[key]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.Signal(syscall.SIGTERM)
+	pristine := h.Path("pristine")
+	restore := func() {
+		t.Helper()
+		os.RemoveAll(h.Path("store"))
+		if r := h.Exec(nil, "cp", "-a", "--sparse=always", pristine, h.Path("store")); r.Code != 0 {
+			t.Fatal(r)
+		}
+	}
+	if err := os.Rename(h.Path("store"), pristine); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	if err := filepath.WalkDir(pristine, func(path string, d fs.DirEntry, err error) error {
+		rel := strings.TrimPrefix(path, pristine+"/")
+		if err == nil && d.Type().IsRegular() && rel != "lock" && !strings.HasPrefix(rel, "run/") && !strings.HasSuffix(rel, "RESERVE") {
+			files = append(files, rel)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	refused, failed, harmless := 0, 0, 0
+	for _, file := range files {
+		for _, how := range []string{"flip", "cut", "remove"} {
+			restore()
+			path := h.Path("store/" + file)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case how == "remove":
+				err = os.Remove(path)
+			case len(b) == 0:
+				continue
+			case how == "flip":
+				b[r.Intn(len(b))] ^= 1 << r.Intn(8)
+				err = os.WriteFile(path, b, 0o600)
+			default:
+				err = os.WriteFile(path, b[:r.Intn(len(b))], 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			// serve would stay; status tells whether it did.
+			if out := h.Exec(nil, "sh", "-c", `exec timeout 0.4 "$0" serve 2>&1`, program); out.Code == 1 {
+				if !strings.Contains(out.Stdout, "coffer: ") || strings.Contains(out.Stdout, "panic") {
+					t.Errorf("%s %s: %v", how, file, out)
+				}
+				refused++
+				continue
+			}
+			h.Serve()
+			c := h.NewS3()
+			bad := 0
+			for key, body := range want {
+				got, err := c.Get(ctx, bucket, key)
+				if err != nil {
+					bad++
+				} else if !bytes.Equal(got, body) {
+					t.Errorf("%s %s: %s reads as %s", how, file, key, brief(got))
+				}
+			}
+			if bad > 0 {
+				failed++
+			} else {
+				harmless++
+			}
+			h.Signal(syscall.SIGTERM)
+		}
+	}
+	t.Logf("%d files: %d times refused, %d times reads failed, %d times nothing that is read was hit", len(files), refused, failed, harmless)
+	if refused == 0 || failed == 0 {
+		t.Error("no damage was refused, or none was found by reading")
+	}
+	restore()
+	h.Serve()
+	got, err := h.NewS3().Get(ctx, bucket, "k3")
+	if err != nil || !bytes.Equal(got, want["k3"]) {
+		t.Errorf("restored: %s, %v", brief(got), err)
+	}
+	h.Signal(syscall.SIGTERM)
+}
