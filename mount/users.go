@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,8 @@ func usersOf(dir string, dev uint64, max int) []string {
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	var found []string
 	for _, p := range procs {
-		if !uses(p, dir, dev) {
+		used, known := usesSoon(p, dir, dev)
+		if known && !used {
 			continue
 		}
 		name, _ := os.ReadFile(p + "/comm")
@@ -27,6 +29,25 @@ func usersOf(dir string, dev uint64, max int) []string {
 		}
 	}
 	return found
+}
+
+// lookTime is how long a process may take to be looked at.
+const lookTime = time.Second
+
+// usesSoon is uses with a bound: reading the mappings of a process that hangs in
+// the kernel, on some file system that is dead, hangs as well. known is false
+// then; such a process counts as a user, since nobody can tell.
+func usesSoon(p, dir string, dev uint64) (used, known bool) {
+	answer := make(chan bool, 1)
+	go func() { answer <- uses(p, dir, dev) }() // left behind if need be: it ends with the process
+	timer := time.NewTimer(lookTime)
+	defer timer.Stop()
+	select {
+	case used = <-answer:
+		return used, true
+	case <-timer.C:
+		return false, false
+	}
 }
 
 // uses reports whether the process whose directory in /proc is p uses dev.
