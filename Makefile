@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.8.0
 
 .PHONY: build run test test-race bench lint clean setup-run setup-test
 
@@ -24,7 +24,7 @@ run: build setup-run
 	@printf '\nTry next:\n  mkdir mnt/photos && cp README.md mnt/photos/\n  eval "$$(bin/coffer env --store mnt.store)"\n  aws --endpoint-url "$$AWS_ENDPOINT_URL" s3 ls s3://photos/\n  bin/coffer status --store mnt.store\n  bin/coffer umount mnt\n'
 
 test: setup-test
-	$(GO) test -timeout 15m ./...
+	COFFER_REQUIRE=1 $(GO) test -timeout 15m ./...
 
 test-race: setup-test
 	$(GO) test -race -timeout 25m ./...
