@@ -374,6 +374,12 @@ func (o *objects) check(t testing.TB, l *load, c *S3) {
 }
 
 func TestKilledDaemonLosesNothingAcknowledged(t *testing.T) {
+	if os.Getenv("COFFER_KILLS") == "" && os.Getenv("COFFER_LONG") == "" {
+		// BUG(kill): a daemon killed while one of its threads tells the kernel to
+		// drop pages can stay in the kernel, and everything in its mount with it,
+		// until the next coffer mount or umount: see docs/durability.md.
+		t.Skip("set COFFER_KILLS=1: a killed daemon can hang in the kernel, and this test with it")
+	}
 	h := NewHouse(t)
 	base := seed(t)
 	r := rand.New(rand.NewSource(base))
