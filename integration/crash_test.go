@@ -374,12 +374,6 @@ func (o *objects) check(t testing.TB, l *load, c *S3) {
 }
 
 func TestKilledDaemonLosesNothingAcknowledged(t *testing.T) {
-	if os.Getenv("COFFER_KILLS") == "" && os.Getenv("COFFER_LONG") == "" {
-		// BUG(kill): a daemon killed while one of its threads tells the kernel to
-		// drop pages can stay in the kernel, and everything in its mount with it,
-		// until the next coffer mount or umount: see docs/durability.md.
-		t.Skip("set COFFER_KILLS=1: a killed daemon can hang in the kernel, and this test with it")
-	}
 	h := NewHouse(t)
 	base := seed(t)
 	r := rand.New(rand.NewSource(base))
@@ -408,7 +402,7 @@ func TestKilledDaemonLosesNothingAcknowledged(t *testing.T) {
 		l := startLoad(t, mnt, c, fmt.Sprintf("cycle%d", kill), base+int64(kill)*100)
 		time.Sleep(time.Duration(r.Intn(900)) * time.Millisecond) // the random moment
 		l.killed.Store(true)
-		endProcess(t, pid, syscall.SIGKILL, mnt)
+		endProcess(t, pid, syscall.SIGKILL)
 		l.work.Wait()
 		c.http.CloseIdleConnections()
 		if kill%5 == 4 { // the recovery can be killed too

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // program is the path of the binary under test; TestMain builds it.
@@ -213,24 +215,17 @@ func (h *House) Status() Status {
 // Signal sends a signal to the daemon and waits until the process is gone.
 func (h *House) Signal(sig syscall.Signal) {
 	h.t.Helper()
-	s := h.Status()
-	var dirs []string
-	for _, m := range s.Mounts {
-		dirs = append(dirs, m.Mountpoint)
-	}
-	endProcess(h.t, s.PID, sig, dirs...)
+	endProcess(h.t, h.Status().PID, sig)
 }
 
-// endProcess sends a signal to a daemon that has mounts on dirs, and waits until
-// the process is gone.
-func endProcess(t testing.TB, pid int, sig syscall.Signal, dirs ...string) {
+// endProcess sends a signal to a daemon and waits until the process is gone.
+func endProcess(t testing.TB, pid int, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Errorf("kill %d: %v", pid, err)
 		return
 	}
 	deadline := time.Now().Add(80 * time.Second) // a clean end may take a minute
-	killed := time.Now()
 	if sig == syscall.SIGKILL {
 		deadline = time.Now().Add(20 * time.Second)
 	}
@@ -239,15 +234,6 @@ func endProcess(t testing.TB, pid int, sig syscall.Signal, dirs ...string) {
 			t.Errorf("process %d does not end after %v; its threads:\n%s", pid, sig, threads(pid))
 			abortConnections()
 			break
-		}
-		if sig == syscall.SIGKILL && time.Since(killed) > time.Second && len(dirs) > 0 {
-			// A thread of it can be in the kernel, waiting for an answer that only
-			// the dead process could give: the next command resolves that.
-			killed = time.Now().Add(time.Hour)
-			for _, dir := range dirs {
-				out, err := exec.Command(program, "umount", dir).CombinedOutput()
-				t.Logf("the killed process %d lingers; coffer umount %s: %v %s", pid, dir, err, out)
-			}
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -358,8 +344,7 @@ func abortConnections() {
 	for _, line := range strings.Split(string(table), "\n") {
 		f := strings.Fields(line)
 		if len(f) > 4 && strings.Contains(f[4], "/coffer-it-") {
-			_, minor, _ := strings.Cut(f[2], ":")
-			_ = os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0o200)
+			_ = unix.Unmount(f[4], unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
 	}
 }
@@ -376,6 +361,9 @@ func (h *House) processes() (pids []int) {
 		exe, err := os.Readlink(p + "/exe")
 		if err != nil || exe != program {
 			continue
+		}
+		if args, _ := os.ReadFile(p + "/cmdline"); bytes.HasSuffix(args, []byte("\x00guard\x00")) {
+			continue // it ends with its daemon
 		}
 		env, _ := os.ReadFile(p + "/environ")
 		if bytes.Contains(env, []byte("COFFER_STORE="+h.Dir+"/")) {

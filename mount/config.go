@@ -31,6 +31,9 @@ type Config struct {
 	KeyFile, PassphraseFile string
 	// ReadOnly opens the store without changing it: both doors refuse changes.
 	ReadOnly bool
+	// Guard starts a guard beside a daemon with mounts, which is this program
+	// again: only for a program that runs RunGuard if IsGuard.
+	Guard bool
 	// Debug logs more.
 	Debug bool
 	// LogFile takes the log of a daemon in the background; empty: DefaultLogFile.

@@ -55,6 +55,7 @@ type Daemon struct {
 	mountsMu   sync.Mutex
 	served     []*served
 	lastOrigin uint32
+	guard      *guard // started with the first mount, if the configuration has one
 
 	listed atomic.Pointer[[]MountInfo] // what mountList last was
 
@@ -370,6 +371,7 @@ func (d *Daemon) end() error {
 	if lingering == 0 {
 		d.tasks.Wait()
 	}
+	d.guard.close()
 	d.log.Info("stopped", "clean", err == nil)
 	return err
 }

@@ -12,22 +12,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A daemon that is killed while one of its threads waits in the kernel for the
-// daemon itself (a notice waits for a page that a reader has locked, and the
-// reader for the daemon's answer) cannot end: that thread keeps the FUSE device
-// open, so the kernel does not know that nobody will answer. What is left is a
-// zombie that holds the store's lock, and a mount on which every call hangs.
-// Aborting the connection frees all of them.
+// A daemon that was killed and could not end, see guard, and whose guard was
+// killed too, leaves a process that holds the store's lock, and a mount on which
+// every call hangs. Aborting the connection frees all of them.
 
-// isZombie reports whether the process has ended but for threads that hang.
-func isZombie(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// isDying reports whether the process has ended but for threads that hang.
+func isDying(pid int) bool {
+	switch processState(pid) {
+	case 0:
+		return false
+	case 'Z':
+		return true
+	}
+	// Its first thread may be the one that hangs: then that has been killed.
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return false
 	}
+	_, rest, ok := bytes.Cut(status, []byte("\nSigPnd:\t"))
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	pending, err := strconv.ParseUint(string(line), 16, 64)
+	return ok && err == nil && pending&(1<<(unix.SIGKILL-1)) != 0
+}
+
+// processState is the letter that proc_pid_stat(5) gives for a process's first
+// thread, 0 if there is no process.
+func processState(pid int) byte {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
 	// 1234 (a name) Z ...; the name may hold anything.
 	i := bytes.LastIndexByte(stat, ')')
-	return i >= 0 && i+2 < len(stat) && stat[i+2] == 'Z'
+	if i < 0 || i+2 >= len(stat) {
+		return 0
+	}
+	return stat[i+2]
 }
 
 // lockHolder returns the pid in a store's lock file, 0 if there is none.
@@ -47,7 +67,7 @@ func lockHolder(store string) int {
 // its lock is a zombie, and waits until that is gone.
 func freeHung(store string, report func(string)) error {
 	pid := lockHolder(store)
-	if pid == 0 || !isZombie(pid) || ended(pid, 500*time.Millisecond) {
+	if pid == 0 || !isDying(pid) || ended(pid, 500*time.Millisecond) {
 		return nil
 	}
 	table, err := mountTable()
@@ -68,12 +88,12 @@ func freeHung(store string, report func(string)) error {
 	return nil
 }
 
-// ended waits for the last thread of a zombie, after which nothing of it is
-// left but its exit code, and reports whether that came in time.
+// ended waits for the last thread of a dying process, after which nothing of it
+// is left but its exit code, and reports whether that came in time.
 func ended(pid int, within time.Duration) bool {
 	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
 		list, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-		if err != nil || len(list) <= 1 {
+		if err != nil || len(list) == 0 || len(list) == 1 && processState(pid) == 'Z' {
 			return true
 		}
 		if time.Now().After(deadline) {

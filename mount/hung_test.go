@@ -10,7 +10,7 @@ import (
 )
 
 func TestZombieIsToldFromALiveProcess(t *testing.T) {
-	if isZombie(os.Getpid()) || isZombie(1<<22+1) {
+	if isDying(os.Getpid()) || isDying(1<<22+1) {
 		t.Error("a live process, or none, is a zombie")
 	}
 	cmd := exec.Command("/bin/true")
@@ -18,7 +18,7 @@ func TestZombieIsToldFromALiveProcess(t *testing.T) {
 		t.Skip(err)
 	}
 	defer cmd.Wait()
-	for deadline := time.Now().Add(30 * time.Second); !isZombie(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !isDying(cmd.Process.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a process that ended and was not waited for is no zombie")
 		}

@@ -83,6 +83,7 @@ type served struct {
 	writeback bool
 	points    []*mountPoint // in the order in which they were made
 	covered   bool          // by mounts that took its place; see demote.go
+	guarded   uint64        // what the guard calls it
 	done      chan struct{} // closed when the kernel has let go of it
 	err       error         // of the last sync; to be read after done
 }
@@ -242,6 +243,9 @@ func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p
 
 // mountFS mounts root on p and serves it. mountsMu is held.
 func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) error {
+	if d.guard == nil && d.cfg.Guard {
+		d.guard = startGuard(d.log)
+	}
 	d.lastOrigin++
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
 		Root:       root,
@@ -263,6 +267,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) e
 	if writeback {
 		p.Cache = string(CacheWriteback)
 	}
+	s.guarded = d.guard.add(p.Mountpoint)
 	d.served = append(d.served, s)
 	d.tasks.Add(1)
 	go func() {
@@ -280,6 +285,7 @@ func (d *Daemon) ended(s *served) {
 	d.mountsMu.Lock()
 	defer d.mountsMu.Unlock()
 	d.log.Info("file system ended", "mountpoint", s.fs.Dir(), "error", s.err)
+	d.guard.remove(s.guarded)
 	for _, p := range s.points {
 		close(p.gone)
 		d.uncover(p)

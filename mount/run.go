@@ -289,7 +289,7 @@ func RunStatus(ctx context.Context, cfg Config) (Status, error) {
 // aliveStatus asks the daemon, unless it is known to be dead: the socket of one
 // that was killed and cannot end still takes connections.
 func aliveStatus(ctx context.Context, cfg *Config, c *client) (Status, error) {
-	if pid := lockHolder(cfg.Store); pid != 0 && isZombie(pid) {
+	if pid := lockHolder(cfg.Store); pid != 0 && isDying(pid) {
 		return Status{}, errNoDaemon
 	}
 	return c.quickStatus(ctx)

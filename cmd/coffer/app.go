@@ -98,6 +98,7 @@ func config(c *cli.Context) mount.Config {
 		ListenGiven:    c.String("listen") != "",
 		KeyFile:        c.String("key-file"),
 		PassphraseFile: c.String("passphrase-file"),
+		Guard:          true,
 		Debug:          c.Bool("debug"),
 	}
 }

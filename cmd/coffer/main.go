@@ -9,7 +9,10 @@ import (
 )
 
 func main() {
-	if mount.IsBackground() {
+	switch {
+	case mount.IsGuard():
+		os.Exit(mount.RunGuard())
+	case mount.IsBackground():
 		os.Exit(mount.RunBackground())
 	}
 	os.Exit(run(os.Args, os.Stdout, os.Stderr))
