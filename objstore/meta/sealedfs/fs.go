@@ -244,12 +244,24 @@ func (fs *FS) createMarker(name string, category vfs.DiskWriteCategory) (vfs.Fil
 	if fs.isFrozen() {
 		return &nullFile{}, nil
 	}
+	number, ok := markedManifest(name)
+	if ok {
+		// Pebble syncs the directory once for both, but a crash before that may
+		// keep the marker and lose the manifest it names.
+		if fs.beforeDurable() != nil {
+			return &nullFile{}, nil
+		}
+		if err := fs.syncStoreDir(); err != nil {
+			fs.freeze("sync", fs.o.Dir, err)
+			return &nullFile{}, nil
+		}
+	}
 	f, err := fs.base.Create(name, category)
 	if err != nil {
 		fs.freeze("create", name, err)
 		return &nullFile{}, nil
 	}
-	if number, ok := markedManifest(name); ok {
+	if ok {
 		fs.mu.Lock()
 		fs.marked = number
 		fs.mu.Unlock()

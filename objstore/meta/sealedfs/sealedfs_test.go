@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -431,4 +432,41 @@ func FuzzNames(f *testing.F) {
 		}
 		_, _ = markedManifest(s)
 	})
+}
+
+// Pebble makes the entries of a new manifest and of its marker durable with one
+// sync of the directory; a crash in between may keep either.
+func TestMarkerIsNeverThereBeforeItsManifest(t *testing.T) {
+	base := vfs.NewCrashableMem()
+	fs := newFS(t, base)
+	d, err := base.OpenDir("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, fs, "MANIFEST-000016", []byte("x"))
+	const mark = "marker.manifest.000002.MANIFEST-000016"
+	f, err := fs.Create(testDir+"/"+mark, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept := 0
+	for seed := range uint64(64) {
+		clone := base.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 0))})
+		if _, err := clone.Stat(testDir + "/" + mark); err != nil {
+			continue
+		}
+		kept++
+		if _, err := clone.Stat(testDir + "/MANIFEST-000016"); err != nil {
+			t.Errorf("crash %d: %v", seed, err)
+		}
+	}
+	if kept == 0 {
+		t.Error("no crash kept the marker")
+	}
 }
