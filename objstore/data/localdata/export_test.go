@@ -9,3 +9,6 @@ func BufferedOS(path string) FS {
 
 // IsDirect says whether transfers of f bypass the page cache.
 func IsDirect(f File) bool { return f.(*osFile).direct.Load() }
+
+// Aligned returns n bytes that a direct transfer takes.
+func Aligned(n int) []byte { return alignedBytes(n) }

@@ -49,6 +49,16 @@ type File interface {
 	Size() (int64, error)
 }
 
+// CachedReader is a File that can read through the kernel's page cache, with no
+// alignment. For a read of one DARE package that is worth it: it needs no bounce
+// buffer, a small read in it needs the whole package of which the next one may
+// need another part, and the S3 door has no other cache. It is asked for sealed
+// segments only: what is written past the page cache could be missing in it.
+type CachedReader interface {
+	// ReadCachedAt is ReadAt. ErrUnsupported: not for this file.
+	ReadCachedAt(p []byte, off int64) (int, error)
+}
+
 // Preallocator is a File that can have room set aside for it. The room reads
 // as zeros. It serves speed and an early "disk full" only; correctness never
 // depends on it.

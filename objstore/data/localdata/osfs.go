@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/cofferfs/coffer/objstore/durable"
@@ -14,7 +15,8 @@ import (
 // where the file system has it: segments are written once, in large aligned
 // pieces, which is several times faster without the page cache, and what is
 // read is cached by the kernel in the clear, above the mount, so a second copy
-// in ciphertext would only use memory.
+// in ciphertext would only use memory. Small reads are the exception, see
+// File's CachedReader.
 func OS(path string) FS {
 	return &osFS{dir: path}
 }
@@ -92,6 +94,40 @@ type osFile struct {
 	*os.File
 	fs     *osFS
 	direct atomic.Bool
+
+	// cached is the file opened without O_DIRECT, by the first ReadCachedAt.
+	cached struct {
+		once sync.Once
+		f    *os.File
+	}
+}
+
+// ReadCachedAt implements CachedReader.
+func (f *osFile) ReadCachedAt(p []byte, off int64) (int, error) {
+	if !f.direct.Load() {
+		return f.File.ReadAt(p, off)
+	}
+	f.cached.once.Do(func() {
+		c, err := os.OpenFile(f.Name(), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return
+		}
+		// A whole package is asked for at once; more would be read in vain. Who
+		// reads in order asks for more by itself.
+		_ = unix.Fadvise(int(c.Fd()), 0, 0, unix.FADV_RANDOM)
+		f.cached.f = c
+	})
+	if f.cached.f == nil { // removed, or no descriptor was left
+		return 0, errors.ErrUnsupported
+	}
+	return f.cached.f.ReadAt(p, off)
+}
+
+func (f *osFile) Close() error {
+	if f.cached.f != nil {
+		f.cached.f.Close()
+	}
+	return f.File.Close()
 }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) {

@@ -68,3 +68,41 @@ func TestRefusedDirectTransferFallsBack(t *testing.T) {
 		t.Fatalf("second create: %v, want ErrExist", err)
 	}
 }
+
+// A file that was removed before it was read through the page cache is read
+// directly.
+func TestCachedReadFallsBackWhenTheFileIsGone(t *testing.T) {
+	dir := localdata.OS(t.TempDir())
+	f, err := dir.Create("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !localdata.IsDirect(f) {
+		t.Skip("no O_DIRECT here")
+	}
+	p := datatest.Bytes(1, 9000)
+	block := localdata.Aligned(8192)
+	copy(block, p)
+	if _, err := f.WriteAt(block, 0); err != nil {
+		t.Fatal(err)
+	}
+	g, err := dir.OpenRead("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	got := make([]byte, 5001)
+	if _, err := g.(localdata.CachedReader).ReadCachedAt(got, 3); err != nil || !bytes.Equal(got, p[3:5004]) {
+		t.Fatalf("cached read: %v", err)
+	}
+	if err := dir.Remove("a"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.(localdata.CachedReader).ReadCachedAt(got, 3); !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatalf("cached read of a removed file: %v", err)
+	}
+	if _, err := g.(localdata.CachedReader).ReadCachedAt(got, 3); err != nil || !bytes.Equal(got, p[3:5004]) {
+		t.Fatalf("cached read through an open file: %v", err)
+	}
+}

@@ -42,7 +42,25 @@ func (s *Store) ReadAt(ctx context.Context, l data.Location, p []byte, off int64
 	if at+int64(len(p)) > h.size {
 		return fmt.Errorf("%w: segment %v ends at %d, location is %v", data.ErrCorrupt, l.Segment, h.size, l)
 	}
+	if len(p) <= smallReadBytes {
+		if done, err := readCached(h, p, at); done {
+			return err
+		}
+	}
 	return s.readFile(h, p, at)
+}
+
+// readCached reads through the kernel's page cache, if the file can.
+func readCached(h *handle, p []byte, at int64) (done bool, err error) {
+	c, ok := h.file.(CachedReader)
+	if !ok {
+		return false, nil
+	}
+	n, err := c.ReadCachedAt(p, at)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return false, nil
+	}
+	return true, complete(h, n, len(p), at, err)
 }
 
 // readUnsealed reads from a segment that this process still writes. Its first
@@ -156,6 +174,11 @@ func (s *Store) readBounced(h *handle, p []byte, at int64) (int, error) {
 // readFull reads into p, whose first want bytes must come.
 func readFull(h *handle, p []byte, at int64, want int) error {
 	n, err := h.file.ReadAt(p, at)
+	return complete(h, n, want, at, err)
+}
+
+// complete judges a read that brought n bytes of want.
+func complete(h *handle, n, want int, at int64, err error) error {
 	if n >= want {
 		return nil
 	}
