@@ -216,6 +216,11 @@ func (f *frozenFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
+func (f *frozenFile) WriteAt(p []byte, off int64) (int, error) {
+	defer f.f.change("write", f.name)()
+	return f.File.WriteAt(p, off)
+}
+
 func (f *frozenFile) Sync() error {
 	defer f.f.change("sync", f.name)()
 	return f.File.Sync()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -190,24 +191,13 @@ func (e *Edit) entries(chunk record.ChunkID, lo, hi uint32) ([]entry, error) {
 
 // scanEntries returns the first max entries (0: all) that overlap [lo, hi).
 func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32, max int) ([]entry, error) {
-	var list []entry
-	take := func(p meta.Pair) (entry, error) {
-		off, err := record.ParseMapKey(p.Key)
-		if err != nil {
-			return entry{}, err
-		}
-		m, err := record.ParseMapEntry(p.Value)
-		if err == nil && uint64(off)+uint64(m.Length) > record.MaxChunk {
-			err = fmt.Errorf("%w: map entry leaves its chunk", record.ErrCorrupt)
-		}
-		return entry{off, off + m.Length, m}, err
+	if lo > 0 && max == 0 {
+		return scanEntriesBack(r, chunk, lo, hi)
 	}
+	var list []entry
 	if lo > 0 {
 		for p, err := range r.Scan(meta.Range{Start: record.MapKey(chunk, 0), End: record.MapKey(chunk, lo), Reverse: true}) {
-			if err != nil {
-				return nil, err
-			}
-			o, err := take(p)
+			o, err := parseEntry(p, err)
 			if err != nil {
 				return nil, err
 			}
@@ -218,15 +208,12 @@ func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32, max int) ([
 		}
 	}
 	for p, err := range r.Scan(meta.Range{Start: record.MapKey(chunk, lo), End: record.MapKey(chunk, hi)}) {
-		if err != nil {
-			return nil, err
-		}
-		o, err := take(p)
+		o, err := parseEntry(p, err)
 		if err != nil {
 			return nil, err
 		}
 		if n := len(list); n > 0 && o.start < list[n-1].end {
-			return nil, fmt.Errorf("%w: map entries overlap", record.ErrCorrupt)
+			return nil, errOverlap
 		}
 		list = append(list, o)
 		if len(list) == max {
@@ -234,6 +221,46 @@ func scanEntries(r meta.Reader, chunk record.ChunkID, lo, hi uint32, max int) ([
 		}
 	}
 	return list, nil
+}
+
+// scanEntriesBack is scanEntries without a bound. From the end on one scan finds
+// the entry that begins before lo as well: opening a scan is what costs.
+func scanEntriesBack(r meta.Reader, chunk record.ChunkID, lo, hi uint32) ([]entry, error) {
+	var list []entry
+	for p, err := range r.Scan(meta.Range{Start: record.MapKey(chunk, 0), End: record.MapKey(chunk, hi), Reverse: true}) {
+		o, err := parseEntry(p, err)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(list); n > 0 && o.end > list[n-1].start {
+			return nil, errOverlap
+		}
+		if o.end > lo {
+			list = append(list, o)
+		}
+		if o.start <= lo {
+			break
+		}
+	}
+	slices.Reverse(list)
+	return list, nil
+}
+
+var errOverlap = fmt.Errorf("%w: map entries overlap", record.ErrCorrupt)
+
+func parseEntry(p meta.Pair, err error) (entry, error) {
+	if err != nil {
+		return entry{}, err
+	}
+	off, err := record.ParseMapKey(p.Key)
+	if err != nil {
+		return entry{}, err
+	}
+	m, err := record.ParseMapEntry(p.Value)
+	if err == nil && uint64(off)+uint64(m.Length) > record.MaxChunk {
+		err = fmt.Errorf("%w: map entry leaves its chunk", record.ErrCorrupt)
+	}
+	return entry{off, off + m.Length, m}, err
 }
 
 // pieceExtent returns the extent record of a piece, making it with the chunk as

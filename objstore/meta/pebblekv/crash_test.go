@@ -131,7 +131,7 @@ func seq(t testing.TB, s meta.Store) (i int64) {
 
 func crashOptions(fs vfs.FS, h *history) Options {
 	o := testOptions(fs, testDir)
-	o.holdBytes, o.manifestBytes = 4<<10, 256
+	o.holdBytes, o.aheadBytes, o.manifestBytes = 4<<10, 4<<10, 256
 	o.BeforeDurable = h.beforeDurable
 	return o
 }

@@ -90,6 +90,14 @@ func (f *hookFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
+func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.h.call("write", f.name); err != nil {
+		n, _ := f.File.WriteAt(p[:len(p)/2], off)
+		return n, err
+	}
+	return f.File.WriteAt(p, off)
+}
+
 func (f *hookFile) Sync() error {
 	if err := f.h.call("sync", f.name); err != nil {
 		return err

@@ -62,6 +62,7 @@ type Options struct {
 
 	// Tests make these small.
 	holdBytes     int // sealedfs.Options.HoldBytes
+	aheadBytes    int // sealedfs.Options.AheadBytes
 	manifestBytes int64
 }
 
@@ -158,6 +159,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		BeforeDurable: o.BeforeDurable,
 		NoSpace:       s.space.giveUpReserve,
 		HoldBytes:     o.holdBytes,
+		AheadBytes:    o.aheadBytes,
 		ReadOnly:      o.ReadOnly,
 		Logger:        o.Logger,
 	})

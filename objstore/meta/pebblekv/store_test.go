@@ -18,7 +18,7 @@ var testKeys = map[uint32]*secret.Key{1: secret.Random()}
 func testOptions(fs vfs.FS, dir string) Options {
 	return Options{
 		Dir: dir, FS: fs, StoreKeys: testKeys, CurrentKey: 1,
-		CacheBytes: 1 << 20, MemTableBytes: minMemTableBytes,
+		CacheBytes: 1 << 20, MemTableBytes: minMemTableBytes, aheadBytes: 1 << 10,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }

@@ -87,6 +87,9 @@
 // Data frames hold what Pebble wrote. Up to Options.HoldBytes of it stay in
 // memory until Pebble syncs.
 //
+// Zeros may stand behind the last frame of a log: they are written ahead of it
+// (logWriter.writeAhead), and mean nothing.
+//
 // When reading meets a frame that does not open, at offset X, it looks at all
 // that follows for a frame that does, with a higher index, and that says more
 // than X was synced: then X was durable once, and this is corruption. If there

@@ -37,6 +37,9 @@ type Options struct {
 	NoSpace func() bool
 	// HoldBytes bounds the log bytes held in memory between syncs; 0 means 1 MiB.
 	HoldBytes int
+	// AheadBytes is how far a log is filled with zeros ahead of what is synced
+	// often; 0 means 256 KiB, less than 0 not at all.
+	AheadBytes int
 	// ReadOnly keeps Check from changing anything.
 	ReadOnly bool
 	// Logger takes what an operator should know; nil means slog.Default.
@@ -44,7 +47,8 @@ type Options struct {
 }
 
 const (
-	defaultHoldBytes = 1 << 20
+	defaultHoldBytes  = 1 << 20
+	defaultAheadBytes = 256 << 10
 	// maxTableBackoff bounds the pause before a table is created after
 	// others failed: Pebble repeats a failed flush at once and forever.
 	maxTableBackoff = time.Second
@@ -100,6 +104,9 @@ func New(o Options) (*FS, error) {
 	}
 	if o.HoldBytes < 1 || o.HoldBytes > MaxFrame {
 		return nil, fmt.Errorf("sealedfs: Options.HoldBytes %d is not within 1 to %d", o.HoldBytes, MaxFrame)
+	}
+	if o.AheadBytes == 0 {
+		o.AheadBytes = defaultAheadBytes
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -3,6 +3,7 @@ package sealedfs
 import (
 	"encoding/binary"
 	"io"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -64,7 +65,7 @@ func (r *logReader) next() (f frame, content []byte, err error) {
 	case r.off == r.size:
 		r.err = io.EOF
 	case r.final:
-		r.err = corrupt(r.name, "%d bytes after the end", r.size-r.off)
+		r.err = r.zerosToEnd()
 	case !ok || f.index != r.index+1:
 		r.err = r.tornOrCorrupt()
 	}
@@ -86,6 +87,25 @@ func (r *logReader) next() (f frame, content []byte, err error) {
 		return frame{}, nil, r.err
 	}
 	return f, content, nil
+}
+
+// zerosToEnd returns io.EOF if nothing but what the writer wrote ahead follows.
+func (r *logReader) zerosToEnd() error {
+	buf := make([]byte, 64<<10)
+	for off := r.off; off < r.size; {
+		n, err := r.base.ReadAt(buf, off)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) {
+			return corrupt(r.name, "has bytes after the end, which is at %d", r.off)
+		}
+		if n == 0 {
+			break
+		}
+		off += int64(n)
+	}
+	return io.EOF
 }
 
 // frameAt opens the frame at off; ok is false if there is none that

@@ -24,6 +24,7 @@ type logWriter struct {
 	dirty  bool       // something but a mark was written since
 	last   tag        // of the last data or anchor frame, or of the header
 	plain  int64      // what Pebble wrote so far
+	room   int64      // length of the file below with the zeros written ahead
 }
 
 func (w *logWriter) Write(p []byte) (int, error) {
@@ -85,10 +86,29 @@ func (w *logWriter) sync(mark bool) {
 		w.fs.freeze("sync", w.name, err)
 		return
 	}
+	grown := w.end - w.synced
 	w.synced, w.dirty = w.end, false
 	if mark {
 		w.writeFrame(frameMark, nil)
 	}
+	if w.h.kind == kindLog && w.fs.o.AheadBytes > 0 && grown <= int64(w.fs.o.AheadBytes)/8 {
+		w.writeAhead()
+	}
+}
+
+// writeAhead writes zeros behind the end of a log that is synced often: a sync
+// then overwrites blocks that the file has already, which takes the file system
+// little more than half as long as one that changes its length and its map.
+// (Blocks that are only set aside do not help: they are marked as written.) That
+// it failed means nothing.
+func (w *logWriter) writeAhead() {
+	ahead := int64(w.fs.o.AheadBytes)
+	if w.room-w.end > ahead/8 || w.fs.isFrozen() {
+		return
+	}
+	start := max(w.end, w.room)
+	w.room = start + ahead // even if it failed: not again at once
+	_, _ = w.base.WriteAt(make([]byte, ahead), start)
 }
 
 func (w *logWriter) Sync() error {
@@ -158,7 +178,7 @@ func (w *logWriter) Stat() (vfs.FileInfo, error) {
 
 func (w *logWriter) SyncTo(int64) (bool, error)         { return false, nil }
 func (w *logWriter) Fd() uintptr                        { return fd(w.base) }
-func (w *logWriter) Preallocate(int64, int64) error     { return nil } // no gain: measured
+func (w *logWriter) Preallocate(int64, int64) error     { return nil } // see writeAhead
 func (w *logWriter) Prefetch(int64, int64) error        { return nil }
 func (w *logWriter) Read([]byte) (int, error)           { return 0, errUnsupported }
 func (w *logWriter) ReadAt([]byte, int64) (int, error)  { return 0, errUnsupported }
