@@ -160,6 +160,41 @@ func TestPermissionsAreEnforced(t *testing.T) {
 	}
 }
 
+// To root in a mount of its own permission bits say one thing only.
+func TestAccessTellsRootWhatIsAProgram(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("about root")
+	}
+	eachMode(t, func(t *testing.T, m *mounted) {
+		p := m.path("file")
+		write(t, p, "#!/bin/sh\n")
+		for mode, program := range map[os.FileMode]bool{0: false, 0o644: false, 0o001: true, 0o755: true} {
+			if err := os.Chmod(p, mode); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Access(p, unix.R_OK|unix.W_OK); err != nil {
+				t.Errorf("%v: read and write: %v", mode, err)
+			}
+			if err := unix.Access(p, unix.X_OK); (err == nil) != program {
+				t.Errorf("%v: execute: %v", mode, err)
+			}
+			if f, err := os.OpenFile(p, os.O_RDWR, 0); err != nil {
+				t.Errorf("%v: open: %v", mode, err)
+			} else {
+				f.Close()
+			}
+		}
+		d := m.path("dir")
+		if err := os.Mkdir(d, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Access(d, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+			t.Errorf("a directory: %v", err)
+		}
+		write(t, d+"/f", "x")
+	})
+}
+
 func TestWriteTakesPrivilegesAway(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -116,7 +117,10 @@ func New(store *engine.Store, o Options) *FS {
 
 // MountOptions are what go-fuse needs to mount f.
 func (f *FS) MountOptions() *fuse.MountOptions {
-	opts := []string{"default_permissions"}
+	var opts []string
+	if f.kernelChecks() {
+		opts = append(opts, "default_permissions")
+	}
 	if f.o.ReadOnly {
 		opts = append(opts, "ro")
 	}
@@ -147,6 +151,13 @@ func (f *FS) MountOptions() *fuse.MountOptions {
 		},
 	}
 }
+
+// kernelChecks reports whether the kernel checks permissions. A mount of root
+// that others may not enter has nobody to refuse: the kernel lets in processes
+// whose user and group are all root's, and to them permission bits say nothing
+// but whether a file is a program (see Access). Where the kernel checks, it asks
+// for a directory's attributes again after every name made or removed in it.
+func (f *FS) kernelChecks() bool { return f.o.AllowOther || os.Geteuid() != 0 }
 
 // String names the file system in go-fuse's messages.
 func (f *FS) String() string { return "coffer" }

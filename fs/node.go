@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/cofferfs/coffer/objstore"
 )
@@ -121,8 +122,21 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	return fuse.OK
 }
 
-// Access is left to the kernel (default_permissions).
-func (f *FS) Access(_ <-chan struct{}, _ *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
+// Access answers access(2) and chdir(2) where the kernel does not check
+// (kernelChecks): root may do anything, but execute what nobody can execute.
+func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
+	if in.Mask&unix.X_OK == 0 {
+		return fuse.OK
+	}
+	a, err := f.store.GetAttr(f.ctx(), f.inode(in.NodeId))
+	if err != nil {
+		return f.fail("access", in.NodeId, err)
+	}
+	if a.Type == objstore.TypeRegular && a.Mode&0o111 == 0 {
+		return fuse.EACCES
+	}
+	return fuse.OK
+}
 
 // Ioctl has no command that files know.
 func (f *FS) Ioctl(_ <-chan struct{}, _ *fuse.IoctlIn, _ []byte, _ *fuse.IoctlOut, _ []byte) fuse.Status {

@@ -9,8 +9,8 @@ import (
 
 // Bounds of the cache. An inode takes about 700 bytes, an entry about 150.
 const (
-	inodeCacheSize = 8192
-	entryCacheSize = 8192
+	inodeCacheSize = 16 << 10
+	entryCacheSize = 32 << 10
 )
 
 // cache keeps inodes and directory entries as committed, parsed, and the absence
@@ -85,6 +85,19 @@ func (c *cache) entry(k entryKey) (e cachedEntry, known bool) {
 	return e, known
 }
 
+// twins returns both entries that one name can have; known is false when one of
+// them is not here.
+func (c *cache) twins(dir objstore.InodeID, name string) (file, sub cachedEntry, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	file, known = c.entries[entryKey{dir, name}]
+	if !known {
+		return file, sub, false
+	}
+	sub, known = c.entries[entryKey{dir, name + "/"}]
+	return file, sub, known
+}
+
 // quiet returns a token for put: the state of affairs, 0 when a transaction runs.
 func (c *cache) quiet() uint64 {
 	c.mu.Lock()
@@ -117,6 +130,21 @@ func (c *cache) putEntry(token uint64, k entryKey, e cachedEntry) {
 	defer c.mu.Unlock()
 	if c.started+1 == token && c.started == c.ended {
 		c.keepEntry(k, e)
+	}
+}
+
+// putEntries is putEntry for entries of one directory by their stored names.
+func (c *cache) putEntries(token uint64, dir objstore.InodeID, list map[string]cachedEntry) {
+	if token == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.started+1 != token || c.started != c.ended {
+		return
+	}
+	for stored, e := range list {
+		c.keepEntry(entryKey{dir, stored}, e)
 	}
 }
 

@@ -137,3 +137,50 @@ func TestCachedAbsenceEndsWithTheEntry(t *testing.T) {
 		t.Fatal("keeps what transactions beside each other have set")
 	}
 }
+
+// What reading a directory leaves in the cache is what the metadata say, of the
+// names read and of those that they shadow or that shadow them.
+func TestReadDirRemembersNothingThatIsNotSo(t *testing.T) {
+	names := []string{"a", "a/x", "a!", "b", "b/x", "ab", "c", "c!", "d/x"}
+	rng := rand.New(rand.NewSource(1))
+	for range 60 {
+		s, _ := treeStore(t)
+		root := makeBucket(t, s, "bucket")
+		for _, name := range names {
+			if rng.Intn(2) == 0 {
+				if _, err := putKey(s, root, name); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s.cache = newCache()
+		pages := 1 + rng.Intn(4)
+		for pos, end := objstore.DirPos(""), false; !end; {
+			var ents []objstore.Dirent
+			var err error
+			if ents, _, end, err = s.ReadDir(bg, root, pos, pages, rng.Intn(2) == 0); err != nil {
+				t.Fatal(err)
+			}
+			if len(ents) > 0 {
+				pos = ents[len(ents)-1].Pos
+			}
+		}
+		known := s.cache
+		if len(known.entries) == 0 && pages > 1 {
+			continue // the bucket may be empty
+		}
+		s.cache = newCache()
+		for k, e := range known.entries {
+			err := s.view(bg, "test", "", func(r reader) error {
+				d, ok, err := r.dirent(k.dir, k.stored)
+				if err == nil && (ok != e.ok || ok && d != e.d) {
+					t.Errorf("%q is remembered as %+v, is %+v %v", k.stored, e, d, ok)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -53,6 +54,13 @@ func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (lis
 	if pos != "" {
 		rng.Start = record.DirentKey(dir, string(pos)+"\x00")
 	}
+	seen := make(map[string]cachedEntry)
+	last := ""
+	defer func() {
+		if err == nil {
+			r.rememberEntries(dir, string(pos), last, end, seen)
+		}
+	}()
 	for p, err := range r.Scan(rng) {
 		if err != nil {
 			return nil, false, err
@@ -68,6 +76,7 @@ func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (lis
 		if err != nil {
 			return nil, false, err
 		}
+		seen[stored], last = cachedEntry{d, true}, stored
 		name, _ := record.SplitStored(stored)
 		if d.Shadowed || !record.Mountable(name) {
 			continue
@@ -75,6 +84,29 @@ func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (lis
 		list = append(list, objstore.Dirent{Name: name, Inode: d.Inode, Type: d.Type, Pos: objstore.DirPos(stored)})
 	}
 	return list, true, nil
+}
+
+// rememberEntries caches entries by their stored names, which are all of those
+// behind first up to last (with end, up to the end), and that the names' twins are
+// absent where they would have been among them: who removes files looks for those.
+func (r reader) rememberEntries(dir objstore.InodeID, first, last string, end bool, seen map[string]cachedEntry) {
+	if r.cache == nil {
+		return
+	}
+	var absent []string
+	for stored := range seen {
+		twin, isDir := strings.CutSuffix(stored, "/")
+		if !isDir {
+			twin = stored + "/"
+		}
+		if _, ok := seen[twin]; !ok && twin > first && twin != "" && (end || twin < last) {
+			absent = append(absent, twin)
+		}
+	}
+	for _, twin := range absent {
+		seen[twin] = cachedEntry{}
+	}
+	r.cache.putEntries(r.token, dir, seen)
 }
 
 // vacant reports whether a directory holds nothing but, perhaps, its marker.
@@ -105,11 +137,25 @@ func (r reader) alone(dir objstore.InodeID, stored string) (bool, error) {
 // intact returns many inodes, nil for those that are absent or damaged, which
 // the operator is told.
 func (s *Store) intact(r reader, op string, inos []objstore.InodeID) ([]*record.Inode, error) {
-	list, err := r.inodes(inos)
+	list := make([]*record.Inode, len(inos))
+	var missing []objstore.InodeID
+	var at []int
+	for i, ino := range inos {
+		n, ok := s.cache.get(ino)
+		if list[i] = n; !ok {
+			missing, at = append(missing, ino), append(at, i)
+		}
+	}
+	found, err := r.inodes(missing)
 	if err == nil {
+		for i, n := range found {
+			list[at[i]] = n
+			if n != nil && r.cache != nil {
+				r.cache.put(r.token, missing[i], n)
+			}
+		}
 		return list, nil
 	}
-	list = make([]*record.Inode, len(inos))
 	for i, ino := range inos {
 		n, err := r.inode(ino)
 		switch {
