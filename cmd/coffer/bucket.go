@@ -33,7 +33,7 @@ func bucketETagCommand() *cli.Command {
 		Usage:     "show or choose what the ETags of a bucket's new objects are",
 		ArgsUsage: "BUCKET [opaque|md5]",
 		Description: `With BUCKET alone, prints which it is. md5, the default, is what AWS makes of an
-object's bytes. MD5 takes over half of the processor time of a large upload;
+object's bytes. MD5 takes about half of the processor time of a large upload;
 with opaque it is computed only for a client that sends Content-MD5, which is
 verified as ever, and ETags have a form that no client takes for an MD5, as
 those of files written through the mount have. Checksums (CRC64NVME, SHA256 and
