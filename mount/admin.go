@@ -21,11 +21,12 @@ import (
 // The admin API is JSON over HTTP on the unix socket run/admin.sock. It answers
 // to processes of the daemon's own user and of root alone:
 //
-//	GET  /v1/status   Status
-//	GET  /v1/env      Env
-//	POST /v1/mount    MountRequest -> MountInfo
-//	POST /v1/umount   umountRequest -> umountReply
-//	POST /v1/wait     umountRequest -> umountReply, when that mount is gone
+//	GET  /v1/status        Status
+//	GET  /v1/env           Env
+//	POST /v1/mount         MountRequest -> MountInfo
+//	POST /v1/umount        umountRequest -> umountReply
+//	POST /v1/wait          umountRequest -> umountReply, when that mount is gone
+//	POST /v1/bucket/etag   bucketETag -> bucketETag
 //	GET  /debug/pprof/...
 //
 // An error is an apiError with a status other than 200. Client and daemon need
@@ -176,6 +177,7 @@ func (d *Daemon) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/wait", answer(func(ctx context.Context, r umountRequest) (umountReply, error) {
 		return umountReply{}, d.wait(ctx, r.Mountpoint)
 	}))
+	mux.HandleFunc("POST /v1/bucket/etag", answer(d.answerBucketETag))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -1,10 +1,49 @@
 package objstore
 
+import "fmt"
+
+// ETagForm says what the ETags of a bucket's new objects are. The values are on
+// disk.
+type ETagForm uint8
+
+const (
+	// ETagsMD5, the default, are what AWS makes: the MD5 of the bytes; of an
+	// object of several parts that of their MD5s.
+	ETagsMD5 ETagForm = 0
+	// ETagsOpaque tell nothing of the bytes, so MD5 need not be computed: they
+	// are those of files written through the mount.
+	ETagsOpaque ETagForm = 1
+)
+
+// etagForms are the names of the forms, by value.
+var etagForms = [...]string{"md5", "opaque"}
+
+// Known reports whether f is one of the forms above.
+func (f ETagForm) Known() bool { return int(f) < len(etagForms) }
+
+func (f ETagForm) String() string {
+	if f.Known() {
+		return etagForms[f]
+	}
+	return fmt.Sprintf("etag form %d", uint8(f))
+}
+
+// ParseETagForm returns the form of that name, "md5" or "opaque".
+func ParseETagForm(name string) (ETagForm, error) {
+	for i, n := range etagForms {
+		if n == name {
+			return ETagForm(i), nil
+		}
+	}
+	return 0, E(KindInvalidArgument, "etag form", name, `ETags are "opaque" or "md5"`)
+}
+
 // BucketInfo describes a bucket.
 type BucketInfo struct {
 	Name    string
 	Root    InodeID // its root directory, which is its identity
 	Created Time
+	ETags   ETagForm // of objects that are made from now on
 }
 
 // CreateBucketRequest asks for a new bucket.

@@ -64,7 +64,7 @@ type PutRequest struct {
 	Meta         ObjectMeta
 	Encryption   Encryption
 	Precondition Precondition
-	// Algorithms to compute beside MD5 (which the ETag needs).
+	// Algorithms to compute, beside what the ETag needs (see ETagForm).
 	Algorithms []checksum.Algorithm
 	// Store is the algorithm whose value is kept with the object; it is one of
 	// Algorithms or empty.

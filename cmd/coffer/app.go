@@ -58,13 +58,20 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			mountCommand(), serveCommand(), umountCommand(), envCommand(),
-			initCommand(), statusCommand(), versionCommand(),
+			initCommand(), statusCommand(), bucketCommand(), versionCommand(),
 		},
 	}
-	for _, c := range app.Commands {
-		c.OnUsageError = onUsageError
-	}
+	reportUsage(app.Commands)
 	return app
+}
+
+// reportUsage has mistakes in the flags of commands, and of theirs, reported as
+// all others are.
+func reportUsage(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = onUsageError
+		reportUsage(c.Subcommands)
+	}
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) }

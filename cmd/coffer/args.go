@@ -18,8 +18,12 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 	if cmd == nil {
 		return args, nil
 	}
+	first := 2 // behind the command, and the one below it
+	for ; first < len(args) && subcommand(cmd, args[first]) != nil; first++ {
+		cmd = subcommand(cmd, args[first])
+	}
 	var flags, rest []string
-	for i := 2; i < len(args); i++ {
+	for i := first; i < len(args); i++ {
 		a := args[i]
 		if a == "--" {
 			rest = append(rest, args[i+1:]...)
@@ -40,11 +44,20 @@ func flagsFirst(app *cli.App, args []string) ([]string, error) {
 		i++
 		flags = append(flags, args[i])
 	}
-	out := append(slices.Clone(args[:2]), flags...)
+	out := append(slices.Clone(args[:first]), flags...)
 	if len(rest) > 0 {
 		out = append(append(out, "--"), rest...)
 	}
 	return out, nil
+}
+
+// subcommand returns the command of that name below cmd, or nil.
+func subcommand(cmd *cli.Command, name string) *cli.Command {
+	i := slices.IndexFunc(cmd.Subcommands, func(c *cli.Command) bool { return c.HasName(name) })
+	if i < 0 {
+		return nil
+	}
+	return cmd.Subcommands[i]
 }
 
 // takesValue reports whether the flag of that name is followed by a value; one

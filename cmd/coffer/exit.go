@@ -21,7 +21,7 @@ Exit codes:
    0  done
    1  it failed; standard error says why
    2  the command line is wrong; nothing was done
-   3  no daemon has the store open (status, env)`
+   3  no daemon has the store open (status, env, bucket)`
 
 // usageError is a mistake in the command line.
 type usageError struct{ msg string }

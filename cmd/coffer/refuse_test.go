@@ -272,6 +272,8 @@ func TestCommandLineMistakesAreUsageErrors(t *testing.T) {
 	h := newHouse(t)
 	for _, args := range [][]string{
 		{"mount"}, {"mount", "a", "b"}, {"umount"}, {"serve", "x"}, {"env", "x"}, {"init", "x"}, {"status", "x"},
+		{"bucket", "none"}, {"bucket", "--store", "x"}, {"bucket", "etag"}, {"bucket", "etag", "a", "opaque", "b"},
+		{"bucket", "etag", "a", "MD5"}, {"bucket", "etag", "a", "--nonsense"}, {"bucket", "etag", "a", "--store"},
 		{"mount", "--nonsense", "a"}, {"mount", "a", "--store"}, {"frobnicate"}, {"status", "--json=maybe"},
 	} {
 		h.refused(exitUsage, args)
@@ -320,6 +322,8 @@ func TestFlagsMayFollowTheArgument(t *testing.T) {
 		"coffer mount --read-only dir":            "coffer mount --read-only -- dir",
 		"coffer mount -- --store":                 "coffer mount -- --store",
 		"coffer mount --read-only=false dir":      "coffer mount --read-only=false -- dir",
+		"coffer bucket etag b opaque --store x":   "coffer bucket etag --store x -- b opaque",
+		"coffer bucket none b --store x":          "coffer bucket --store -- none b x",
 		"coffer status":                           "coffer status",
 		"coffer":                                  "coffer",
 		"coffer none x --y":                       "coffer none x --y",

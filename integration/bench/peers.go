@@ -211,8 +211,12 @@ func (s *stage) startCoffer(ctx context.Context) (*peer, error) {
 // startTime bounds how long coffer may take to mount, and to end.
 const startTime = 30 * time.Second
 
-// bucket is where all files and objects of the benchmark go.
-const bucket = "bench"
+// bucket is where all files and objects of the benchmark go, but for the objects
+// that are put into a bucket of opaque ETags.
+const (
+	bucket       = "bench"
+	bucketOpaque = "bench-opaque"
+)
 
 func (c *cofferPeer) mount(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)

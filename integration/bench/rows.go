@@ -54,6 +54,8 @@ var (
 
 	rowPut = row{"PUT large, 4 connections", "MiB/s", []target{
 		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
+	rowPutOpaque = row{"PUT large, opaque ETag", "MiB/s", []target{
+		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
 	rowGet = row{"GET large, 4 connections", "MiB/s", []target{
 		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
 	rowPutSDK = row{"PUT large, SDK defaults", "MiB/s", []target{

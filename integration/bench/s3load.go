@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -171,7 +172,7 @@ type onlyWriter struct{ io.Writer }
 
 // do sends a signed request whose payload TLS alone protects, and throws the
 // answer's body away. It returns the number of its bytes.
-func (e *endpoint) do(ctx context.Context, method, key string, body []byte) (int64, error) {
+func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []byte) (int64, error) {
 	var r io.Reader
 	if body != nil {
 		r = bytes.NewReader(body)
@@ -208,7 +209,7 @@ func (s *stage) objectKey(i int) string { return fmt.Sprintf("object-%d-%d", i, 
 
 func (s *stage) largeObjectGroup() group {
 	return group{
-		name: "large objects", rows: []row{rowPut, rowGet, rowPutSDK, rowGetSDK},
+		name: "large objects", rows: []row{rowPut, rowPutOpaque, rowGet, rowPutSDK, rowGetSDK},
 		contestants: []contestant{
 			{nameCoffer, func(ctx context.Context, m *meter) error { return s.largeObjects(ctx, s.coffer.s3, m) }},
 			{nameTLS, func(ctx context.Context, m *meter) error { return s.largeObjects(ctx, s.tls, m) }},
@@ -233,11 +234,11 @@ func (s *stage) largeObjects(ctx context.Context, e *endpoint, m *meter) error {
 		})
 	}
 	put := func(key string) error {
-		_, err := e.do(ctx, http.MethodPut, key, body)
+		_, err := e.do(ctx, http.MethodPut, bucket, key, body)
 		return err
 	}
 	get := func(key string) error {
-		n, err := e.do(ctx, http.MethodGet, key, nil)
+		n, err := e.do(ctx, http.MethodGet, bucket, key, nil)
 		if err == nil && n != s.c.object {
 			err = fmt.Errorf("GET %s: %d bytes", key, n)
 		}
@@ -277,11 +278,38 @@ func (s *stage) largeObjects(ctx context.Context, e *endpoint, m *meter) error {
 			}
 		}
 	}
-	cerr := all(func(key string) error {
-		_, err := e.do(context.WithoutCancel(ctx), http.MethodDelete, key, nil)
+	remove := func(bucket string) error {
+		return all(func(key string) error {
+			_, err := e.do(context.WithoutCancel(ctx), http.MethodDelete, bucket, key, nil)
+			return err
+		})
+	}
+	err = errors.Join(err, remove(bucket))
+	if err != nil || !m.wants(rowPutOpaque) {
 		return err
+	}
+	m.step = rowPutOpaque.name
+	if e != s.tls {
+		if err := s.coffer.makeOpaque(ctx); err != nil {
+			return err
+		}
+	}
+	err = m.measure(rowPutOpaque, amount, func() error {
+		return all(func(key string) error {
+			_, err := e.do(ctx, http.MethodPut, bucketOpaque, key, body)
+			return err
+		})
 	})
-	return errors.Join(err, cerr)
+	return errors.Join(err, remove(bucketOpaque))
+}
+
+// makeOpaque makes the bucket of opaque ETags, unless there is one.
+func (c *cofferPeer) makeOpaque(ctx context.Context) error {
+	if err := os.Mkdir(filepath.Join(c.mountpoint, bucketOpaque), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	_, err := command(ctx, c.env, c.s.c.coffer, "bucket", "etag", "--store", c.store, bucketOpaque, "opaque")
+	return err
 }
 
 func (s *stage) smallObjectGroup() group {
@@ -304,7 +332,7 @@ func (s *stage) smallObjects(ctx context.Context, e *endpoint, m *meter) error {
 		err := parallel(smallClients, func(int) error {
 			for time.Now().Before(end) {
 				i := sent.Add(1) - 1
-				if _, err := e.do(ctx, http.MethodPut, key(i), noise[i%1024*page:][:page]); err != nil {
+				if _, err := e.do(ctx, http.MethodPut, bucket, key(i), noise[i%1024*page:][:page]); err != nil {
 					return err
 				}
 			}

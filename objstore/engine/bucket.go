@@ -93,11 +93,38 @@ func (s *Store) HeadBucket(ctx context.Context, c objstore.Caller, name string) 
 		}
 		b, err := r.bucket(root)
 		if err == nil {
-			info = objstore.BucketInfo{Name: name, Root: root, Created: b.Created}
+			info = objstore.BucketInfo{Name: name, Root: root, Created: b.Created, ETags: b.ETags}
 		}
 		return err
 	})
 	return info, err
+}
+
+// SetBucketETags chooses the form of the ETags of what is made in a bucket from
+// now on, durably. Objects that are there and uploads under way keep theirs.
+// KindNoSuchBucket.
+func (s *Store) SetBucketETags(ctx context.Context, c objstore.Caller, name string, form objstore.ETagForm) error {
+	const op = "choose ETags"
+	if !form.Known() {
+		return objstore.E(objstore.KindInvalidArgument, op, name, form.String())
+	}
+	err := s.update(ctx, c, op, name, func(x *tx) error {
+		root, err := x.bucketRoot(name)
+		if err != nil {
+			return err
+		}
+		b, err := x.bucket(root)
+		if err != nil {
+			return err
+		}
+		b.ETags = form
+		x.txn.Set(record.BucketKey(root), b.Append(nil))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.durable(context.WithoutCancel(ctx))
 }
 
 // DeleteBucket removes an empty bucket, durably. KindBucketNotEmpty: it has
@@ -183,7 +210,7 @@ func (s *Store) ListBuckets(ctx context.Context, c objstore.Caller, prefix, afte
 			if err != nil {
 				return err
 			}
-			list[i].Created = b.Created
+			list[i].Created, list[i].ETags = b.Created, b.ETags
 		}
 		return nil
 	})

@@ -46,7 +46,10 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 			return err
 		}
 		content := u.rec.Content
-		content.ETag, content.ETagSum, content.PartCount = record.ETagMultipart, md5Of(parts), uint32(len(parts))
+		content.PartCount = uint32(len(parts))
+		if u.rec.ETags == objstore.ETagsMD5 {
+			content.ETag, content.ETagSum = record.ETagMultipart, md5Of(parts)
+		}
 		sum, err := u.checksum(parts, req)
 		if err != nil {
 			return err
@@ -104,7 +107,8 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 		}
 		return err
 	})
-	if err != nil || n.Content.ID != objstore.ContentID(id) || n.Content.ETag != record.ETagMultipart {
+	// A content that was changed since has no parts any more.
+	if err != nil || n.Content.ID != objstore.ContentID(id) || n.Content.PartCount == 0 {
 		return info, gone
 	}
 	oek, err := s.openOEK(ctx, &n.Content, nil)

@@ -77,7 +77,8 @@ func (x *tx) same(bucket, key string, n *record.Inode) error {
 // a checksum that the source does not have makes it read the source.
 //
 // The copy of an object that was uploaded in parts keeps the ETag with its
-// "-N", since another one would take reading all of it.
+// "-N", since another one would take reading all of it. In a bucket of opaque
+// ETags every copy has one of its own.
 func (s *Store) CopyObject(ctx context.Context, c objstore.Caller, req objstore.CopyRequest) (objstore.ObjectInfo, error) {
 	for try := 1; ; try++ {
 		info, err := s.copyOnce(ctx, c, req)
@@ -104,7 +105,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		return info, err
 	}
 	defer src.oek.Wipe()
-	root, err := s.openBucket(ctx, "copy", req.DstBucket)
+	root, etags, err := s.openTarget(ctx, "copy", req.DstBucket)
 	if err != nil {
 		return info, err
 	}
@@ -119,7 +120,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		return info, err
 	}
 	defer oek.Wipe()
-	if err := s.copyHead(ctx, req, src, &content, oek); err != nil {
+	if err := s.copyHead(ctx, req, src, etags, &content, oek); err != nil {
 		return info, err
 	}
 	ino, err := s.newInode(ctx)
@@ -170,10 +171,14 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	return s.info(req.DstBucket, req.DstKey, ino, rec, oek)
 }
 
-// copyHead gives the copy its ETag and checksum.
-func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, c *record.Content, oek *secret.Key) error {
+// copyHead gives the copy its ETag and checksum. An opaque ETag is never taken
+// over: it is the content's.
+func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *secret.Key) error {
 	from := &src.n.Content
-	c.ETag, c.ETagSum, c.PartCount = from.ETag, from.ETagSum, from.PartCount
+	c.PartCount = from.PartCount
+	if etags == objstore.ETagsMD5 {
+		c.ETag, c.ETagSum = from.ETag, from.ETagSum
+	}
 	sum := src.sum
 	if req.Store != "" && (sum == nil || sum.Algorithm != req.Store) {
 		h, err := checksum.New(req.Store)

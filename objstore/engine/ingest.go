@@ -38,8 +38,12 @@ type ingest struct {
 	noSmall bool // never keep it inline
 }
 
-func (s *Store) newIngest(c extent.Content, algs []checksum.Algorithm) (*ingest, error) {
-	h, err := checksum.New(append([]checksum.Algorithm{checksum.MD5}, algs...)...)
+// newIngest begins an ingest that computes algs and what ETags of that form need.
+func (s *Store) newIngest(c extent.Content, etags objstore.ETagForm, algs []checksum.Algorithm) (*ingest, error) {
+	if etags == objstore.ETagsMD5 {
+		algs = append([]checksum.Algorithm{checksum.MD5}, algs...)
+	}
+	h, err := checksum.New(algs...)
 	if err != nil {
 		return nil, objstore.Wrap(objstore.KindInvalidArgument, "put", "", err)
 	}

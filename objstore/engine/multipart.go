@@ -95,13 +95,13 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 	if err := checkPut("create upload", req.Key, req.Encryption, &req.Meta); err != nil {
 		return info, err
 	}
-	root, err := s.openBucket(ctx, "create upload", req.Bucket)
+	root, etags, err := s.openTarget(ctx, "create upload", req.Bucket)
 	if err != nil {
 		return info, err
 	}
 	u := &upload{root: root, rec: &record.Upload{
 		Initiated: s.now(), Meta: req.Meta, Algorithm: req.Algorithm, Type: req.Type,
-		Content: record.Content{ID: newContentID(), Gen: 1},
+		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
 	u.id = record.UploadID(u.rec.Content.ID)
@@ -146,8 +146,8 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 	}
 	defer oek.Wipe()
 	up = u.info(req.Bucket, req.Key)
-	part := record.Part{ID: newContentID(), ChecksumAlgo: u.algorithm()}
-	in, err := s.newIngest(u.part(part.ID, oek), append(req.Algorithms, part.ChecksumAlgo))
+	part := record.Part{ID: newContentID(), ChecksumAlgo: u.algorithm(), ETags: u.rec.ETags}
+	in, err := s.newIngest(u.part(part.ID, oek), part.ETags, append(req.Algorithms, part.ChecksumAlgo))
 	if err != nil {
 		return info, up, err
 	}
@@ -166,7 +166,12 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 		}
 	}
 	part.Size, part.Allocated = in.size, in.size
-	part.MD5, part.Checksum = [16]byte(sums[checksum.MD5]), sums[part.ChecksumAlgo]
+	part.Checksum = sums[part.ChecksumAlgo]
+	if part.ETags == objstore.ETagsMD5 {
+		part.ETagSum = [16]byte(sums[checksum.MD5])
+	} else {
+		part.ETagSum = s.keyedSum(part.ID, 0)
+	}
 	err = s.update(ctx, c, "upload part", req.Key, func(x *tx) error {
 		if _, err := in.finish(x); err != nil {
 			return err
@@ -230,7 +235,10 @@ func (x *tx) putPart(u *upload, bucket, key string, number int, p *record.Part) 
 }
 
 func partInfo(number int, p *record.Part) objstore.PartInfo {
-	info := objstore.PartInfo{Number: number, Size: p.Size, ETag: objstore.ETag(hex.EncodeToString(p.MD5[:])), LastModified: p.Modified}
+	info := objstore.PartInfo{Number: number, Size: p.Size, ETag: objstore.ETag(hex.EncodeToString(p.ETagSum[:])), LastModified: p.Modified}
+	if p.ETags == objstore.ETagsOpaque {
+		info.ETag = opaqueETag(p.ETagSum, 0)
+	}
 	if len(p.Checksum) > 0 {
 		info.Checksum = &objstore.Checksum{Algorithm: p.ChecksumAlgo, Type: checksum.FullObject, Value: checksum.Format(p.Checksum)}
 	}
@@ -278,10 +286,10 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	if size > objstore.MaxPartSize {
 		return info, up, objstore.E(objstore.KindTooLarge, "copy part", req.Key, "part is over 5 GiB")
 	}
-	part := record.Part{ID: newContentID(), Size: size, Allocated: size}
-	part.MD5 = s.keyedSum(part.ID, 0)
-	if off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
-		part.MD5 = src.n.Content.ETagSum
+	part := record.Part{ID: newContentID(), Size: size, Allocated: size, ETags: u.rec.ETags}
+	part.ETagSum = s.keyedSum(part.ID, 0)
+	if part.ETags == objstore.ETagsMD5 && off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
+		part.ETagSum = src.n.Content.ETagSum
 	}
 	if off == 0 && size == src.n.Size && src.sum != nil && src.sum.Algorithm == u.algorithm() && src.sum.Type == checksum.FullObject {
 		if b, err := checksum.Parse(src.sum.Algorithm, src.sum.Value); err == nil {
@@ -392,11 +400,12 @@ func (x *tx) dropParts(id record.UploadID, keep map[int]bool) error {
 	return nil
 }
 
-// md5Of is the MD5 of the parts' MD5s, which makes a multipart ETag.
+// md5Of is the MD5 of what the parts' ETags are made of, which makes a multipart
+// ETag.
 func md5Of(parts []*record.Part) [16]byte {
 	h := md5.New()
 	for _, p := range parts {
-		h.Write(p.MD5[:])
+		h.Write(p.ETagSum[:])
 	}
 	return [16]byte(h.Sum(nil))
 }

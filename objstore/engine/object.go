@@ -24,7 +24,7 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	if err := checkPut("put", req.Key, req.Encryption, &req.Meta); err != nil {
 		return info, err
 	}
-	root, err := s.openBucket(ctx, "put", req.Bucket)
+	root, etags, err := s.openTarget(ctx, "put", req.Bucket)
 	if err != nil {
 		return info, err
 	}
@@ -36,7 +36,7 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		return info, err
 	}
 	defer oek.Wipe()
-	in, err := s.newIngest(extent.Of(content.ID, oek), req.Algorithms)
+	in, err := s.newIngest(extent.Of(content.ID, oek), etags, req.Algorithms)
 	if err != nil {
 		return info, err
 	}
@@ -50,7 +50,9 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 			return info, err
 		}
 	}
-	content.ETag, content.ETagSum = record.ETagMD5, [16]byte(sums[checksum.MD5])
+	if etags == objstore.ETagsMD5 {
+		content.ETag, content.ETagSum = record.ETagMD5, [16]byte(sums[checksum.MD5])
+	}
 	if req.Store != "" {
 		sealChecksum(&content, oek, objstore.Checksum{
 			Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store]),
@@ -127,6 +129,21 @@ func (s *Store) openBucket(ctx context.Context, op, name string) (root objstore.
 	return root, err
 }
 
+// openTarget finds the bucket of a new object, and the form of its ETag.
+func (s *Store) openTarget(ctx context.Context, op, name string) (root objstore.InodeID, etags objstore.ETagForm, err error) {
+	err = s.view(ctx, op, name, func(r reader) error {
+		if root, err = r.bucketRoot(name); err != nil {
+			return err
+		}
+		b, err := r.bucket(root)
+		if err == nil {
+			etags = b.ETags
+		}
+		return err
+	})
+	return root, etags, err
+}
+
 // earlyPrecondition refuses a write before its body is read. What counts is the
 // check in the transaction.
 func (s *Store) earlyPrecondition(ctx context.Context, root objstore.InodeID, key string, pre objstore.Precondition) error {
@@ -197,8 +214,8 @@ func checkRead(op, key string, pre objstore.Precondition, tag objstore.ETag, mod
 	return nil
 }
 
-// etagOf is the ETag of a regular file. What was written through the mount has
-// a keyed hash of content id and generation, which no client takes for an MD5.
+// etagOf is the ETag of a regular file. What was written through the mount, or
+// into a bucket of opaque ETags, has a keyed hash of content id and generation.
 func etagOf(s *Store, n *record.Inode) objstore.ETag {
 	c := &n.Content
 	switch c.ETag {
@@ -212,8 +229,18 @@ func etagOf(s *Store, n *record.Inode) objstore.ETag {
 		}
 		return objstore.ETag(hex.EncodeToString(c.ETagSum[:]))
 	}
-	sum := s.keyedSum(c.ID, c.Gen)
-	return objstore.ETag(hex.EncodeToString(sum[:]) + "-1")
+	return opaqueETag(s.keyedSum(c.ID, c.Gen), c.PartCount)
+}
+
+// opaqueETag is an ETag that no client takes for an MD5, because of its hyphen,
+// and none that knows the parts for the MD5 of theirs: the number behind the
+// hyphen is never that of the parts.
+func opaqueETag(sum [16]byte, parts uint32) objstore.ETag {
+	n := 1
+	if parts == 1 {
+		n = 2
+	}
+	return objstore.ETag(fmt.Sprintf("%x-%d", sum, n))
 }
 
 // keyedSum is a hash that only this store can compute.

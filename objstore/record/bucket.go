@@ -10,7 +10,7 @@ import (
 type Root struct {
 	StoreID   [16]byte
 	NextInode objstore.InodeID // inodes from here on were never given out
-	ETagKey   []byte           // 32 bytes: keys the ETags of what the mount writes
+	ETagKey   []byte           // 32 bytes: keys the opaque ETags
 	Created   objstore.Time
 }
 
@@ -52,9 +52,13 @@ func ParseRoot(b []byte) (*Root, error) {
 }
 
 // Bucket is the record of a bucket. Its name is in the root directory's entry.
+//
+// ETags is a field that may be ignored (64): a coffer that does not know it makes
+// the MD5s that are the default.
 type Bucket struct {
 	Created objstore.Time
-	DEK     DEKID // data key of SSE-S3 for this bucket
+	DEK     DEKID             // data key of SSE-S3 for this bucket
+	ETags   objstore.ETagForm // of new objects and uploads
 }
 
 // Append encodes k behind dst.
@@ -62,6 +66,7 @@ func (k *Bucket) Append(dst []byte) []byte {
 	e := newEncoder(dst)
 	e.int(1, int64(k.Created))
 	e.uint(2, uint64(k.DEK))
+	e.uint(64, uint64(k.ETags))
 	return e.b
 }
 
@@ -75,6 +80,8 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			k.Created = objstore.Time(d.int())
 		case 2:
 			k.DEK = DEKID(d.uint())
+		case 64:
+			k.ETags = d.etagForm()
 		default:
 			d.unknown()
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/cofferfs/coffer/objstore"
 )
 
 var (
@@ -147,6 +149,14 @@ func (d *decoder) uint8() uint8 {
 		return 0
 	}
 	return uint8(v)
+}
+
+func (d *decoder) etagForm() objstore.ETagForm {
+	f := objstore.ETagForm(d.uint8())
+	if d.err == nil && !f.Known() {
+		d.err = fmt.Errorf("%w: %v", ErrVersion, f)
+	}
+	return f
 }
 
 func (d *decoder) int() int64 {

@@ -111,7 +111,11 @@ func drawRoot(t *rapid.T) *Root {
 }
 
 func drawBucket(t *rapid.T) *Bucket {
-	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek"))}
+	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t)}
+}
+
+func drawForm(t *rapid.T) objstore.ETagForm {
+	return rapid.SampledFrom([]objstore.ETagForm{objstore.ETagsMD5, objstore.ETagsOpaque}).Draw(t, "etags")
 }
 
 func drawDEK(t *rapid.T) *DEK {
@@ -129,13 +133,14 @@ func drawUpload(t *rapid.T) *Upload {
 		KMSKeyID: text(t, "key"), BucketKey: rapid.Bool().Draw(t, "bucket key"),
 	}}
 	u.Algorithm, u.Type = algorithm(t)
+	u.ETags = drawForm(t)
 	return u
 }
 
 func drawPart(t *rapid.T) *Part {
 	p := &Part{
 		ID: sure(t, "id"), Size: size(t, "size", objstore.MaxPartSize), Allocated: size(t, "allocated", 1<<62),
-		MD5: drawID(t, "md5"), Modified: when(t, "modified"), Checksum: maybe(t, "checksum"),
+		ETagSum: drawID(t, "etag"), Modified: when(t, "modified"), Checksum: maybe(t, "checksum"), ETags: drawForm(t),
 	}
 	p.ChecksumAlgo, _ = algorithm(t)
 	return p

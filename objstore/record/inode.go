@@ -23,7 +23,7 @@ type ETagKind uint8
 
 // On disk.
 const (
-	ETagKeyed     ETagKind = 0 // keyed hash of content id and generation, "-1": written through the mount
+	ETagKeyed     ETagKind = 0 // keyed hash of content id and generation, "-1": written through the mount, or in a bucket of opaque ETags
 	ETagMD5       ETagKind = 1 // MD5 of the bytes
 	ETagMultipart ETagKind = 2 // MD5 of the parts' MD5s, "-N"
 	ETagRandom    ETagKind = 3 // 128 random bits: SSE-C, SSE-KMS

@@ -16,6 +16,7 @@ type Upload struct {
 	Meta      objstore.ObjectMeta
 	Algorithm checksum.Algorithm
 	Type      checksum.Type
+	ETags     objstore.ETagForm // of its parts and of the object: the bucket's when it began
 }
 
 // Append encodes u behind dst.
@@ -32,6 +33,7 @@ func (u *Upload) Append(dst []byte) []byte {
 	e.bytes(8, appendMeta(nil, &u.Meta))
 	e.str(9, string(u.Algorithm))
 	e.str(10, string(u.Type))
+	e.uint(11, uint64(u.ETags))
 	return e.b
 }
 
@@ -62,6 +64,8 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Algorithm = checksum.Algorithm(d.str())
 		case 10:
 			u.Type = checksum.Type(d.str())
+		case 11:
+			u.ETags = d.etagForm()
 		default:
 			d.unknown()
 		}
@@ -81,10 +85,11 @@ type Part struct {
 	ID           objstore.ContentID
 	Size         int64
 	Allocated    int64
-	MD5          [16]byte
+	ETagSum      [16]byte // MD5 of the bytes, or a keyed hash
 	Modified     objstore.Time
 	ChecksumAlgo checksum.Algorithm
-	Checksum     []byte // raw; of a part, which is gone when the object exists
+	Checksum     []byte            // raw; of a part, which is gone when the object exists
+	ETags        objstore.ETagForm // what its ETag looks like
 }
 
 // Append encodes p behind dst.
@@ -93,10 +98,11 @@ func (p *Part) Append(dst []byte) []byte {
 	e.bytes(1, p.ID[:])
 	e.uint(2, uint64(p.Size))
 	e.uint(3, uint64(p.Allocated))
-	e.bytes(4, p.MD5[:])
+	e.bytes(4, p.ETagSum[:])
 	e.int(5, int64(p.Modified))
 	e.str(6, string(p.ChecksumAlgo))
 	e.bytes(7, p.Checksum)
+	e.uint(8, uint64(p.ETags))
 	return e.b
 }
 
@@ -113,13 +119,15 @@ func ParsePart(b []byte) (*Part, error) {
 		case 3:
 			p.Allocated = d.size()
 		case 4:
-			p.MD5 = d.id()
+			p.ETagSum = d.id()
 		case 5:
 			p.Modified = objstore.Time(d.int())
 		case 6:
 			p.ChecksumAlgo = checksum.Algorithm(d.str())
 		case 7:
 			p.Checksum = d.copy()
+		case 8:
+			p.ETags = d.etagForm()
 		default:
 			d.unknown()
 		}
