@@ -33,7 +33,7 @@ const (
 	memoryLimit = 320 << 20
 	// gcPercent keeps the heap close to what is in use: most memory is in
 	// buffers that are reused, so collecting often costs little.
-	gcPercent = 50
+	gcPercent = 100
 )
 
 // Daemon is a running store with its doors: S3, the mounts, the admin socket.

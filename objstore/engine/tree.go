@@ -41,6 +41,11 @@ func (s *Store) Lookup(ctx context.Context, parent objstore.InodeID, name string
 // is known.
 func (s *Store) lookupCached(parent objstore.InodeID, name string) (objstore.InodeID, *record.Inode, error) {
 	file, sub, known := s.cache.twins(parent, name)
+	if !known {
+		// A name that is about to be made is looked up before.
+		known = s.fresh.lacks(parent, name) && s.fresh.lacks(parent, name+"/")
+		file, sub = cachedEntry{}, cachedEntry{}
+	}
 	switch {
 	case !known:
 		return 0, nil, nil
