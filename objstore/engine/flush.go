@@ -74,9 +74,28 @@ func (n *node) seal(log bool) error {
 func (n *node) pushLogged(b *buffer) {
 	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatch(), done: make(chan struct{})}
 	n.sealed = append(n.sealed, p)
-	p.maps, p.err = n.s.encrypt(context.Background(), p.batch, extent.Of(n.content.ID, nil), b, true)
+	p.maps, p.err = n.s.encryptRanges(context.Background(), p.batch, b, true, n.chunkBounds)
 	close(p.done)
 }
+
+// chunkBounds is extent.Bounds, remembered from one call to the next: small
+// synced writes go to the same chunk. commitMu is held.
+func (n *node) chunkBounds(off int64) (start, end int64, err error) {
+	if n.chunk.start <= off && off < n.chunk.end {
+		return n.chunk.start, n.chunk.end, nil
+	}
+	err = n.s.view(context.Background(), "write", "", func(r reader) error {
+		start, end, err = extent.Bounds(r, extent.Of(n.content.ID, nil), off)
+		return err
+	})
+	if err == nil {
+		n.chunk = chunkRange{start, end}
+	}
+	return start, end, err
+}
+
+// chunkRange is what a chunk of a content covers, or would cover.
+type chunkRange struct{ start, end int64 }
 
 // push adds a buffer to the sealed ones and encrypts it in the background.
 func (n *node) push(b *buffer) {
@@ -86,7 +105,12 @@ func (n *node) push(b *buffer) {
 	n.s.encrypting <- struct{}{}
 	go func() {
 		defer func() { <-n.s.encrypting; close(p.done) }()
-		p.maps, p.err = n.s.encrypt(context.Background(), p.batch, c, b, false)
+		p.err = n.s.view(context.Background(), "write", "", func(r reader) (err error) {
+			p.maps, err = n.s.encryptRanges(context.Background(), p.batch, b, false, func(off int64) (int64, int64, error) {
+				return extent.Bounds(r, c, off)
+			})
+			return err
+		})
 	}()
 }
 
@@ -102,9 +126,10 @@ func (p *pending) release() {
 	p.buf.free()
 }
 
-// encrypt makes extents of a buffer: its ranges in the order of the file, split
-// where chunks end. With log they are left to the transaction.
-func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Content, b *buffer, log bool) ([]extent.Mapping, error) {
+// encryptRanges makes extents of a buffer: its ranges in the order of the file,
+// split where chunks end (extent.Bounds). With log they are left to the
+// transaction.
+func (s *Store) encryptRanges(ctx context.Context, batch *extent.Batch, b *buffer, log bool, bounds func(off int64) (start, end int64, err error)) ([]extent.Mapping, error) {
 	var maps []extent.Mapping
 	var run []dirty // of one chunk, not yet encrypted
 	runLen := 0
@@ -116,33 +141,30 @@ func (s *Store) encrypt(ctx context.Context, batch *extent.Batch, c extent.Conte
 		run, runLen = run[:0], 0
 		return err
 	}
-	err := s.view(ctx, "write", "", func(r reader) error {
-		maps, run, runLen = maps[:0], run[:0], 0
-		start, end := int64(0), int64(0)
-		for _, d := range b.ents {
-			for d.len > 0 {
-				if d.off >= end || d.off < start {
-					if err := flush(); err != nil {
-						return err
-					}
-					var err error
-					if start, end, err = extent.Bounds(r, c, d.off); err != nil {
-						return err
-					}
+	start, end := int64(0), int64(0)
+	for _, d := range b.ents {
+		for d.len > 0 {
+			if d.off >= end || d.off < start {
+				err := flush()
+				if err == nil {
+					start, end, err = bounds(d.off)
 				}
-				m := int32(min(int64(d.len), end-d.off, int64(record.MaxExtent-runLen)))
-				run = append(run, dirty{d.off, m, d.pos})
-				runLen += int(m)
-				d = dirty{d.off + int64(m), d.len - m, d.pos + m}
-				if runLen == record.MaxExtent {
-					if err := flush(); err != nil {
-						return err
-					}
+				if err != nil {
+					return nil, err
+				}
+			}
+			m := int32(min(int64(d.len), end-d.off, int64(record.MaxExtent-runLen)))
+			run = append(run, dirty{d.off, m, d.pos})
+			runLen += int(m)
+			d = dirty{d.off + int64(m), d.len - m, d.pos + m}
+			if runLen == record.MaxExtent {
+				if err := flush(); err != nil {
+					return nil, err
 				}
 			}
 		}
-		return flush()
-	})
+	}
+	err := flush()
 	return maps, err
 }
 
@@ -393,6 +415,7 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.failure = err
 	n.dropBuffers()
 	n.attrs, n.atime = false, 0
+	n.chunk = chunkRange{}
 	n.inline = nil // not cleared: a reader may be copying from it
 	// A commit that failed may still be there: what counts is what can be read.
 	if rec, err := n.s.readInode(ctx, n.ino); err == nil {

@@ -23,6 +23,7 @@ type node struct {
 
 	// commitMu is held by the one commit or truncation that is under way.
 	commitMu sync.Mutex
+	chunk    chunkRange // that a small synced write went to last; guarded by commitMu
 	// layoutMu is held for writing while the content is replaced or cut, and for
 	// reading while its maps are read.
 	layoutMu sync.RWMutex

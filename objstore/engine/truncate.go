@@ -104,6 +104,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 		return nil
 	})
 	n.windows.changed()
+	n.chunk = chunkRange{}
 	if err != nil {
 		return err
 	}
