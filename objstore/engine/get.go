@@ -140,7 +140,9 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 	k := extent.Of(o.n.Content.ID, o.oek)
 	switch o.n.Content.Layout {
 	case record.LayoutInline:
-		plain, err := o.r.inlineData(k)
+		buf := smallArenas.Get().(*[]byte)
+		defer smallArenas.Put(buf)
+		plain, err := o.r.appendInline((*buf)[:0], k)
 		if err != nil {
 			return 0, o.s.wrap("get", o.Info.Key, err)
 		}
@@ -175,6 +177,19 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 	return total, nil
+}
+
+// appendInline is inlineData behind dst.
+func (r reader) appendInline(dst []byte, c extent.Content) ([]byte, error) {
+	v, err := r.Get(record.InlineKey(c.Refs))
+	if err != nil {
+		return nil, absent(err, "inline data")
+	}
+	in, err := record.ParseInline(v)
+	if err != nil {
+		return nil, err
+	}
+	return extent.OpenInline(dst, c, in)
 }
 
 // unit is a step of WriteTo.

@@ -32,7 +32,8 @@ type ingest struct {
 	batch   *extent.Batch
 	hasher  *checksum.Hasher
 	maps    []extent.Mapping
-	small   []byte // the whole body, when it is small enough to be kept inline
+	small   *buffer // holds the whole body, when it is small enough to be kept inline
+	inline  []byte  // the record of a small body, in the spare room of its buffer
 	size    int64
 	marked  bool
 	noSmall bool // never keep it inline
@@ -54,7 +55,11 @@ func (s *Store) newIngest(c extent.Content, etags objstore.ETagForm, algs []chec
 // close ends an ingest, committed or not. What an uncommitted one left is freed.
 func (in *ingest) close() {
 	in.batch.Release()
-	clear(in.small)
+	if in.small != nil {
+		clear(in.small.arena)
+		in.small.free()
+		in.small, in.inline = nil, nil
+	}
 	in.s.busy.remove(in.c.Refs)
 	if in.marked {
 		in.s.wakeReaper()
@@ -68,7 +73,11 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 		limit = want
 	}
 	buf := newBuffer()
-	defer func() { buf.free() }()
+	defer func() {
+		if buf != in.small {
+			buf.free()
+		}
+	}()
 	n, eof, err := fill(body, buf, extent.MaxInline+1)
 	if err != nil {
 		return err
@@ -76,8 +85,12 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	if eof && n <= extent.MaxInline && !in.noSmall {
 		in.size = int64(n)
 		in.hasher.Write(buf.arena)
-		in.small = append([]byte(nil), buf.arena...)
-		return in.checkLength(want)
+		if err := in.checkLength(want); err != nil || n == 0 {
+			return err
+		}
+		in.small = buf
+		in.inline, err = extent.AppendInline(buf.arena[n:n], in.c, buf.arena)
+		return in.s.wrap("put", "", err)
 	}
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -227,11 +240,7 @@ func (in *ingest) finish(x *tx) (record.Layout, error) {
 	case in.size == 0:
 		return record.LayoutEmpty, nil
 	case in.small != nil:
-		rec, err := extent.SealInline(in.c, in.small)
-		if err != nil {
-			return 0, err
-		}
-		x.txn.Set(record.InlineKey(in.c.Refs), rec.Append(nil))
+		x.txn.Set(record.InlineKey(in.c.Refs), in.inline)
 		return record.LayoutInline, nil
 	}
 	if in.marked {

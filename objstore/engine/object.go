@@ -53,10 +53,10 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	if etags == objstore.ETagsMD5 {
 		content.ETag, content.ETagSum = record.ETagMD5, [16]byte(sums[checksum.MD5])
 	}
+	var stored *objstore.Checksum
 	if req.Store != "" {
-		sealChecksum(&content, oek, objstore.Checksum{
-			Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store]),
-		})
+		stored = &objstore.Checksum{Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store])}
+		sealChecksum(&content, oek, *stored)
 	}
 	ino, err := s.newInode(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	return s.info(req.Bucket, req.Key, ino, rec, oek)
+	return s.describe(req.Bucket, req.Key, ino, rec, stored), nil
 }
 
 // newObject is the inode of a new object; putKey gives it owner and mode.
@@ -256,10 +256,16 @@ func (s *Store) keyedSum(id [16]byte, gen uint64) (sum [16]byte) {
 
 // info describes an object; oek may be nil.
 func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, oek *secret.Key) (objstore.ObjectInfo, error) {
+	sum, err := openChecksum(&n.Content, oek)
+	return s.describe(bucket, key, ino, n, sum), s.wrap("head", key, err)
+}
+
+// describe is info with the object's checksum at hand.
+func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Inode, sum *objstore.Checksum) objstore.ObjectInfo {
 	info := objstore.ObjectInfo{
 		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime,
-		Parts: int(n.Content.PartCount),
-		SSE:   objstore.SSEInfo{Mode: n.Content.Mode, KMSKeyID: n.Content.KMSKeyID, BucketKey: n.Content.BucketKey},
+		Parts: int(n.Content.PartCount), Checksum: sum,
+		SSE: objstore.SSEInfo{Mode: n.Content.Mode, KMSKeyID: n.Content.KMSKeyID, BucketKey: n.Content.BucketKey},
 	}
 	if info.SSE.Mode == objstore.SSENone {
 		info.SSE.Mode = objstore.SSES3 // an empty file that has no key yet
@@ -270,9 +276,7 @@ func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, 
 	if info.Meta.ContentType == "" {
 		info.Meta.ContentType = guessType(n, key)
 	}
-	sum, err := openChecksum(&n.Content, oek)
-	info.Checksum = sum
-	return info, s.wrap("head", key, err)
+	return info
 }
 
 // guessType is the Content-Type of what was written through the mount: by its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/objstore"
@@ -46,6 +47,22 @@ type tx struct {
 	err error
 	// dying are inodes marked in the table of open inodes (see nodeTable.markDying).
 	dying map[objstore.InodeID]bool
+	// values holds the encoded records that were set, one behind the other: the
+	// transaction may refer to them until it has ended. Of values.
+	values *[]byte
+}
+
+// values lends memory for the records that a transaction sets, and bounds what
+// is kept of it, in bytes.
+var values = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+
+const maxValues = 64 << 10
+
+// set sets the record that encode appends to its argument.
+func (x *tx) set(key []byte, encode func(dst []byte) []byte) {
+	start := len(*x.values)
+	*x.values = encode(*x.values)
+	x.txn.Set(key, (*x.values)[start:])
 }
 
 // view runs fn over one snapshot.
@@ -63,8 +80,8 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	if err := s.writable(op, what); err != nil {
 		return err
 	}
-	x := &tx{s: s, c: c, now: s.now()}
-	defer x.release()
+	x := &tx{s: s, c: c, now: s.now(), values: values.Get().(*[]byte)}
+	defer x.end()
 	runs, alone := 0, uint64(0)
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
 		if runs++; runs > 1 {
@@ -78,6 +95,7 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		clear(x.done.entries)
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
 		x.spare, x.spareEnd, x.err = 0, 0, nil
+		*x.values = (*x.values)[:0]
 		if err := fn(x); err != nil {
 			return err
 		}
@@ -92,6 +110,15 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	s.cache.end(alone, x.done)
 	s.committed(x)
 	return nil
+}
+
+// end gives back what the transaction borrowed.
+func (x *tx) end() {
+	x.release()
+	if cap(*x.values) <= maxValues {
+		*x.values = (*x.values)[:0]
+		values.Put(x.values)
+	}
 }
 
 // release unmarks what the transaction marked.
@@ -297,7 +324,7 @@ func (r reader) twins(dir objstore.InodeID, name string) (file, sub *record.Dire
 // ---- changing records ----
 
 func (x *tx) setInode(ino objstore.InodeID, n *record.Inode) {
-	x.txn.Set(record.InodeKey(ino), n.Append(nil))
+	x.set(record.InodeKey(ino), n.Append)
 	dup := *n
 	x.noteInode(ino, &dup)
 }
@@ -311,7 +338,7 @@ func (x *tx) noteInode(ino objstore.InodeID, n *record.Inode) {
 
 func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
 	x.s.fresh.note(dir, stored)
-	x.txn.Set(record.DirentKey(dir, stored), d.Append(nil))
+	x.set(record.DirentKey(dir, stored), d.Append)
 	x.noteEntry(dir, stored, cachedEntry{d, true})
 }
 

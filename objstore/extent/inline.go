@@ -2,6 +2,7 @@ package extent
 
 import (
 	"fmt"
+	"slices"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -15,10 +16,30 @@ const MaxInline = 16 << 10
 // SealInline encrypts a small content's data, 1 to MaxInline bytes, as an
 // extent of its own under the object key.
 func SealInline(c Content, plain []byte) (*record.Inline, error) {
+	return sealInline(make([]byte, 0, coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain)))), c, plain)
+}
+
+// AppendInline appends what SealInline makes, encoded, to dst. It allocates no
+// memory for it when dst has room for plain twice and 1 KiB more.
+func AppendInline(dst []byte, c Content, plain []byte) ([]byte, error) {
+	// The stream is made behind where its copy in the record will end.
+	const head = 256 // more than the record's other fields take
+	size := int(coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain))))
+	dst = slices.Grow(dst, head+2*size)
+	behind := len(dst) + head + size
+	n, err := sealInline(dst[behind:behind], c, plain)
+	if err != nil {
+		return dst, err
+	}
+	return n.Append(dst), nil
+}
+
+// sealInline is SealInline with a place for the stream.
+func sealInline(stream []byte, c Content, plain []byte) (*record.Inline, error) {
 	n := &record.Inline{PlainLen: uint32(len(plain)), Suite: byte(coffercrypto.SuiteDARE20), Extent: newID()}
 	key := secret.Random()
 	defer key.Wipe()
-	stream, base, err := coffercrypto.Encrypt(make([]byte, 0, coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain)))), key, plain)
+	stream, base, err := coffercrypto.Encrypt(stream, key, plain)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt inline data: %w", err)
 	}

@@ -100,6 +100,7 @@ type reader struct {
 	s     *Store
 	from  source
 	arena []byte // values handed out; valid until release
+	large []byte // the first one over arenaMax; valid until release
 }
 
 const (
@@ -107,13 +108,16 @@ const (
 	arenaSize = 8 << 10
 	// arenaMax is the largest value that goes into one.
 	arenaMax = arenaSize / 4
+	// largeMax is the largest value for which a reader has memory of its own,
+	// once: the data of a small file, with what is stored beside them.
+	largeMax = 20 << 10
 )
 
 var readerPool = sync.Pool{New: func() any { return &reader{arena: make([]byte, 0, arenaSize)} }}
 
 func newReader(s *Store, from source) *reader {
 	r := readerPool.Get().(*reader)
-	r.s, r.from, r.arena = s, from, r.arena[:0]
+	r.s, r.from, r.arena, r.large = s, from, r.arena[:0], r.large[:0]
 	return r
 }
 
@@ -125,7 +129,14 @@ func (r *reader) release() {
 // keep copies v to where it stays until release. The result is never nil.
 func (r *reader) keep(v []byte) []byte {
 	if len(v) > arenaMax {
-		return bytes.Clone(v)
+		if len(v) > largeMax || len(r.large) > 0 {
+			return bytes.Clone(v)
+		}
+		if r.large == nil {
+			r.large = make([]byte, 0, largeMax)
+		}
+		r.large = append(r.large, v...)
+		return r.large[:len(v):len(v)]
 	}
 	if len(r.arena)+len(v) > cap(r.arena) {
 		r.arena = make([]byte, 0, arenaSize)
