@@ -66,7 +66,7 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 		}
 		x.touch(objstore.RootInode, top)
 		x.setInode(root, n)
-		x.txn.Set(record.BucketKey(root), (&record.Bucket{Created: x.now, DEK: dek}).Append(nil))
+		x.setBucket(root, &record.Bucket{Created: x.now, DEK: dek})
 		x.entryChanged(objstore.RootInode, name, root, false)
 		info = objstore.BucketInfo{Name: name, Root: root, Created: x.now}
 		return nil
@@ -80,24 +80,53 @@ func (r reader) bucket(root objstore.InodeID) (*record.Bucket, error) {
 	if err != nil {
 		return nil, absent(err, "bucket record")
 	}
-	return record.ParseBucket(v)
+	b, err := record.ParseBucket(v)
+	if err == nil && r.cache != nil {
+		r.cache.putBucket(r.token, root, *b)
+	}
+	return b, err
+}
+
+// openBucket finds a bucket by its name, without looking into the metadata store
+// as a rule. What is done with its root has to mind that it may be gone by then.
+func (s *Store) openBucket(ctx context.Context, op, name string) (root objstore.InodeID, err error) {
+	if e, known := s.cache.entry(entryKey{objstore.RootInode, name + "/"}); known && e.ok {
+		return e.d.Inode, nil
+	}
+	err = s.view(ctx, op, name, func(r reader) error {
+		root, err = r.bucketRoot(name)
+		return err
+	})
+	return root, err
+}
+
+// openRecord is openBucket with the bucket's record.
+func (s *Store) openRecord(ctx context.Context, op, name string) (root objstore.InodeID, b record.Bucket, err error) {
+	if e, known := s.cache.entry(entryKey{objstore.RootInode, name + "/"}); known && e.ok {
+		if b, known := s.cache.bucket(e.d.Inode); known {
+			return e.d.Inode, b, nil
+		}
+	}
+	err = s.view(ctx, op, name, func(r reader) error {
+		if root, err = r.bucketRoot(name); err != nil {
+			return err
+		}
+		rec, err := r.bucket(root)
+		if err == nil {
+			b = *rec
+		}
+		return err
+	})
+	return root, b, err
 }
 
 // HeadBucket describes a bucket or says KindNoSuchBucket.
 func (s *Store) HeadBucket(ctx context.Context, c objstore.Caller, name string) (objstore.BucketInfo, error) {
-	var info objstore.BucketInfo
-	err := s.view(ctx, "head bucket", name, func(r reader) error {
-		root, err := r.bucketRoot(name)
-		if err != nil {
-			return err
-		}
-		b, err := r.bucket(root)
-		if err == nil {
-			info = objstore.BucketInfo{Name: name, Root: root, Created: b.Created, ETags: b.ETags}
-		}
-		return err
-	})
-	return info, err
+	root, b, err := s.openRecord(ctx, "head bucket", name)
+	if err != nil {
+		return objstore.BucketInfo{}, err
+	}
+	return objstore.BucketInfo{Name: name, Root: root, Created: b.Created, ETags: b.ETags}, nil
 }
 
 // SetBucketETags chooses the form of the ETags of what is made in a bucket from
@@ -118,7 +147,7 @@ func (s *Store) SetBucketETags(ctx context.Context, c objstore.Caller, name stri
 			return err
 		}
 		b.ETags = form
-		x.txn.Set(record.BucketKey(root), b.Append(nil))
+		x.setBucket(root, b)
 		return nil
 	})
 	if err != nil {
@@ -173,7 +202,7 @@ func (s *Store) deleteBucket(ctx context.Context, c objstore.Caller, op, name st
 			return err
 		}
 		x.touch(objstore.RootInode, top)
-		x.txn.Delete(record.BucketKey(root))
+		x.setBucket(root, nil)
 		x.entryChanged(objstore.RootInode, name, root, true)
 		return nil
 	})

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -135,5 +137,109 @@ func TestBucketsAreListedByName(t *testing.T) {
 		if err != nil || truncated != c.truncated || fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%+v: %q %v %v", c, got, truncated, err)
 		}
+	}
+}
+
+// A request that found the bucket right before it was removed is told so.
+func TestBucketThatGoesUnderARequestIsNotThere(t *testing.T) {
+	s, _ := treeStore(t)
+	root := makeBucket(t, s, "goes")
+	if err := s.DeleteBucket(bg, s3C, "goes"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.bucketDEK(bg, root); kindOf(err) != objstore.KindNoSuchBucket {
+		t.Errorf("its key: %v", err)
+	}
+	if _, err := putKey(s, root, "k"); kindOf(err) != objstore.KindNoSuchBucket {
+		t.Errorf("put: %v", err)
+	}
+	if s.corruptions.Load() != 0 {
+		t.Error("taken for damage")
+	}
+}
+
+// Buckets are found in the cache: what is found there has to be what is.
+func TestBucketOfTheSameNameIsFoundAnew(t *testing.T) {
+	s, _ := treeStore(t)
+	var before objstore.BucketInfo
+	for i := range 3 {
+		made, err := s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "again"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			root, err := s.openBucket(bg, "test", "again")
+			if err != nil || root != made.Root {
+				t.Fatalf("round %d: root %d, %v; made %d", i, root, err, made.Root)
+			}
+			head, err := s.HeadBucket(bg, s3C, "again")
+			if err != nil || head != made || head.Root == before.Root {
+				t.Fatalf("round %d: %+v, %v; made %+v", i, head, err, made)
+			}
+		}
+		if err := s.DeleteBucket(bg, s3C, "again"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.openBucket(bg, "test", "again"); kindOf(err) != objstore.KindNoSuchBucket {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if head, err := s.HeadBucket(bg, s3C, "again"); kindOf(err) != objstore.KindNoSuchBucket {
+			t.Fatalf("round %d: %+v, %v", i, head, err)
+		}
+		before = made
+	}
+}
+
+// Whoever puts while a bucket comes and goes either succeeds or is told that it
+// is not there.
+func TestPutsBesideABucketThatComesAndGoes(t *testing.T) {
+	k, _ := newStack(t, nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				key := fmt.Sprintf("d%d/k%d", i, n%3)
+				_, err := k.s.PutObject(bg, s3C, objstore.PutRequest{Bucket: "flicker", Key: key, Body: strings.NewReader("x"), Size: 1})
+				if err != nil && kindOf(err) != objstore.KindNoSuchBucket {
+					t.Errorf("put: %v", err)
+				}
+				if _, err = k.s.DeleteObject(bg, s3C, "flicker", key, objstore.Precondition{}); err != nil && kindOf(err) != objstore.KindNoSuchBucket {
+					t.Errorf("delete: %v", err)
+				}
+			}
+		})
+	}
+	removed := 0
+	for range 200 {
+		if _, err := k.s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "flicker"}); err != nil && kindOf(err) != objstore.KindBucketExists {
+			t.Errorf("create: %v", err)
+		}
+		for range 20 {
+			err := k.s.DeleteBucket(bg, s3C, "flicker")
+			if err == nil {
+				removed++
+				break
+			}
+			if kindOf(err) != objstore.KindBucketNotEmpty {
+				t.Errorf("delete bucket: %v", err)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if removed == 0 {
+		t.Error("the bucket never went")
+	}
+	if err := checkTree(bg, k.s); err != nil {
+		t.Error(err)
+	}
+	if k.s.corruptions.Load() != 0 {
+		t.Error("taken for damage")
 	}
 }

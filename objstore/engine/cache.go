@@ -7,30 +7,38 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// Bounds of the cache. An inode takes about 700 bytes, an entry about 150.
+// Bounds of the cache. An inode takes about 700 bytes, an entry about 150, a
+// bucket's record about 50.
 const (
-	inodeCacheSize = 16 << 10
-	entryCacheSize = 32 << 10
+	inodeCacheSize  = 16 << 10
+	entryCacheSize  = 32 << 10
+	bucketCacheSize = 1 << 10
 )
 
-// cache keeps inodes and directory entries as committed, parsed, and the absence
-// of entries: the kernel looks a name up right before it makes it. A hit saves a
-// snapshot and a look-up in the metadata store, which is most of what stat costs.
+// cache keeps inodes, directory entries and buckets' records as committed,
+// parsed, and the absence of entries: the kernel looks a name up right before it
+// makes it. A hit saves a snapshot and a look-up in the metadata store, which is
+// most of what stat costs.
 //
 // It is right because it knows when transactions run: each begins (start)
-// before it reads and ends (end), with the inodes that it changed, before its
-// caller learns that it committed. What was read from a snapshot is kept only
-// when no transaction ran from before the snapshot to after the reading. A
-// transaction reads from the cache only when it is the only one: then the cache
-// is what is committed. This asks of the metadata driver that this process is
-// the only one that writes.
+// before it reads and ends (end), with what it changed, before its caller learns
+// that it committed. What was read from a snapshot is kept only when no
+// transaction ran from before the snapshot to after the reading. This asks of
+// the metadata driver that this process is the only one that writes.
+//
+// Who reads one record from it gets it as committed, now or at a moment within
+// his call. Who needs several that belong together reads them beside no
+// transaction: a transaction that is the only one, or a view for as long as none
+// began since its token was taken, before its snapshot. Then the cache is what is
+// committed, and what is in the snapshot.
 //
 // Records in the cache are never changed: who wants to takes a copy.
 type cache struct {
 	mu      sync.Mutex                         // guards the fields below
 	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused
 	entries map[entryKey]cachedEntry
-	started uint64 // transactions
+	buckets map[objstore.InodeID]record.Bucket // by root directory
+	started uint64                             // transactions
 	ended   uint64
 }
 
@@ -46,14 +54,26 @@ type cachedEntry struct {
 	ok bool
 }
 
-// changes are what a transaction committed: nil inodes were removed.
+// changes are what a transaction committed: nil inodes were removed. The buckets
+// are those whose records were set or deleted.
 type changes struct {
 	inodes  map[objstore.InodeID]*record.Inode
 	entries map[entryKey]cachedEntry
+	buckets map[objstore.InodeID]bool
+}
+
+func (c *changes) clear() {
+	clear(c.inodes)
+	clear(c.entries)
+	clear(c.buckets)
 }
 
 func newCache() *cache {
-	return &cache{m: make(map[objstore.InodeID]*record.Inode), entries: make(map[entryKey]cachedEntry)}
+	return &cache{
+		m:       make(map[objstore.InodeID]*record.Inode),
+		entries: make(map[entryKey]cachedEntry),
+		buckets: make(map[objstore.InodeID]record.Bucket),
+	}
 }
 
 // get returns a copy of an inode.
@@ -98,6 +118,45 @@ func (c *cache) twins(dir objstore.InodeID, name string) (file, sub cachedEntry,
 	return file, sub, known
 }
 
+// bucket returns a bucket's record.
+func (c *cache) bucket(root objstore.InodeID) (b record.Bucket, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok = c.buckets[root]
+	return b, ok
+}
+
+// inodeAt returns a copy of an inode, nil when it was removed, for a view whose
+// token is token.
+func (c *cache) inodeAt(token uint64, ino objstore.InodeID) (n *record.Inode, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.still(token) {
+		return nil, false
+	}
+	if n, known = c.m[ino]; n != nil {
+		dup := *n
+		n = &dup
+	}
+	return n, known
+}
+
+// entryAt is entry for a view whose token is token.
+func (c *cache) entryAt(token uint64, k entryKey) (e cachedEntry, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.still(token) {
+		e, known = c.entries[k]
+	}
+	return e, known
+}
+
+// still reports whether no transaction has begun since quiet gave out token; mu
+// is held.
+func (c *cache) still(token uint64) bool {
+	return token != 0 && c.started+1 == token && c.started == c.ended
+}
+
 // quiet returns a token for put: the state of affairs, 0 when a transaction runs.
 func (c *cache) quiet() uint64 {
 	c.mu.Lock()
@@ -115,10 +174,9 @@ func (c *cache) put(token uint64, ino objstore.InodeID, n *record.Inode) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.started+1 != token || c.started != c.ended {
-		return
+	if c.still(token) {
+		c.keep(ino, n)
 	}
-	c.keep(ino, n)
 }
 
 // putEntry is put for an entry.
@@ -128,7 +186,7 @@ func (c *cache) putEntry(token uint64, k entryKey, e cachedEntry) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.started+1 == token && c.started == c.ended {
+	if c.still(token) {
 		c.keepEntry(k, e)
 	}
 }
@@ -140,12 +198,28 @@ func (c *cache) putEntries(token uint64, dir objstore.InodeID, list map[string]c
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.started+1 != token || c.started != c.ended {
+	if !c.still(token) {
 		return
 	}
 	for stored, e := range list {
 		c.keepEntry(entryKey{dir, stored}, e)
 	}
+}
+
+// putBucket is put for a bucket's record.
+func (c *cache) putBucket(token uint64, root objstore.InodeID, b record.Bucket) {
+	if token == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.still(token) {
+		return
+	}
+	if len(c.buckets) >= bucketCacheSize {
+		dropSome(c.buckets, bucketCacheSize/8)
+	}
+	c.buckets[root] = b
 }
 
 func (c *cache) keepEntry(k entryKey, e cachedEntry) {
@@ -211,5 +285,8 @@ func (c *cache) end(token uint64, done changes) {
 		} else {
 			delete(c.entries, k)
 		}
+	}
+	for root := range done.buckets { // they change seldom
+		delete(c.buckets, root)
 	}
 }

@@ -184,3 +184,141 @@ func TestReadDirRemembersNothingThatIsNotSo(t *testing.T) {
 		}
 	}
 }
+
+// A view may take from the cache what belongs to its snapshot, and only that.
+func TestViewReadsTheCacheWhileNoTransactionBegan(t *testing.T) {
+	c := newCache()
+	k := entryKey{1, "a"}
+	done := changes{
+		inodes:  map[objstore.InodeID]*record.Inode{5: {Size: 1}, 6: nil},
+		entries: map[entryKey]cachedEntry{k: {record.Dirent{Inode: 5}, true}},
+	}
+	c.end(c.start(), done)
+	token := c.quiet()
+	if n, known := c.inodeAt(token, 5); !known || n.Size != 1 {
+		t.Fatalf("%+v, %v", n, known)
+	}
+	if n, known := c.inodeAt(token, 6); !known || n != nil {
+		t.Fatalf("removed, but %+v, %v", n, known)
+	}
+	if _, known := c.inodeAt(token, 7); known {
+		t.Fatal("knows what it never saw")
+	}
+	if e, known := c.entryAt(token, k); !known || e.d.Inode != 5 {
+		t.Fatalf("%+v, %v", e, known)
+	}
+	running := c.start()
+	unknown := func(when string, token uint64) {
+		t.Helper()
+		if _, known := c.inodeAt(token, 5); known {
+			t.Fatalf("an inode %s", when)
+		}
+		if _, known := c.entryAt(token, k); known {
+			t.Fatalf("an entry %s", when)
+		}
+	}
+	unknown("beside a transaction", token)
+	unknown("without a token", c.quiet())
+	c.end(running, changes{})
+	unknown("after a transaction", token)
+	if _, known := c.inodeAt(c.quiet(), 5); !known {
+		t.Fatal("forgets")
+	}
+}
+
+// What a view reads belongs to its snapshot, although the cache has newer.
+func TestViewKeepsItsSnapshot(t *testing.T) {
+	k, root := newStack(t, nil)
+	ino, err := putKey(k.s, root, "dir/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode, newest := uint32(0o640), ino
+	err = k.s.view(bg, "test", "", func(r reader) error {
+		for range 2 {
+			at, n, err := r.findKey(root, "dir/k")
+			if err != nil || at != ino || n.Mode&0o777 != 0o644 {
+				t.Errorf("inode %d, %+v, %v", at, n, err)
+			}
+			if _, err := k.s.SetAttr(bg, mountC, newest, objstore.SetAttr{Mode: &mode}); err != nil {
+				return err
+			}
+			if _, err := deleteKey(k.s, root, "dir/k"); err != nil {
+				return err
+			}
+			if newest, err = putKey(k.s, root, "dir/k"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// HeadObject, Lookup and their like see what was committed before them, whether
+// the cache has it or not.
+func TestLookSeesWhatIsCommitted(t *testing.T) {
+	k, root := newStack(t, nil)
+	look := func() (ino objstore.InodeID, err error) {
+		err = k.s.look(bg, "test", "", func(r reader) error {
+			ino, _, err = r.findKey(root, "dir/k")
+			return err
+		})
+		return ino, err
+	}
+	forget := func() {
+		k.s.cache.mu.Lock()
+		defer k.s.cache.mu.Unlock()
+		clear(k.s.cache.m)
+		clear(k.s.cache.entries)
+	}
+	for i := range 6 {
+		ino, err := putKey(k.s, root, "dir/k")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 1 {
+			forget()
+		}
+		for range 2 {
+			if got, err := look(); err != nil || got != ino {
+				t.Fatalf("inode %d in place of %d, %v", got, ino, err)
+			}
+		}
+		if i%3 == 2 {
+			if _, err := deleteKey(k.s, root, "dir/k"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := look(); kindOf(err) != objstore.KindNotFound {
+				t.Fatalf("after it was deleted: %v", err)
+			}
+		}
+	}
+	if got, err := look(); kindOf(err) != objstore.KindNotFound {
+		t.Fatalf("%d, %v", got, err)
+	}
+	reads := &countingReader{}
+	k.s.cache.mu.Lock()
+	token := k.s.cache.started + 1
+	k.s.cache.mu.Unlock()
+	err := k.s.wrap("test", "", func() error {
+		_, _, err := reader{Reader: reads, cache: k.s.cache, token: token, fresh: k.s.fresh}.findKey(root, "dir/k")
+		return err
+	}())
+	if kindOf(err) != objstore.KindNotFound || reads.n != 0 {
+		t.Errorf("%d reads for what the cache has, %v", reads.n, err)
+	}
+}
+
+// countingReader counts what is asked of it.
+type countingReader struct {
+	nothing
+	n int
+}
+
+func (c *countingReader) Get(key []byte) ([]byte, error) {
+	c.n++
+	return c.nothing.Get(key)
+}

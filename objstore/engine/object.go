@@ -120,28 +120,10 @@ func (s *Store) bodyError(ctx context.Context, key string, err error) error {
 	return err
 }
 
-// openBucket finds a bucket by its name.
-func (s *Store) openBucket(ctx context.Context, op, name string) (root objstore.InodeID, err error) {
-	err = s.view(ctx, op, name, func(r reader) error {
-		root, err = r.bucketRoot(name)
-		return err
-	})
-	return root, err
-}
-
 // openTarget finds the bucket of a new object, and the form of its ETag.
 func (s *Store) openTarget(ctx context.Context, op, name string) (root objstore.InodeID, etags objstore.ETagForm, err error) {
-	err = s.view(ctx, op, name, func(r reader) error {
-		if root, err = r.bucketRoot(name); err != nil {
-			return err
-		}
-		b, err := r.bucket(root)
-		if err == nil {
-			etags = b.ETags
-		}
-		return err
-	})
-	return root, etags, err
+	root, b, err := s.openRecord(ctx, op, name)
+	return root, b.ETags, err
 }
 
 // earlyPrecondition refuses a write before its body is read. What counts is the
@@ -150,7 +132,7 @@ func (s *Store) earlyPrecondition(ctx context.Context, root objstore.InodeID, ke
 	if pre.IsZero() {
 		return nil
 	}
-	return s.view(ctx, "put", key, func(r reader) error { return r.checkWriteAs(s, root, key, pre) })
+	return s.look(ctx, "put", key, func(r reader) error { return r.checkWriteAs(s, root, key, pre) })
 }
 
 func (x *tx) checkWrite(root objstore.InodeID, key string, pre objstore.Precondition) error {
@@ -295,7 +277,7 @@ func guessType(n *record.Inode, key string) string {
 func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.GetRequest) (objstore.ObjectInfo, error) {
 	var ino objstore.InodeID
 	var n *record.Inode
-	err := s.view(ctx, "head", req.Key, func(r reader) error {
+	err := s.look(ctx, "head", req.Key, func(r reader) error {
 		root, err := r.bucketRoot(req.Bucket)
 		if err == nil {
 			ino, n, err = r.findKey(root, req.Key)

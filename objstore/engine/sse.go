@@ -105,15 +105,15 @@ func (s *Store) bucketDEK(ctx context.Context, root objstore.InodeID) (record.DE
 	id, ok := s.deks.bucket(root)
 	if !ok {
 		err := s.view(ctx, "open bucket", "", func(r reader) error {
-			v, err := r.Get(record.BucketKey(root))
+			b, err := r.bucket(root)
 			if err != nil {
-				return absent(err, "bucket record")
+				if n, ierr := r.inode(root); objstore.IsKind(ierr, objstore.KindStale) || ierr == nil && n.Nlink == 0 {
+					return objstore.E(objstore.KindNoSuchBucket, "open bucket", "", "the bucket was removed")
+				}
+				return err
 			}
-			b, err := record.ParseBucket(v)
-			if err == nil {
-				id = b.DEK
-			}
-			return err
+			id = b.DEK
+			return nil
 		})
 		if err != nil {
 			return 0, nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
@@ -16,9 +17,9 @@ import (
 // reader reads records from one snapshot.
 type reader struct {
 	meta.Reader
-	// cache takes what a view reads, with token. A view never reads from it: an
-	// inode from there could be newer than the maps in its snapshot. The
-	// transaction x does, when it is the only one; otherwise cache is nil.
+	// cache is nil, or has what can be read in the place of this snapshot: for a
+	// view while token holds, for the transaction x at all times. It takes what a
+	// view reads.
 	cache *cache
 	token uint64
 	fresh *freshDirectories
@@ -74,6 +75,32 @@ func (s *Store) view(ctx context.Context, op, what string, fn func(r reader) err
 	return s.wrap(op, what, err)
 }
 
+// look is view for what the cache has as a rule. fn, which has no other effect
+// than its results, runs over the cache alone, and again over a snapshot when
+// something is not there or a transaction begins meanwhile.
+func (s *Store) look(ctx context.Context, op, what string, fn func(r reader) error) error {
+	if token := s.cache.quiet(); token != 0 && ctx.Err() == nil {
+		err := fn(reader{Reader: nothing{}, cache: s.cache, token: token, fresh: s.fresh})
+		if !errors.Is(err, errNotCached) {
+			return s.wrap(op, what, err)
+		}
+	}
+	return s.view(ctx, op, what, fn)
+}
+
+// errNotCached ends a look at the cache alone.
+var errNotCached = errors.New("engine: not in the cache")
+
+// nothing is the snapshot of a reader that has the cache alone.
+type nothing struct{}
+
+func (nothing) Get([]byte) ([]byte, error)         { return nil, errNotCached }
+func (nothing) GetMany([][]byte) ([][]byte, error) { return nil, errNotCached }
+
+func (nothing) Scan(meta.Range) iter.Seq2[meta.Pair, error] {
+	return func(yield func(meta.Pair, error) bool) { yield(meta.Pair{}, errNotCached) }
+}
+
 // update runs fn in a transaction, and publishes what it changed when it has
 // committed. The commit is visible when update returns, and durable after Sync.
 func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, fn func(x *tx) error) error {
@@ -82,28 +109,32 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	}
 	x := &tx{s: s, c: c, now: s.now(), values: values.Get().(*[]byte)}
 	defer x.end()
-	runs, alone := 0, uint64(0)
+	runs, alone, made := 0, uint64(0), false
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
 		if runs++; runs > 1 {
 			s.cache.end(0, changes{}) // the run before
 		}
+		made = false
 		x.reader, x.txn = reader{Reader: t, fresh: s.fresh, x: x}, t
 		if alone = s.cache.start(); alone != 0 {
 			x.reader.cache = s.cache
 		}
-		clear(x.done.inodes)
-		clear(x.done.entries)
+		x.done.clear()
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
 		x.spare, x.spareEnd, x.err = 0, 0, nil
 		*x.values = (*x.values)[:0]
 		if err := fn(x); err != nil {
 			return err
 		}
+		made = x.err == nil
 		return x.err
 	})
 	if err != nil {
+		if !made {
+			x.done.clear()
+		}
 		if runs > 0 {
-			s.cache.end(0, changes{})
+			s.cache.end(0, x.done) // a commit that failed may still be there
 		}
 		return s.wrap(op, what, err)
 	}
@@ -214,18 +245,10 @@ func (s *Store) corrupt(op, what string, err error) {
 
 // inode returns an inode, which is the caller's; KindStale when there is none.
 func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
-	if r.x != nil {
-		if n, ok := r.x.done.inodes[ino]; ok && n != nil {
-			dup := *n
-			return &dup, nil
-		} else if ok {
-			return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
-		}
-	}
-	if r.x != nil && r.cache != nil {
-		if n, ok := r.cache.get(ino); ok {
-			return n, nil
-		}
+	if n, known := r.knownInode(ino); n != nil {
+		return n, nil
+	} else if known {
+		return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
 	}
 	v, err := r.Get(record.InodeKey(ino))
 	if errors.Is(err, meta.ErrNotFound) {
@@ -242,6 +265,27 @@ func (r reader) inode(ino objstore.InodeID) (*record.Inode, error) {
 		r.cache.put(r.token, ino, n)
 	}
 	return n, nil
+}
+
+// knownInode returns a copy of an inode, nil when it was removed, that the
+// transaction has set or that the cache has.
+func (r reader) knownInode(ino objstore.InodeID) (n *record.Inode, known bool) {
+	if r.x != nil {
+		if n, known = r.x.done.inodes[ino]; n != nil {
+			dup := *n
+			return &dup, true
+		} else if known {
+			return nil, true
+		}
+	}
+	switch {
+	case r.cache == nil:
+		return nil, false
+	case r.x != nil:
+		n, known = r.cache.get(ino)
+		return n, known
+	}
+	return r.cache.inodeAt(r.token, ino)
 }
 
 // inodes returns many inodes, nil for those that are absent.
@@ -289,16 +333,19 @@ func (r reader) dirent(dir objstore.InodeID, stored string) (d record.Dirent, ok
 	return d, ok, err
 }
 
-// knownEntry returns an entry that the transaction has set, or that the cache
-// has, when it is the only transaction.
+// knownEntry returns an entry, or its absence, that the transaction has set or
+// that the cache has.
 func (r reader) knownEntry(k entryKey) (e cachedEntry, known bool) {
-	if r.x == nil {
-		return e, false
+	if r.x != nil {
+		e, known = r.x.done.entries[k]
 	}
-	if e, known = r.x.done.entries[k]; known || r.cache == nil {
+	switch {
+	case known || r.cache == nil:
 		return e, known
+	case r.x != nil:
+		return r.cache.entry(k)
 	}
-	return r.cache.entry(k)
+	return r.cache.entryAt(r.token, k)
 }
 
 // twins returns both entries that one name can have: the file or object, and
@@ -352,6 +399,19 @@ func (x *tx) noteEntry(dir objstore.InodeID, stored string, e cachedEntry) {
 		x.done.entries = make(map[entryKey]cachedEntry, 4)
 	}
 	x.done.entries[entryKey{dir, stored}] = e
+}
+
+// setBucket sets a bucket's record. nil deletes it.
+func (x *tx) setBucket(root objstore.InodeID, b *record.Bucket) {
+	if b == nil {
+		x.txn.Delete(record.BucketKey(root))
+	} else {
+		x.set(record.BucketKey(root), b.Append)
+	}
+	if x.done.buckets == nil {
+		x.done.buckets = make(map[objstore.InodeID]bool)
+	}
+	x.done.buckets[root] = true
 }
 
 // change notes what the watchers are told after the commit.
