@@ -79,6 +79,14 @@ func (s *Store) WaitWatchers(ctx context.Context) error {
 	return nil
 }
 
+// WatchersBehind reports whether WaitWatchers would wait.
+func (s *Store) WatchersBehind() bool {
+	w := s.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return (len(w.queue) > 0 || w.done < w.seq) && !w.closed
+}
+
 // publish queues changes. It never blocks.
 func (w *watchers) publish(changes []objstore.Change) {
 	w.mu.Lock()

@@ -108,6 +108,47 @@ func Benchmark64MiB(b *testing.B) {
 	})
 }
 
+// discard is a response that nobody reads.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header               { return d.header }
+func (d *discard) Write(p []byte) (int, error)       { return len(p), nil }
+func (d *discard) WriteHeader(int)                   {}
+func (d *discard) SetReadDeadline(t time.Time) error { return nil }
+
+func (d *discard) SetWriteDeadline(t time.Time) error { return nil }
+
+// BenchmarkHandler is what the door and the store do for one request of 4 KiB,
+// without HTTP and TLS: for its allocations above all.
+func BenchmarkHandler(b *testing.B) {
+	d := benchDoor(b)
+	data := make([]byte, 4<<10)
+	rand.Read(data)
+	for _, method := range []string{"PUT", "GET", "HEAD"} {
+		b.Run(method, func(b *testing.B) {
+			b.ReportAllocs()
+			d.drain(d.unsigned("PUT", "/bucket/one", data))
+			requests := make([]*http.Request, b.N)
+			for i := range requests {
+				target, body := "/bucket/one", []byte(nil)
+				if method == "PUT" {
+					target, body = fmt.Sprintf("/bucket/dir%d/k%d", i/100, i), data
+				}
+				r := d.unsigned(method, target, body)
+				r.Host = r.URL.Host
+				if body == nil {
+					r.Body = http.NoBody
+				}
+				requests[i] = r
+			}
+			b.ResetTimer()
+			for _, r := range requests {
+				d.server.Config.Handler.ServeHTTP(&discard{http.Header{}}, r)
+			}
+		})
+	}
+}
+
 // Benchmark4KiB has 8 clients.
 func Benchmark4KiB(b *testing.B) {
 	d := benchDoor(b)

@@ -37,7 +37,7 @@ func (q *request) completeUpload() error {
 	if req.Precondition, err = q.writePrecondition(false); err != nil {
 		return err
 	}
-	if _, err = q.customerKey(customerPrefix); err != nil {
+	if _, err = q.customerKey(customerHeaders); err != nil {
 		return err
 	}
 	if v := q.get("X-Amz-Mp-Object-Size"); v != "" {

@@ -86,7 +86,7 @@ func (q *request) copyObject() error {
 	if req.Encryption, err = q.encryption(); err != nil {
 		return err
 	}
-	if req.SrcCustomerKey, err = q.customerKey(copySourcePrefix); err != nil {
+	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
 		return err
 	}
 	if a := q.get("X-Amz-Checksum-Algorithm"); a != "" {
@@ -234,10 +234,10 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		}
 		req.SrcRange = &r
 	}
-	if req.Encryption, err = q.customerKey(customerPrefix); err != nil {
+	if req.Encryption, err = q.customerKey(customerHeaders); err != nil {
 		return err
 	}
-	if req.SrcCustomerKey, err = q.customerKey(copySourcePrefix); err != nil {
+	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
 		return err
 	}
 	part, info, err := q.s.store.CopyPart(q.ctx, q.caller, req)

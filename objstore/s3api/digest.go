@@ -112,10 +112,9 @@ func (q *request) setChecksum(c *objstore.Checksum) {
 	if c == nil || c.Algorithm.Header() == "" {
 		return
 	}
-	h := q.w.Header()
-	h[c.Algorithm.Header()] = []string{c.Value}
+	q.set(c.Algorithm.Header(), c.Value)
 	if c.Type != "" {
-		h["x-amz-checksum-type"] = []string{string(c.Type)}
+		q.set("x-amz-checksum-type", string(c.Type))
 	}
 }
 

@@ -140,14 +140,13 @@ func contentRange(o *engine.Object) string {
 // setPart sets the headers of a response with a part of an object, or all of it.
 func (q *request) setPart(o *engine.Object, overrides http.Header) {
 	q.setObjectHeaders(&o.Info)
-	h := q.w.Header()
-	h["Content-Length"] = []string{strconv.FormatInt(o.Length, 10)}
+	q.set("Content-Length", strconv.FormatInt(o.Length, 10))
 	// A checksum of the whole says nothing of a part.
 	if o.Length == o.Info.Size && strings.EqualFold(q.get("X-Amz-Checksum-Mode"), "ENABLED") {
 		q.setChecksum(o.Info.Checksum)
 	}
 	for name, values := range overrides {
-		h[name] = values
+		q.w.Header()[name] = values
 	}
 }
 

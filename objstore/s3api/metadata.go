@@ -152,10 +152,9 @@ func encodeMeta(s string) string {
 
 // setObjectHeaders writes what describes an object, but for its length.
 func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
-	h := q.w.Header()
 	set := func(name, value string) {
 		if value != "" {
-			h[name] = []string{value}
+			q.set(name, value)
 		}
 	}
 	m := &info.Meta
@@ -175,7 +174,7 @@ func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
 	}
 	for k, v := range m.User {
 		if validToken(k) {
-			h[metaPrefix+k] = []string{encodeMeta(v)}
+			q.set(metaPrefix+k, encodeMeta(v))
 		}
 	}
 	set("ETag", quoteETag(info.ETag))
@@ -246,6 +245,9 @@ func latin1(s string) (string, bool) {
 // a lie.
 func (q *request) refuseUnbuilt() error {
 	for name := range q.header {
+		if len(name) < len("X-Amz-") || !strings.EqualFold(name[:len("X-Amz-")], "X-Amz-") {
+			continue
+		}
 		switch lower := strings.ToLower(name); {
 		case lower == "x-amz-tagging", lower == "x-amz-write-offset-bytes",
 			strings.HasPrefix(lower, "x-amz-object-lock-"):

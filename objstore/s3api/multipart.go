@@ -95,7 +95,7 @@ func (q *request) uploadPart() error {
 		q.op = "UploadPartCopy"
 		return q.copyPart(id, number)
 	}
-	enc, err := q.customerKey(customerPrefix)
+	enc, err := q.customerKey(customerHeaders)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (q *request) putObject() error {
 		return q.writeFailed(err)
 	}
 	q.settle()
-	q.w.Header()["ETag"] = []string{quoteETag(info.ETag)}
+	q.set("ETag", quoteETag(info.ETag))
 	q.setSSE(info.SSE)
 	q.setChecksum(info.Checksum)
 	return q.send(http.StatusOK)

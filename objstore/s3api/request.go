@@ -32,6 +32,23 @@ type request struct {
 
 	keys []*secret.Key // wiped at the end
 	code string        // S3's code of the error that was answered
+
+	// values are those of the first headers of the answer: one piece of memory
+	// for all of them.
+	values [16]string
+	used   int
+}
+
+// set sets a header of the answer. name is as it is sent.
+func (q *request) set(name, value string) {
+	if q.used == len(q.values) {
+		q.w.Header()[name] = []string{value}
+		return
+	}
+	v := q.values[q.used : q.used+1 : q.used+1]
+	q.used++
+	v[0] = value
+	q.w.Header()[name] = v
 }
 
 // close ends the request: what it borrowed is given back, keys are wiped.
@@ -175,6 +192,9 @@ func checkVersionID(v string) error {
 // were told. The write itself is done and durable; running out of time only
 // means that a mount shows it a moment later.
 func (q *request) settle() {
+	if !q.s.store.WatchersBehind() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(q.ctx), q.s.o.CoherenceWait)
 	defer cancel()
 	if err := q.s.store.WaitWatchers(ctx); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -123,21 +122,17 @@ func (s *Server) HTTPServer() *http.Server {
 // response that has begun cannot be finished.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	var random [40]byte
-	rand.Read(random[:])
 	q := &request{
-		s:      s,
-		r:      r,
-		w:      newResponse(w, r, s.o.StallTimeout),
-		ctx:    r.Context(),
-		id:     strings.ToUpper(hex.EncodeToString(random[:8])),
-		hostID: base64.StdEncoding.EncodeToString(random[8:]),
+		s:   s,
+		r:   r,
+		w:   newResponse(w, r, s.o.StallTimeout),
+		ctx: r.Context(),
 	}
+	q.name()
 	defer q.close()
-	h := w.Header()
-	h["x-amz-request-id"] = []string{q.id}
-	h["x-amz-id-2"] = []string{q.hostID}
-	h["Server"] = []string{"coffer"}
+	q.set("x-amz-request-id", q.id)
+	q.set("x-amz-id-2", q.hostID)
+	q.set("Server", "coffer")
 
 	err := q.run()
 	abort := false
@@ -148,7 +143,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if abort {
 		panic(http.ErrAbortHandler)
 	}
-	q.w.finish()
+	// Of an aws-chunked body the end is not that of the request's.
+	q.w.finish(r.ContentLength != 0 && (!q.body.end || q.auth.Chunked))
+}
+
+// name gives the request the ids by which it is found again: 16 hexadecimal
+// digits and 32 bytes in base64, all at random.
+func (q *request) name() {
+	const hexDigits = "0123456789ABCDEF"
+	var random [40]byte
+	rand.Read(random[:])
+	text := make([]byte, 0, 16+44)
+	for _, c := range random[:8] {
+		text = append(text, hexDigits[c>>4], hexDigits[c&15])
+	}
+	both := string(base64.StdEncoding.AppendEncode(text, random[8:]))
+	q.id, q.hostID = both[:16], both[16:]
 }
 
 // run answers the request, or returns why it cannot. A panic of a handler is

@@ -19,11 +19,24 @@ const (
 	sseContextHeader = "X-Amz-Server-Side-Encryption-Context"
 	sseBucketKey     = "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"
 
-	customerPrefix   = "X-Amz-Server-Side-Encryption-Customer-"
-	copySourcePrefix = "X-Amz-Copy-Source-Server-Side-Encryption-Customer-"
-
 	// maxContext bounds an encryption context in bytes of base64.
 	maxContext = 8 << 10
+)
+
+// keyHeaders are the three headers of a customer's key.
+type keyHeaders struct{ algorithm, key, sum string }
+
+var (
+	customerHeaders = keyHeaders{
+		"X-Amz-Server-Side-Encryption-Customer-Algorithm",
+		"X-Amz-Server-Side-Encryption-Customer-Key",
+		"X-Amz-Server-Side-Encryption-Customer-Key-Md5",
+	}
+	sourceHeaders = keyHeaders{
+		"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm",
+		"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",
+		"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key-Md5",
+	}
 )
 
 // errSSE is InvalidArgument as S3 words it for encryption.
@@ -33,7 +46,7 @@ func errSSE(message string) *apiError {
 
 // encryption reads what a write says about the encryption of its object.
 func (q *request) encryption() (objstore.Encryption, error) {
-	e, err := q.customerKey(customerPrefix)
+	e, err := q.customerKey(customerHeaders)
 	if err != nil {
 		return e, err
 	}
@@ -109,10 +122,10 @@ func parseContext(s string) (map[string]string, error) {
 // customerKey reads the three headers of a customer's key. Without any of them
 // the Mode of what it returns is SSENone. The key is wiped when the request
 // ends.
-func (q *request) customerKey(prefix string) (objstore.Encryption, error) {
-	algorithm, hasAlgorithm := q.single(prefix + "Algorithm")
-	text, hasKey := q.single(prefix + "Key")
-	sum, hasSum := q.single(http.CanonicalHeaderKey(prefix + "Key-MD5"))
+func (q *request) customerKey(names keyHeaders) (objstore.Encryption, error) {
+	algorithm, hasAlgorithm := q.single(names.algorithm)
+	text, hasKey := q.single(names.key)
+	sum, hasSum := q.single(names.sum)
 	none := objstore.Encryption{}
 	if !hasAlgorithm && !hasKey && !hasSum {
 		return none, nil
@@ -157,29 +170,28 @@ func (q *request) readKey() (objstore.Encryption, error) {
 		return objstore.Encryption{}, errInvalidArgument("x-amz-server-side-encryption header is not supported for this operation.",
 			strings.ToLower(sseHeader), v)
 	}
-	return q.customerKey(customerPrefix)
+	return q.customerKey(customerHeaders)
 }
 
 // setSSE tells how an object is encrypted.
 func (q *request) setSSE(sse objstore.SSEInfo) {
-	h := q.w.Header()
 	switch sse.Mode {
 	case objstore.SSES3:
-		h["x-amz-server-side-encryption"] = []string{"AES256"}
+		q.set("x-amz-server-side-encryption", "AES256")
 	case objstore.SSEKMS, objstore.SSEDSSE:
 		mode := "aws:kms"
 		if sse.Mode == objstore.SSEDSSE {
 			mode = "aws:kms:dsse"
 		}
-		h["x-amz-server-side-encryption"] = []string{mode}
-		h["x-amz-server-side-encryption-aws-kms-key-id"] = []string{sse.KMSKeyID}
+		q.set("x-amz-server-side-encryption", mode)
+		q.set("x-amz-server-side-encryption-aws-kms-key-id", sse.KMSKeyID)
 		if sse.BucketKey {
-			h["x-amz-server-side-encryption-bucket-key-enabled"] = []string{"true"}
+			q.set("x-amz-server-side-encryption-bucket-key-enabled", "true")
 		}
 	case objstore.SSEC:
-		h["x-amz-server-side-encryption-customer-algorithm"] = []string{"AES256"}
-		if sum := q.get(http.CanonicalHeaderKey(customerPrefix + "Key-MD5")); sum != "" {
-			h["x-amz-server-side-encryption-customer-key-MD5"] = []string{sum}
+		q.set("x-amz-server-side-encryption-customer-algorithm", "AES256")
+		if sum := q.get(customerHeaders.sum); sum != "" {
+			q.set("x-amz-server-side-encryption-customer-key-MD5", sum)
 		}
 	}
 }

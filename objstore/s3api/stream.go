@@ -9,17 +9,29 @@ import (
 	"github.com/cofferfs/coffer/objstore/checksum"
 )
 
-// pace gives a client the time limit for each stallBytes. It counts only the
-// time between begin and end.
+// pace gives a client the time limit for each stallBytes, and up to a quarter
+// more: a connection's deadline is not set anew for each of many small steps. It
+// counts only the time between begin and end.
 type pace struct {
 	limit, left time.Duration
 	bytes       int
+	due         time.Time // the deadline that is set; zero: none
 }
 
 func newPace(limit time.Duration) pace { return pace{limit: limit, left: limit} }
 
-// begin returns how long the client has for what comes next.
-func (p *pace) begin() time.Duration { return p.left }
+// begin returns the deadline to set for what comes next, and whether it has to
+// be set: the one that is may do.
+func (p *pace) begin(now time.Time) (due time.Time, set bool) {
+	end := now.Add(p.left)
+	if !p.due.IsZero() && !end.After(p.due) {
+		return p.due, false
+	}
+	if p.due = end; p.left > 0 { // or who drips would get the quarter again and again
+		p.due = end.Add(p.limit / 4)
+	}
+	return p.due, true
+}
 
 // end records that n bytes took d.
 func (p *pace) end(n int, d time.Duration) {
@@ -40,6 +52,7 @@ type body struct {
 	pace pace
 	tee  *checksum.Hasher // takes what is read, when it is not nil
 	n    int64
+	end  bool  // it was read to its end
 	err  error // the first error but io.EOF
 }
 
@@ -49,8 +62,10 @@ func (b *body) init(w *response, src io.ReadCloser) {
 
 func (b *body) Read(p []byte) (int, error) {
 	start := time.Now()
-	// Not every connection has deadlines (a test's recorder has none).
-	_ = b.ctl.SetReadDeadline(start.Add(b.pace.begin()))
+	if due, set := b.pace.begin(start); set {
+		// Not every connection has deadlines (a test's recorder has none).
+		_ = b.ctl.SetReadDeadline(due)
+	}
 	n, err := b.src.Read(p)
 	b.pace.end(n, time.Since(start))
 	b.n += int64(n)
@@ -59,7 +74,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.rest()
-		if err != io.EOF && b.err == nil {
+		if b.end = err == io.EOF; !b.end && b.err == nil {
 			b.err = err
 		}
 	}
@@ -68,9 +83,14 @@ func (b *body) Read(p []byte) (int, error) {
 
 // rest lifts the deadline: nothing more is expected of the client, and one that
 // ran out would cancel the request's context under a long commit.
-func (b *body) rest() { _ = b.ctl.SetReadDeadline(time.Time{}) }
+func (b *body) rest() {
+	if !b.pace.due.IsZero() {
+		b.pace.due = time.Time{}
+		_ = b.ctl.SetReadDeadline(time.Time{})
+	}
+}
 
-// writePiece is how much is written to a client under one deadline.
+// writePiece is how much is written to a client at once, at most.
 const writePiece = 256 << 10
 
 // response is the http.ResponseWriter of a request: it knows what was sent and
@@ -112,7 +132,9 @@ func (w *response) Write(p []byte) (total int, err error) {
 	for len(p) > 0 {
 		piece := p[:min(len(p), writePiece)]
 		start := time.Now()
-		_ = w.ctl.SetWriteDeadline(start.Add(w.pace.begin()))
+		if due, set := w.pace.begin(start); set {
+			_ = w.ctl.SetWriteDeadline(due)
+		}
 		n, err := w.ResponseWriter.Write(piece)
 		w.pace.end(n, time.Since(start))
 		w.bytes += int64(n)
@@ -126,10 +148,13 @@ func (w *response) Write(p []byte) (total int, err error) {
 }
 
 // finish bounds what net/http still does with the connection: of a body that
-// nobody read it takes what little may be left, and then sends what it buffers.
-func (w *response) finish() {
+// nobody read (unread) it takes what little may be left, and then sends what it
+// buffers.
+func (w *response) finish(unread bool) {
 	w.WriteHeader(http.StatusOK)
 	now := time.Now()
-	_ = w.ctl.SetReadDeadline(now.Add(w.pace.limit))
+	if unread {
+		_ = w.ctl.SetReadDeadline(now.Add(w.pace.limit))
+	}
 	_ = w.ctl.SetWriteDeadline(now.Add(2 * w.pace.limit))
 }

@@ -80,17 +80,66 @@ func TestBodyThatIsCutIsNotStored(t *testing.T) {
 
 func TestPaceCountsOnlyTheClientsTime(t *testing.T) {
 	p := newPace(time.Minute)
-	p.end(stallBytes-1, 40*time.Second)
-	if p.begin() != 20*time.Second {
+	now := time.Unix(1e9, 0)
+	// left looks at what the client has, and is given no more than a quarter over.
+	left := func() time.Duration {
+		due, _ := p.begin(now)
+		if over := due.Sub(now) - p.left; over < 0 || over > time.Minute/4 {
+			t.Errorf("%v for a client that has %v", due.Sub(now), p.left)
+		}
+		return p.left
+	}
+	step := func(n int, d time.Duration) {
+		now = now.Add(d)
+		p.end(n, d)
+	}
+	left()
+	step(stallBytes-1, 40*time.Second)
+	now = now.Add(time.Hour) // not the client's
+	if left() != 20*time.Second {
 		t.Error(p)
 	}
-	p.end(1, 19*time.Second)
-	if p.begin() != time.Minute {
+	step(1, 19*time.Second)
+	if left() != time.Minute {
 		t.Error(p)
 	}
-	p.end(0, 2*time.Minute)
-	if p.begin() != 0 {
+	step(0, 2*time.Minute)
+	if p.left != 0 {
 		t.Error(p)
+	}
+	if due, set := p.begin(now); !set || due.After(now) {
+		t.Errorf("%v for a client whose time is over", due.Sub(now))
+	}
+}
+
+func TestClientThatDripsIsCutOff(t *testing.T) {
+	p := newPace(time.Minute)
+	now := time.Unix(1e9, 0)
+	for start := now; now.Sub(start) < 2*time.Minute; {
+		due, _ := p.begin(now)
+		if now = now.Add(time.Second); now.After(due) {
+			if d := now.Sub(start); d < time.Minute || d > 80*time.Second {
+				t.Errorf("after %v", d)
+			}
+			return
+		}
+		p.end(1, time.Second)
+	}
+	t.Error("not at all")
+}
+
+func TestDeadlineIsSetOncePerQuarterOfTheLimit(t *testing.T) {
+	p := newPace(time.Minute)
+	now, calls := time.Unix(1e9, 0), 0
+	for range 600 { // one minute
+		if _, set := p.begin(now); set {
+			calls++
+		}
+		now = now.Add(100 * time.Millisecond)
+		p.end(stallBytes, 100*time.Millisecond)
+	}
+	if calls < 3 || calls > 5 {
+		t.Errorf("%d times in a minute", calls)
 	}
 }
 

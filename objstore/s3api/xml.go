@@ -124,7 +124,7 @@ func (q *request) sendXML(status int, x *xmlWriter) error {
 // send answers without a document.
 func (q *request) send(status int) error {
 	if status != http.StatusNoContent {
-		q.w.Header()["Content-Length"] = []string{"0"}
+		q.set("Content-Length", "0")
 	}
 	q.w.WriteHeader(status)
 	return nil
