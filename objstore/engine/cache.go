@@ -105,19 +105,6 @@ func (c *cache) entry(k entryKey) (e cachedEntry, known bool) {
 	return e, known
 }
 
-// twins returns both entries that one name can have; known is false when one of
-// them is not here.
-func (c *cache) twins(dir objstore.InodeID, name string) (file, sub cachedEntry, known bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	file, known = c.entries[entryKey{dir, name}]
-	if !known {
-		return file, sub, false
-	}
-	sub, known = c.entries[entryKey{dir, name + "/"}]
-	return file, sub, known
-}
-
 // bucket returns a bucket's record.
 func (c *cache) bucket(root objstore.InodeID) (b record.Bucket, ok bool) {
 	c.mu.Lock()

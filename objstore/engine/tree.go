@@ -26,44 +26,9 @@ func (s *Store) Lookup(ctx context.Context, parent objstore.InodeID, name string
 	if err := checkName(op, name); err != nil {
 		return objstore.Attr{}, err
 	}
-	ino, n, err := s.lookupCached(parent, name)
-	if n == nil && err == nil {
-		ino, n, err = s.lookupStored(ctx, op, parent, name)
-	}
-	if err != nil {
-		return objstore.Attr{}, err
-	}
-	s.overlay(ino, n)
-	return attrOf(ino, n), nil
-}
-
-// lookupCached is Lookup in what is remembered; a nil inode means that nothing
-// is known.
-func (s *Store) lookupCached(parent objstore.InodeID, name string) (objstore.InodeID, *record.Inode, error) {
-	file, sub, known := s.cache.twins(parent, name)
-	if !known {
-		// A name that is about to be made is looked up before.
-		known = s.fresh.lacks(parent, name) && s.fresh.lacks(parent, name+"/")
-		file, sub = cachedEntry{}, cachedEntry{}
-	}
-	switch {
-	case !known:
-		return 0, nil, nil
-	case sub.ok:
-		file = sub
-	case !file.ok:
-		if dir, ok := s.cache.get(parent); ok && dir.Type == objstore.TypeDirectory && dir.Nlink > 0 {
-			return 0, nil, objstore.E(objstore.KindNotFound, "lookup", name, "")
-		}
-		return 0, nil, nil
-	}
-	n, _ := s.cache.get(file.d.Inode)
-	return file.d.Inode, n, nil
-}
-
-// lookupStored is Lookup in the metadata.
-func (s *Store) lookupStored(ctx context.Context, op string, parent objstore.InodeID, name string) (ino objstore.InodeID, n *record.Inode, err error) {
-	err = s.view(ctx, op, name, func(r reader) error {
+	var ino objstore.InodeID
+	var n *record.Inode
+	err := s.look(ctx, op, name, func(r reader) error {
 		d, ok, err := r.lookup(parent, name)
 		if err != nil {
 			return err
@@ -82,7 +47,11 @@ func (s *Store) lookupStored(ctx context.Context, op string, parent objstore.Ino
 		n, err = r.named(op, name, ino)
 		return err
 	})
-	return ino, n, err
+	if err != nil {
+		return objstore.Attr{}, err
+	}
+	s.overlay(ino, n)
+	return attrOf(ino, n), nil
 }
 
 // Parent returns a directory's parent (".."). That of a bucket's root is
