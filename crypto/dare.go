@@ -2,6 +2,7 @@ package crypto
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -114,46 +115,95 @@ func Decrypt(dst []byte, key *secret.Key, base Nonce, plainLen PlainSize, stream
 // from another position of this one, and a final package anywhere but at the
 // end. Errors and dst are as for Decrypt.
 func DecryptPackages(dst []byte, key *secret.Key, base Nonce, plainLen PlainSize, first int, packages []byte) ([]byte, error) {
-	if plainLen <= 0 || plainLen > MaxExtent || first < 0 || PlainSize(first) > (plainLen-1)/PackagePlain {
-		return nil, fmt.Errorf("decrypt package %d of %d bytes: %w", first, plainLen, ErrSize)
-	}
-	n, err := packagesPlain(plainLen, first, CipherSize(len(packages)))
+	p, n, err := newPackages(key, base, plainLen, first, packages)
 	if err != nil {
 		return nil, err
 	}
 	start := len(dst)
 	dst = slices.Grow(dst, int(n))
-	aead := newGCM(key.Bytes())
-	// One allocation for both: they escape through the AEAD interface.
-	var h struct {
-		header [packageHeader]byte
-		nonce  [12]byte
-	}
-	base[0] &^= dareFinal
-	rest := plainLen - PlainSize(first)*PackagePlain
-	for seq := uint32(first); len(packages) > 0; seq++ {
-		size := min(rest, PackagePlain)
-		rest -= size
-		end := packageOverhead + int(size)
-		h.header = [packageHeader]byte{0: dareVersion, 1: dareAESGCM}
-		binary.LittleEndian.PutUint16(h.header[2:], uint16(size-1))
-		copy(h.header[4:], base[:])
-		if rest == 0 {
-			h.header[4] |= dareFinal
-		}
-		copy(h.nonce[:], h.header[4:])
-		binary.LittleEndian.PutUint32(h.nonce[8:], binary.LittleEndian.Uint32(h.nonce[8:])^seq)
-		out, err := []byte(nil), ErrCorrupt
-		if bytes.Equal(packages[:packageHeader], h.header[:]) {
-			out, err = aead.Open(dst, h.nonce[:], packages[packageHeader:end], h.header[:4])
-		}
-		if err != nil {
+	for len(packages) > 0 {
+		text, rest := p.cut(packages)
+		if dst, err = p.open(dst, packages[:packageHeader], text); err != nil {
 			clear(dst[start : start+int(n)])
-			return nil, fmt.Errorf("decrypt package %d: %w", seq, ErrCorrupt)
+			return nil, err
 		}
-		dst, packages = out, packages[end:]
+		packages = rest
 	}
 	return dst, nil
+}
+
+// OpenPackages is DecryptPackages in the place of the packages. It appends the
+// plaintext of each to list: parts of packages, in order. On an error the
+// packages are cleared.
+func OpenPackages(list [][]byte, key *secret.Key, base Nonce, plainLen PlainSize, first int, packages []byte) ([][]byte, error) {
+	p, _, err := newPackages(key, base, plainLen, first, packages)
+	if err != nil {
+		return nil, err
+	}
+	all := packages
+	for len(packages) > 0 {
+		text, rest := p.cut(packages)
+		plain, err := p.open(text[:0], packages[:packageHeader], text)
+		if err != nil {
+			clear(all)
+			return nil, err
+		}
+		list, packages = append(list, plain), rest
+	}
+	return list, nil
+}
+
+// packageReader decrypts consecutive packages.
+type packageReader struct {
+	aead cipher.AEAD
+	base Nonce
+	rest PlainSize // of the stream, from here on
+	seq  uint32
+	// What each package is compared with; they escape through the AEAD interface.
+	header [packageHeader]byte
+	nonce  [12]byte
+}
+
+// newPackages also returns the length of the packages' plaintext. Its errors are
+// those of DecryptPackages.
+func newPackages(key *secret.Key, base Nonce, plainLen PlainSize, first int, packages []byte) (*packageReader, PlainSize, error) {
+	if plainLen <= 0 || plainLen > MaxExtent || first < 0 || PlainSize(first) > (plainLen-1)/PackagePlain {
+		return nil, 0, fmt.Errorf("decrypt package %d of %d bytes: %w", first, plainLen, ErrSize)
+	}
+	n, err := packagesPlain(plainLen, first, CipherSize(len(packages)))
+	if err != nil {
+		return nil, 0, err
+	}
+	base[0] &^= dareFinal
+	return &packageReader{aead: newGCM(key.Bytes()), base: base, rest: plainLen - PlainSize(first)*PackagePlain, seq: uint32(first)}, n, nil
+}
+
+// cut returns the ciphertext of the first of the packages, with its tag, and the
+// packages behind it.
+func (p *packageReader) cut(packages []byte) (text, rest []byte) {
+	end := packageOverhead + int(min(p.rest, PackagePlain))
+	return packages[packageHeader:end], packages[end:]
+}
+
+// open decrypts one package behind dst, which may be the beginning of text.
+// Error: ErrCorrupt; dst is returned all the same then, and holds no plaintext.
+func (p *packageReader) open(dst, header, text []byte) ([]byte, error) {
+	p.rest -= PlainSize(len(text) - tagSize)
+	p.header = [packageHeader]byte{0: dareVersion, 1: dareAESGCM}
+	binary.LittleEndian.PutUint16(p.header[2:], uint16(len(text)-tagSize-1))
+	copy(p.header[4:], p.base[:])
+	if p.rest == 0 {
+		p.header[4] |= dareFinal
+	}
+	copy(p.nonce[:], p.header[4:])
+	binary.LittleEndian.PutUint32(p.nonce[8:], binary.LittleEndian.Uint32(p.nonce[8:])^p.seq)
+	if bytes.Equal(header, p.header[:]) {
+		if out, err := p.aead.Open(dst, p.nonce[:], text, p.header[:4]); err == nil {
+			p.seq++
+			return out, nil
+		}
+	}
+	return dst, fmt.Errorf("decrypt package %d: %w", p.seq, ErrCorrupt)
 }
 
 // packagesPlain is the plaintext length of the whole packages, beginning with

@@ -19,6 +19,11 @@ func (s stream) refused(t testing.TB, what string, cipher []byte) {
 		t.Fatalf("%s: %d bytes, %v; want ErrCorrupt", what, len(got), err)
 	}
 	noPlain(t, what, buf)
+	if len(cipher) == len(s.cipher) {
+		if _, err := decryptPackages(nil, s.key, s.base, s.len(), 0, cipher); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("%s: %v; want ErrCorrupt", what, err)
+		}
+	}
 }
 
 // noPlain checks that buf is as it was (0xee) or cleared beyond its 3 bytes.
@@ -87,7 +92,7 @@ func TestWrongLengthIsRefused(t *testing.T) {
 		t.Errorf("cut with fitting length: %v", err)
 	}
 	// And a whole stream under a longer length.
-	if got, err := DecryptPackages(nil, s.key, s.base, 3*PackagePlain, 0, s.cipher); !errors.Is(err, ErrCorrupt) || got != nil {
+	if got, err := decryptPackages(nil, s.key, s.base, 3*PackagePlain, 0, s.cipher); !errors.Is(err, ErrCorrupt) || got != nil {
 		t.Errorf("final package before the end: %v", err)
 	}
 }
@@ -109,13 +114,13 @@ func TestAnyPackageFromElsewhereIsRefused(t *testing.T) {
 				copy(pkg(c, j), pkg(s.cipher, i))
 				s.refused(t, fmt.Sprintf("packages %d and %d swapped", j, i), c)
 				one := bytes.Clone(pkg(s.cipher, j))
-				if got, err := DecryptPackages(nil, s.key, s.base, s.len(), i, one); !errors.Is(err, ErrCorrupt) || got != nil {
+				if got, err := decryptPackages(nil, s.key, s.base, s.len(), i, one); !errors.Is(err, ErrCorrupt) || got != nil {
 					t.Errorf("package %d alone at %d: %v", j, i, err)
 				}
 				// With the header's nonce adjusted so that the AEAD nonce is again
 				// that of the old position: only the base nonce tells.
 				one[4+8] ^= byte(i) ^ byte(j)
-				if got, err := DecryptPackages(nil, s.key, s.base, s.len(), i, one); !errors.Is(err, ErrCorrupt) || got != nil {
+				if got, err := decryptPackages(nil, s.key, s.base, s.len(), i, one); !errors.Is(err, ErrCorrupt) || got != nil {
 					t.Errorf("package %d alone at %d, nonce adjusted: %v", j, i, err)
 				}
 			}
@@ -143,7 +148,7 @@ func TestLateFailureLeavesNoPlaintext(t *testing.T) {
 	s.refused(t, "last byte", c)
 	buf := bytes.Repeat([]byte{0xee}, 3+3*packagePlain)
 	c[2*packageCipher+20] ^= 1
-	if _, err := DecryptPackages(buf[:3], s.key, s.base, s.len(), 1, c[packageCipher:3*packageCipher]); !errors.Is(err, ErrCorrupt) {
+	if _, err := decryptPackages(buf[:3], s.key, s.base, s.len(), 1, c[packageCipher:3*packageCipher]); !errors.Is(err, ErrCorrupt) {
 		t.Fatal(err)
 	}
 	noPlain(t, "second of two packages", buf)
@@ -156,7 +161,7 @@ func TestPartialPackagesAreRefused(t *testing.T) {
 		{2, packageCipher + 131}, {2, packageCipher + 133}, {3, 0}, {3, 131}, {3, 133}, {3, packageCipher},
 	} {
 		c := append(bytes.Clone(s.cipher), make([]byte, packageCipher)...)[bad[0]*packageCipher:][:bad[1]]
-		if got, err := DecryptPackages(nil, s.key, s.base, s.len(), bad[0], c); !errors.Is(err, ErrCorrupt) || got != nil {
+		if got, err := decryptPackages(nil, s.key, s.base, s.len(), bad[0], c); !errors.Is(err, ErrCorrupt) || got != nil {
 			t.Errorf("%d bytes from package %d: %v", bad[1], bad[0], err)
 		}
 	}
@@ -176,7 +181,7 @@ func FuzzDecryptPackages(f *testing.F) {
 	f.Add(int64(0), 0, []byte{})
 	f.Add(int64(-1), -1, []byte{0x20})
 	f.Fuzz(func(t *testing.T, plainLen int64, first int, cipher []byte) {
-		got, err := DecryptPackages(nil, key, base, PlainSize(plainLen), first, cipher)
+		got, err := decryptPackages(nil, key, base, PlainSize(plainLen), first, cipher)
 		if err != nil {
 			if got != nil || !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrSize) {
 				t.Fatalf("%d bytes, %v", len(got), err)

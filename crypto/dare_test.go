@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/minio/sio"
@@ -81,6 +82,27 @@ func newStream(t testing.TB, plain []byte) stream {
 }
 
 func (s stream) len() PlainSize { return PlainSize(len(s.plain)) }
+
+// decryptPackages is DecryptPackages and OpenPackages, which must agree.
+func decryptPackages(dst []byte, key *secret.Key, base Nonce, plainLen PlainSize, first int, packages []byte) ([]byte, error) {
+	inPlace := bytes.Clone(packages)
+	list, err2 := OpenPackages([][]byte{{'x'}}, key, base, plainLen, first, inPlace)
+	start := len(dst)
+	dst, err := DecryptPackages(dst, key, base, plainLen, first, packages)
+	switch {
+	case (err == nil) != (err2 == nil) || err != nil && err.Error() != err2.Error():
+		panic(fmt.Sprintf("in place: %v; otherwise: %v", err2, err))
+	case err == nil && !bytes.Equal(bytes.Join(list[1:], nil), dst[start:]):
+		panic("another plaintext in place")
+	case err == nil && &list[1][0] != &inPlace[packageHeader]:
+		panic("not in place")
+	case err != nil && list != nil:
+		panic("plaintext in place, and an error")
+	case err != nil && !bytes.Equal(inPlace, packages) && bytes.Count(inPlace, []byte{0}) != len(inPlace):
+		panic("something is left in place after an error")
+	}
+	return dst, err
+}
 
 func TestDecryptReturnsWhatWasEncrypted(t *testing.T) {
 	for _, n := range sizes {
@@ -173,7 +195,7 @@ func readRange(t interface{ Fatal(...any) }, key *secret.Key, base Nonce, plainL
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := DecryptPackages(nil, key, base, PlainSize(plainLen), first, cipher[cOff:cOff+cLen])
+	got, err := decryptPackages(nil, key, base, PlainSize(plainLen), first, cipher[cOff:cOff+cLen])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,13 +291,13 @@ func TestSizesOutOfRangeAreRefused(t *testing.T) {
 			if got, err := Decrypt(nil, key, Nonce{}, n, cipher); err == nil || got != nil {
 				t.Errorf("Decrypt %d bytes: no error", n)
 			}
-			if got, err := DecryptPackages(nil, key, Nonce{}, n, 0, cipher); !errors.Is(err, ErrSize) || got != nil {
+			if got, err := decryptPackages(nil, key, Nonce{}, n, 0, cipher); !errors.Is(err, ErrSize) || got != nil {
 				t.Errorf("DecryptPackages of %d bytes: %v", n, err)
 			}
 		}
 	}
 	for _, first := range []int{-1, 2, 1 << 40, -1 << 62} {
-		if _, err := DecryptPackages(nil, key, Nonce{}, 2*PackagePlain, first, make([]byte, packageCipher)); !errors.Is(err, ErrSize) {
+		if _, err := decryptPackages(nil, key, Nonce{}, 2*PackagePlain, first, make([]byte, packageCipher)); !errors.Is(err, ErrSize) {
 			t.Errorf("DecryptPackages from %d: %v", first, err)
 		}
 	}

@@ -143,3 +143,12 @@ type Store interface {
 	// may be lost.
 	Close() error
 }
+
+// BlockReader is a Store that reads much with less work when it may choose where
+// in the memory the bytes come to stand.
+type BlockReader interface {
+	// ReadBlocks reads as ReadAt does, n bytes, into buf, which holds n or more
+	// of them, and returns the part of buf where they are. It changes anything in
+	// buf. Three times Block more than n is room enough for it to work best.
+	ReadBlocks(ctx context.Context, l Location, buf []byte, n int, off int64) ([]byte, error)
+}

@@ -202,8 +202,7 @@ func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) err
 	} else {
 		buf := streams.Get().(*[]byte)
 		defer streams.Put(buf)
-		stored = (*buf)[:size]
-		if err := s.readPackages(ctx, x, uint32(first), stored); err != nil {
+		if stored, err = s.packagesIn(ctx, (*buf)[:cap(*buf)], x, uint32(first), int(size)); err != nil {
 			return err
 		}
 	}
@@ -222,6 +221,21 @@ func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) err
 	copy(p, plain[skip:])
 	clear(plain)
 	return nil
+}
+
+// packagesIn reads n bytes of whole packages of an extent's stream, from package
+// number first on, into buf, and returns where in it they are.
+func (s *Store) packagesIn(ctx context.Context, buf []byte, x *record.Extent, first uint32, n int) ([]byte, error) {
+	if s.blocks != nil && len(x.Runs) == 1 && first >= x.Runs[0].First {
+		r := x.Runs[0]
+		loc := data.Location{Segment: data.SegmentID(r.Segment), Offset: r.Offset, Length: uint32(runBytes(x, r))}
+		stored, err := s.blocks.ReadBlocks(ctx, loc, buf, n, int64(first-r.First)*packageStored)
+		if err != nil {
+			return nil, fmt.Errorf("read extent: %w", err)
+		}
+		return stored, nil
+	}
+	return buf[:n], s.readPackages(ctx, x, first, buf[:n])
 }
 
 // readPackages fills p with whole packages of an extent's stream from package

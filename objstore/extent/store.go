@@ -28,8 +28,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Store writes and reads extents. All methods may be called concurrently.
 type Store struct {
-	data data.Store
-	keys *keyCache
+	data   data.Store
+	blocks data.BlockReader // data, if it is one; nil otherwise
+	keys   *keyCache
 
 	mu    sync.Mutex // guards the fields below
 	holds map[record.SegmentID]int
@@ -51,7 +52,8 @@ func (s *Store) Moved() { s.moves.Add(1) }
 
 // New returns a Store over the data store.
 func New(d data.Store) *Store {
-	return &Store{data: d, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
+	blocks, _ := d.(data.BlockReader)
+	return &Store{data: d, blocks: blocks, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
 }
 
 // Content names a content and lends the key that opens it.
@@ -92,9 +94,10 @@ type Batch struct {
 // NewBatch begins a batch.
 func (s *Store) NewBatch() *Batch { return &Batch{s: s} }
 
-// streams lends buffers for one encrypted extent with its frame.
+// streams lends buffers for one encrypted extent with its frame, or with the
+// blocks that it stands in.
 var streams = sync.Pool{New: func() any {
-	b := make([]byte, 0, frameSize+int(coffercrypto.EncryptedSize(record.MaxExtent)))
+	b := make([]byte, 0, 3*data.Block+int(coffercrypto.EncryptedSize(record.MaxExtent)))
 	return &b
 }}
 
