@@ -411,7 +411,11 @@ func (m *model) check() {
 					if sp.Off != at || sp.Len <= 0 {
 						return fmt.Errorf("span %+v begins at %d", sp, at)
 					}
-					if err := m.s.Read(bg, sp, got[at-w[0]:at-w[0]+sp.Len]); err != nil {
+					part := got[at-w[0] : at-w[0]+sp.Len]
+					if err := m.s.Read(bg, sp, part); err != nil {
+						return err
+					}
+					if err := m.sameInPieces(sp, part); err != nil {
 						return err
 					}
 					at += sp.Len

@@ -223,6 +223,61 @@ func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) err
 	return nil
 }
 
+// PiecesRoom is how much memory ReadPieces needs for n bytes.
+func PiecesRoom(n int) int { return (n/packagePlain+2)*packageStored + 3*data.Block }
+
+// Step returns how many bytes of the span to read at off, max at most, so that no
+// package is read twice when the next step begins behind them. max is at least
+// the length of a package.
+func (sp *Span) Step(off int64, max int) int {
+	end := int64(sp.off) + off + int64(max)
+	return int(min(int64(max)-end%packagePlain, sp.Len-off))
+}
+
+// ReadPieces appends n bytes of the span's plaintext from off on to list, in
+// order, in pieces that are parts of buf: it reads and decrypts in place. buf has
+// PiecesRoom(n) bytes, of which it changes any. On an error buf holds nothing of
+// the plaintext.
+func (s *Store) ReadPieces(ctx context.Context, sp *Span, off int64, n int, buf []byte, list [][]byte) ([][]byte, error) {
+	if off < 0 || n < 0 || off+int64(n) > sp.Len || len(buf) < PiecesRoom(n) {
+		return nil, errors.New("extent: read outside of a span, or without room")
+	}
+	if n == 0 {
+		return list, nil
+	}
+	if sp.x == nil {
+		clear(buf[:n])
+		return append(list, buf[:n]), nil
+	}
+	x := sp.x
+	plainLen := coffercrypto.PlainSize(x.PlainLen)
+	at := coffercrypto.PlainSize(int64(sp.off) + off)
+	first, start, size, err := coffercrypto.PackageRange(plainLen, at, coffercrypto.PlainSize(n))
+	if err != nil {
+		return nil, fmt.Errorf("read extent: %w", err)
+	}
+	stored := buf[:size]
+	if sp.stream != nil {
+		copy(stored, sp.stream[start:start+size])
+	} else if stored, err = s.packagesIn(ctx, buf, x, uint32(first), int(size)); err != nil {
+		return nil, err
+	}
+	had := len(list)
+	if list, err = coffercrypto.OpenPackages(list, sp.key, x.Base, plainLen, first, stored); err != nil {
+		return nil, err
+	}
+	// Of the first and the last package only a part may be wanted.
+	over := -n
+	for _, p := range list[had:] {
+		over += len(p)
+	}
+	skip := int(at) - first*packagePlain
+	list[had] = list[had][skip:]
+	last := len(list) - 1
+	list[last] = list[last][:len(list[last])-(over-skip)]
+	return list, nil
+}
+
 // packagesIn reads n bytes of whole packages of an extent's stream, from package
 // number first on, into buf, and returns where in it they are.
 func (s *Store) packagesIn(ctx context.Context, buf []byte, x *record.Extent, first uint32, n int) ([]byte, error) {

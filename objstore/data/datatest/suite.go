@@ -44,7 +44,48 @@ func Run(t *testing.T, open func(t *testing.T) data.Store) {
 			t.Cleanup(func() { s.Close() })
 			c.fn(t, s)
 		})
+		t.Run(c.name+"/blocks", func(t *testing.T) {
+			s := open(t)
+			t.Cleanup(func() { s.Close() })
+			if b, ok := s.(data.BlockReader); ok {
+				c.fn(t, &blocks{s, b, t})
+			}
+		})
 	}
+}
+
+// blocks is a store that reads with ReadBlocks, into memory of all sorts.
+type blocks struct {
+	data.Store
+	b data.BlockReader
+	t *testing.T
+}
+
+func (s *blocks) ReadAt(ctx context.Context, l data.Location, p []byte, off int64) error {
+	room := [...]int{0, 1, data.Block, 3 * data.Block, 1 << 20}[rand.IntN(5)]
+	mem := bytes.Repeat([]byte{0xee}, 64+len(p)+room+64)
+	lo := 64 - rand.IntN(64)
+	hi := lo + len(p) + room
+	got, err := s.b.ReadBlocks(ctx, l, mem[lo:hi], len(p), off)
+	for i, c := range mem {
+		if (i < lo || i >= hi) && c != 0xee {
+			s.t.Errorf("read %v: byte %d beside the memory for it was changed", l, i)
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if len(got) != len(p) {
+		s.t.Errorf("read %v: %d bytes of %d", l, len(got), len(p))
+	}
+	// That got lies in the memory that was lent is seen when that is changed.
+	copy(p, got)
+	clear(mem)
+	if !bytes.Equal(got, make([]byte, len(got))) {
+		s.t.Errorf("read %v: into other memory than was lent", l)
+	}
+	return nil
 }
 
 // Bytes returns n bytes that depend on seed alone. None of them is zero, so

@@ -9,9 +9,11 @@ import (
 	"github.com/cofferfs/coffer/objstore/data"
 )
 
-// ReadBlocks implements data.BlockReader: what is in a file, and much, is
-// transferred with the blocks around it to where they fit into buf. ReadAt has
-// to copy it there.
+var _ data.BlockReader = (*Store)(nil)
+
+// ReadBlocks implements data.BlockReader: what is much, and in a file, is
+// transferred with the blocks that it lies in to where they fit into buf. ReadAt
+// has to copy it from there.
 func (s *Store) ReadBlocks(ctx context.Context, l data.Location, buf []byte, n int, off int64) ([]byte, error) {
 	plain := func() ([]byte, error) { return buf[:n], s.ReadAt(ctx, l, buf[:n], off) }
 	if n <= smallReadBytes || off < 0 || int64(n) > int64(l.Length)-off || l.Offset < headerBytes || l.Offset > math.MaxInt64-math.MaxUint32 {
@@ -28,13 +30,14 @@ func (s *Store) ReadBlocks(ctx context.Context, l data.Location, buf []byte, n i
 		return nil, err
 	}
 	h, err := s.whole(l, at, n)
-	s.life.RUnlock()
-	if err != nil {
-		return nil, err
-	}
 	if h == nil {
+		s.life.RUnlock()
+		if err != nil {
+			return nil, err
+		}
 		return plain()
 	}
+	defer s.life.RUnlock()
 	defer h.release()
 	if err := ctx.Err(); err != nil {
 		return nil, err
