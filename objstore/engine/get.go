@@ -123,12 +123,21 @@ func (r reader) partSizes(n *record.Inode) (record.PartSizes, error) {
 }
 
 const (
-	readUnit  = 1 << 20 // bytes that one step of WriteTo reads and decrypts
-	readAhead = 4       // steps under way
-	readBatch = 32      // spans that are looked up at once
+	// readUnit is how many bytes one step of WriteTo reads and decrypts at most:
+	// large, since the disk gives more to large reads.
+	readUnit = 2 << 20
+	// readAhead is how many steps wait to be written; two more are under way.
+	readAhead = 3
+	// readBatch is how many spans are looked up at once.
+	readBatch = 32
+	// smallUnit is what a step reads that needs no more memory than that.
+	smallUnit = 128 << 10
 )
 
-var units = sync.Pool{New: func() any { b := make([]byte, readUnit); return &b }}
+var (
+	units      = sync.Pool{New: func() any { b := make([]byte, extent.PiecesRoom(readUnit)); return &b }}
+	smallUnits = sync.Pool{New: func() any { b := make([]byte, extent.PiecesRoom(smallUnit)); return &b }}
+)
 
 // WriteTo writes Length bytes from Offset to w, reading ahead and decrypting
 // in parallel. The slices given to w are only lent. An error of the store is an
@@ -194,10 +203,21 @@ func (r reader) appendInline(dst []byte, c extent.Content) ([]byte, error) {
 
 // unit is a step of WriteTo.
 type unit struct {
-	buf  *[]byte
-	size int
-	err  error
-	done chan struct{}
+	size   int
+	pool   *sync.Pool
+	buf    *[]byte // of pool
+	pieces [][]byte
+	err    error
+	done   chan struct{} // closed when pieces or err is set
+}
+
+func newUnit(size int) *unit {
+	u := &unit{size: size, pool: &units, done: make(chan struct{})}
+	if size <= smallUnit {
+		u.pool = &smallUnits
+	}
+	u.buf = u.pool.Get().(*[]byte)
+	return u
 }
 
 // writeSpans writes spans in order.
@@ -208,16 +228,18 @@ func (o *Object) writeSpans(w io.Writer, spans []extent.Span) (total int64, err 
 		defer close(queue)
 		for i := range spans {
 			sp := &spans[i]
-			for off := int64(0); off < sp.Len; off += readUnit {
-				u := &unit{buf: units.Get().(*[]byte), size: int(min(readUnit, sp.Len-off)), done: make(chan struct{})}
+			for off := int64(0); off < sp.Len; {
+				u := newUnit(sp.Step(off, readUnit))
+				at := off
 				go func() {
-					u.err = o.s.extents.ReadPart(ctx, sp, off, (*u.buf)[:u.size])
+					u.pieces, u.err = o.s.extents.ReadPieces(ctx, sp, at, u.size, *u.buf, nil)
 					close(u.done)
 				}()
 				queue <- u
 				if ctx.Err() != nil {
 					return
 				}
+				off += int64(u.size)
 			}
 		}
 	}()
@@ -229,15 +251,18 @@ func (o *Object) writeSpans(w io.Writer, spans []extent.Span) (total int64, err 
 			err = o.s.wrap("get", o.Info.Key, u.err)
 			cancel()
 		}
-		if err == nil {
+		for _, p := range u.pieces {
+			if err != nil {
+				break
+			}
 			var n int
-			n, err = w.Write((*u.buf)[:u.size])
+			n, err = w.Write(p)
 			total += int64(n)
 			if err != nil {
 				cancel()
 			}
 		}
-		units.Put(u.buf)
+		u.pool.Put(u.buf)
 	}
 	return total, err
 }
