@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,8 +133,7 @@ func serveEmpty(hold io.Reader, ready io.Writer) error {
 		ErrorLog:  log.New(io.Discard, "", 0),
 		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			buf := make([]byte, 256<<10)
-			if _, err := io.CopyBuffer(onlyWriter{io.Discard}, r.Body, buf); err != nil {
+			if _, err := discard(r.Body); err != nil {
 				return
 			}
 			w.Header().Set("ETag", `"0"`)
@@ -170,6 +170,17 @@ func serveEmpty(hold io.Reader, ready io.Writer) error {
 // onlyWriter hides io.ReaderFrom, so that the buffer given is used.
 type onlyWriter struct{ io.Writer }
 
+// buffers lends memory for bodies: fresh memory for each small request would be
+// most of what the clients do, and they share the processors with the server.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// discard reads a body to its end.
+func discard(body io.Reader) (int64, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	return io.CopyBuffer(onlyWriter{io.Discard}, body, *buf)
+}
+
 // do sends a signed request whose payload TLS alone protects, and throws the
 // answer's body away. It returns the number of its bytes.
 func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []byte) (int64, error) {
@@ -196,7 +207,7 @@ func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []by
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return 0, fmt.Errorf("%s %s: %s: %s", method, key, resp.Status, text)
 	}
-	return io.CopyBuffer(onlyWriter{io.Discard}, resp.Body, make([]byte, 256<<10))
+	return discard(resp.Body)
 }
 
 const (
@@ -254,7 +265,7 @@ func (s *stage) largeObjects(ctx context.Context, e *endpoint, m *meter) error {
 			return err
 		}
 		defer out.Body.Close()
-		n, err := io.CopyBuffer(onlyWriter{io.Discard}, out.Body, make([]byte, 256<<10))
+		n, err := discard(out.Body)
 		if err == nil && n != s.c.object {
 			err = fmt.Errorf("GET %s: %d bytes", key, n)
 		}
