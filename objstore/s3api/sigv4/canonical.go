@@ -77,13 +77,13 @@ func encode(s string) string {
 	return s
 }
 
-// canonicalPath is the path decoded and encoded again once, and not normalised:
-// to S3, "." and ".." and empty components are parts of the key.
-func canonicalPath(u *url.URL) string {
+// appendCanonicalPath adds the path decoded and encoded again once, and not
+// normalised: to S3, "." and ".." and empty components are parts of the key.
+func appendCanonicalPath(b []byte, u *url.URL) []byte {
 	if u.Path == "" {
-		return "/"
+		return append(b, '/')
 	}
-	return string(appendEncoded(make([]byte, 0, len(u.Path)+16), u.Path, true))
+	return appendEncoded(b, u.Path, true)
 }
 
 // canonicalQuery sorts by encoded name, then encoded value. The signature of a
@@ -122,37 +122,61 @@ func appendCanonicalHeaders(b []byte, r *http.Request, signed []string) []byte {
 	for _, name := range signed {
 		b = append(b, name...)
 		b = append(b, ':')
-		for i, v := range headerValues(r, name) {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendTrimmed(b, v)
-		}
+		b = appendHeader(b, r, name)
 		b = append(b, '\n')
 	}
 	return b
 }
 
-// headerValues finds a header, also those that net/http takes out of the map.
-func headerValues(r *http.Request, name string) []string {
+// appendHeader adds a header's values, also of those that net/http takes out of
+// the map.
+func appendHeader(b []byte, r *http.Request, name string) []byte {
 	if name == "host" {
-		return []string{r.Host}
+		return appendTrimmed(b, r.Host)
 	}
-	if values := r.Header[http.CanonicalHeaderKey(name)]; len(values) > 0 {
-		return values
-	}
-	switch name {
-	case "content-length":
-		if r.ContentLength >= 0 {
-			return []string{strconv.FormatInt(r.ContentLength, 10)}
+	values := r.Header[canonicalName(name)]
+	if len(values) == 0 {
+		switch name {
+		case "content-length":
+			if r.ContentLength >= 0 {
+				return strconv.AppendInt(b, r.ContentLength, 10)
+			}
+		case "transfer-encoding":
+			values = r.TransferEncoding
+		case "expect":
+			// HTTP/2 consumes it, and knows no other value.
+			return append(b, "100-continue"...)
 		}
-	case "transfer-encoding":
-		return r.TransferEncoding
-	case "expect":
-		// HTTP/2 consumes it, and knows no other value.
-		return []string{"100-continue"}
 	}
-	return nil
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendTrimmed(b, v)
+	}
+	return b
+}
+
+// names are the canonical forms of headers that most requests sign and that
+// net/http would make anew each time.
+var names = func() map[string]string {
+	m := make(map[string]string)
+	for _, name := range []string{
+		"amz-sdk-invocation-id", "amz-sdk-request", "x-amz-acl", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
+		"x-amz-checksum-crc64nvme", "x-amz-checksum-mode", "x-amz-checksum-sha1", "x-amz-checksum-sha256", "x-amz-content-sha256",
+		"x-amz-copy-source", "x-amz-date", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-storage-class", "x-amz-trailer",
+	} {
+		m[name] = http.CanonicalHeaderKey(name)
+	}
+	return m
+}()
+
+// canonicalName is http.CanonicalHeaderKey.
+func canonicalName(name string) string {
+	if c, ok := names[name]; ok {
+		return c
+	}
+	return http.CanonicalHeaderKey(name)
 }
 
 // appendTrimmed drops white space at both ends and makes runs of spaces one.

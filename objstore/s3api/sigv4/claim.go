@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -41,23 +42,33 @@ type claim struct {
 	expires   time.Duration // of a presigned request
 }
 
-func (c *claim) scope() string {
-	return c.date + "/" + c.region + "/" + c.service + "/" + terminator
+func (c *claim) scope() string { return string(c.appendScope(nil)) }
+
+func (c *claim) appendScope(b []byte) []byte {
+	b = append(append(b, c.date...), '/')
+	b = append(append(b, c.region...), '/')
+	b = append(append(b, c.service...), '/')
+	return append(b, terminator...)
 }
 
 const credentialForm = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
 
 func (c *claim) parseCredential(s string) *Error {
-	parts := strings.SplitN(s, "/", 6)
-	if len(parts) != 5 || len(parts[0]) > maxKeyID {
+	var keyID, end string
+	slashes := strings.Count(s, "/")
+	keyID, s, _ = strings.Cut(s, "/")
+	if slashes != 4 || len(keyID) > maxKeyID {
 		return errCredential(c.presigned, credentialForm)
 	}
-	c.keyID, c.date, c.region, c.service = parts[0], parts[1], parts[2], parts[3]
+	c.keyID = keyID
+	c.date, s, _ = strings.Cut(s, "/")
+	c.region, s, _ = strings.Cut(s, "/")
+	c.service, end, _ = strings.Cut(s, "/")
 	if c.keyID == "" {
 		return errCredential(c.presigned, "a non-empty Access Key (AKID) must be provided in the credential.")
 	}
-	if parts[4] != terminator {
-		return errCredential(c.presigned, `incorrect terminal "`+parts[4]+`". This endpoint uses "`+terminator+`".`)
+	if end != terminator {
+		return errCredential(c.presigned, `incorrect terminal "`+end+`". This endpoint uses "`+terminator+`".`)
 	}
 	if _, err := time.Parse(shortDate, c.date); err != nil {
 		return errCredential(c.presigned, `incorrect date format "`+c.date+`". This date in the credential must be in the format "yyyyMMdd".`)
@@ -91,9 +102,10 @@ func (c *claim) parseSignature(s string) {
 	c.signatureHex = s
 	// A signature that is no hex stays zero, which matches nothing: it gets
 	// the answer of a wrong one.
-	if len(s) == hex.EncodedLen(sha256.Size) {
-		if b, err := hex.DecodeString(s); err == nil {
-			c.signature = [sha256.Size]byte(b)
+	var text [2 * sha256.Size]byte
+	if copy(text[:], s) == len(text) && len(s) == len(text) {
+		if _, err := hex.Decode(c.signature[:], text[:]); err != nil {
+			c.signature = [sha256.Size]byte{}
 		}
 	}
 }
@@ -121,7 +133,11 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 	}
 	c := &claim{}
 	var credential, signedHeaders, signature string
-	for _, part := range strings.SplitN(rest, ",", 4) {
+	for n, more := 1, true; more; n++ {
+		part := rest
+		if more = false; n < 4 { // what stands behind three of them is refused as one
+			part, rest, more = strings.Cut(rest, ",")
+		}
 		part = strings.Trim(part, " \t")
 		name, value, ok := strings.Cut(part, "=")
 		var field *string
@@ -203,17 +219,32 @@ func (c *claim) unsignedHeaders(h http.Header) []string {
 	if _, ok := slices.BinarySearch(sorted, "host"); !ok {
 		missing = append(missing, "host")
 	}
+	var lower [64]byte // longer names come to stand elsewhere
 	for name := range h {
 		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") || name == "X-Amz-Content-Sha256" {
 			continue
 		}
-		lower := strings.ToLower(name)
-		if _, ok := slices.BinarySearch(sorted, lower); !ok {
-			missing = append(missing, lower)
+		b := appendLower(lower[:0], name)
+		if _, ok := slices.BinarySearchFunc(sorted, b, compareTo); !ok {
+			missing = append(missing, string(b))
 		}
 	}
 	slices.Sort(missing)
 	return missing
+}
+
+func compareTo(s string, b []byte) int { return cmp.Compare(s, string(b)) }
+
+// appendLower is strings.ToLower for the name of a header, which is ASCII.
+func appendLower(b []byte, name string) []byte {
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
 }
 
 func (c *claim) hasSigned(name string) bool { return slices.Contains(c.signed, name) }

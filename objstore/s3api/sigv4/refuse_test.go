@@ -296,7 +296,7 @@ func TestPathsAreSignedAsAWSDoesOrAsSent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := canonicalPath(u); got != c.canonical {
+		if got := string(appendCanonicalPath(nil, u)); got != c.canonical {
 			t.Errorf("%s: got %s, want %s", c.sent, got, c.canonical)
 		}
 		for _, path := range []string{c.sent, c.canonical} {

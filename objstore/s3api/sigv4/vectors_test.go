@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net/http"
@@ -169,6 +171,23 @@ func TestPublishedChunkedUploadWithTrailer(t *testing.T) {
 		got, err := io.ReadAll(res.Body)
 		if err != nil || len(got) != 66560 || res.TrailerAlgorithm != "CRC32C" || res.Trailer() == nil {
 			t.Fatalf("%q: %d bytes, %v, %v %x", lineEnd, len(got), err, res.TrailerAlgorithm, res.Trailer())
+		}
+	}
+}
+
+func TestMACIsHMAC(t *testing.T) {
+	for _, keySize := range []int{0, 1, 32, 63, 64, 65, 200} {
+		for _, size := range []int{0, 1, 55, 64, 383, 384, 385, 1000} {
+			key, data := bytes.Repeat([]byte{7}, keySize), bytes.Repeat([]byte{9}, size)
+			want := hmac.New(sha256.New, key)
+			want.Write(data)
+			got, fromText := mac(key, data), mac(key, string(data))
+			if !hmac.Equal(got[:], want.Sum(nil)) || got != fromText {
+				t.Errorf("key of %d bytes, %d bytes", keySize, size)
+			}
+			if !bytes.Equal(key, bytes.Repeat([]byte{7}, keySize)) {
+				t.Error("changes the key")
+			}
 		}
 	}
 }

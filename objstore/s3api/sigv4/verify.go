@@ -316,19 +316,26 @@ func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []stri
 		key = deriveKey(secret, c.date, c.region, c.service)
 	}
 
-	paths := [2]string{canonicalPath(r.URL), r.URL.EscapedPath()}
 	buf := canonicalBuffers.Get().(*[]byte)
 	defer canonicalBuffers.Put(buf)
 	b := (*buf)[:0]
+	text := make([]byte, 0, 256) // the string to sign
+	text = append(append(text, algorithm+"\n"...), c.timestamp...)
+	text = c.appendScope(append(text, '\n'))
+	text = append(text, '\n')
 	var first struct{ canonical, toSign string }
-	for i, path := range paths {
-		if i > 0 && path == paths[0] {
-			break
-		}
+	for i := range 2 {
 		// What stands before the payload hash is the same for all hashes.
 		b = append(b[:0], r.Method...)
 		b = append(b, '\n')
-		b = append(b, path...)
+		path := len(b)
+		if b = appendCanonicalPath(b, r.URL); i > 0 {
+			sent := r.URL.EscapedPath()
+			if sent == string(b[path:]) {
+				break
+			}
+			b = append(b[:path], sent...)
+		}
 		b = append(b, '\n')
 		b = append(b, canonicalQuery(query, c.presigned)...)
 		b = append(b, '\n')
@@ -340,7 +347,7 @@ func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []stri
 		for _, hash := range hashes {
 			b = append(b[:prefix], hash...)
 			digest := sha256.Sum256(b)
-			toSign := algorithm + "\n" + c.timestamp + "\n" + c.scope() + "\n" + hex.EncodeToString(digest[:])
+			toSign := hex.AppendEncode(text, digest[:])
 			signature := mac(key[:], toSign)
 			if hmac.Equal(signature[:], c.signature[:]) {
 				*buf = b
@@ -350,7 +357,7 @@ func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []stri
 				return key, hash, nil
 			}
 			if first.toSign == "" {
-				first.canonical, first.toSign = string(b), toSign
+				first.canonical, first.toSign = string(b), string(toSign)
 			}
 		}
 	}
