@@ -37,7 +37,8 @@ type Options struct {
 	// dropped what they cached. 0: 2 s.
 	CoherenceWait time.Duration
 	// StallTimeout is how long a client may take for 32 KiB of a body, in either
-	// direction, before its connection is closed. 0: 1 min.
+	// direction, before its connection is closed: then, or up to a quarter later.
+	// 0: 1 min.
 	StallTimeout time.Duration
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
