@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,28 +16,40 @@ func (q *request) putObject() error {
 		q.op = "CopyObject"
 		return q.copyObject()
 	}
-	if err := q.refuseUnbuilt(); err != nil {
-		return err
-	}
-	meta, err := q.objectMeta()
-	if err != nil {
-		return err
-	}
-	enc, err := q.encryption()
-	if err != nil {
-		return err
-	}
-	pre, err := q.writePrecondition(false)
-	if err != nil {
-		return err
-	}
 	size, err := q.contentLength(maxPutSize)
 	if err != nil {
 		return err
 	}
-	d, err := q.parseDigest()
+	info, err := q.storeObject(&q.body, size)
 	if err != nil {
 		return err
+	}
+	q.setStored(&info)
+	return q.send(http.StatusOK)
+}
+
+// storeObject puts the object that the request's headers describe, or, for a
+// form, its fields. size is -1 when only the end of the body tells.
+func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, error) {
+	none := objstore.ObjectInfo{}
+	if err := q.refuseUnbuilt(); err != nil {
+		return none, err
+	}
+	meta, err := q.objectMeta()
+	if err != nil {
+		return none, err
+	}
+	enc, err := q.encryption()
+	if err != nil {
+		return none, err
+	}
+	pre, err := q.writePrecondition(false)
+	if err != nil {
+		return none, err
+	}
+	d, err := q.parseDigest()
+	if err != nil {
+		return none, err
 	}
 	stored := d.algorithm
 	if stored == "" {
@@ -44,20 +57,24 @@ func (q *request) putObject() error {
 	}
 	info, err := q.s.store.PutObject(q.ctx, q.caller, objstore.PutRequest{
 		Bucket: q.bucket, Key: q.key,
-		Body: &q.body, Size: size,
+		Body: body, Size: size,
 		Meta: meta, Encryption: enc, Precondition: pre,
 		Algorithms: d.algorithms(stored),
 		Store:      stored,
 		Verify:     q.verify(d),
 	})
 	if err != nil {
-		return q.writeFailed(err)
+		return none, q.writeFailed(err)
 	}
 	q.settle()
+	return info, nil
+}
+
+// setStored tells what was stored.
+func (q *request) setStored(info *objstore.ObjectInfo) {
 	q.set("ETag", quoteETag(info.ETag))
 	q.setSSE(info.SSE)
 	q.setChecksum(info.Checksum)
-	return q.send(http.StatusOK)
 }
 
 // contentLength is the length of the body that the client declared, as S3
