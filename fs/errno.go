@@ -55,6 +55,8 @@ var errnos = [objstore.NumKinds]syscall.Errno{
 	objstore.KindShutdown:           syscall.EIO,
 	objstore.KindInvalidRequest:     syscall.EINVAL,
 	objstore.KindMalformed:          syscall.EIO,
+	objstore.KindNoSuchConfig:       syscall.EIO,
+	objstore.KindTooManyConfigs:     syscall.EIO,
 }
 
 // toErrno translates an error of the store; err is not nil.

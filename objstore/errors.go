@@ -52,6 +52,8 @@ const (
 	KindShutdown                       // the store is closing
 	KindInvalidRequest                 // S3 InvalidRequest: parameters that do not fit together
 	KindMalformed                      // the body of a request ended early or is not what was promised
+	KindNoSuchConfig                   // the bucket has no such configuration document
+	KindTooManyConfigs                 // the bucket has all documents of a family that it may have
 	numKinds
 )
 
@@ -120,7 +122,8 @@ var kindNames = [numKinds]string{
 	"precondition failed", "not modified", "conflict", "invalid range", "invalid part",
 	"invalid part order", "part too small", "bad digest", "wrong key", "key required",
 	"key unavailable", "corrupt", "no such attribute", "attribute range", "not supported", "busy",
-	"stale", "canceled", "shutting down", "invalid request", "malformed body",
+	"stale", "canceled", "shutting down", "invalid request", "malformed body", "no such configuration",
+	"too many configurations",
 }
 
 func (k Kind) String() string {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"sort"
 
@@ -203,6 +204,12 @@ func (s *Store) deleteBucket(ctx context.Context, c objstore.Caller, op, name st
 		}
 		x.touch(objstore.RootInode, top)
 		x.setBucket(root, nil)
+		for p, err := range x.Scan(meta.Prefix(record.ConfigPrefix(root, ""))) {
+			if err != nil {
+				return err
+			}
+			x.txn.Delete(bytes.Clone(p.Key))
+		}
 		x.entryChanged(objstore.RootInode, name, root, true)
 		return nil
 	})

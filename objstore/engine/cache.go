@@ -13,6 +13,7 @@ const (
 	inodeCacheSize  = 16 << 10
 	entryCacheSize  = 32 << 10
 	bucketCacheSize = 1 << 10
+	configCacheSize = 8 << 20 // bytes of configuration documents
 )
 
 // cache keeps inodes, directory entries and buckets' records as committed,
@@ -38,8 +39,11 @@ type cache struct {
 	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused
 	entries map[entryKey]cachedEntry
 	buckets map[objstore.InodeID]record.Bucket // by root directory
-	started uint64                             // transactions
-	ended   uint64
+	// configs are configuration documents, by root directory; configBytes is their size.
+	configs     map[objstore.InodeID]map[objstore.ConfigName][]byte
+	configBytes int
+	started     uint64 // transactions
+	ended       uint64
 }
 
 // entryKey names an entry by its stored name.
@@ -55,7 +59,7 @@ type cachedEntry struct {
 }
 
 // changes are what a transaction committed: nil inodes were removed. The buckets
-// are those whose records were set or deleted.
+// are those whose records, or configuration documents, were set or deleted.
 type changes struct {
 	inodes  map[objstore.InodeID]*record.Inode
 	entries map[entryKey]cachedEntry
@@ -73,6 +77,7 @@ func newCache() *cache {
 		m:       make(map[objstore.InodeID]*record.Inode),
 		entries: make(map[entryKey]cachedEntry),
 		buckets: make(map[objstore.InodeID]record.Bucket),
+		configs: make(map[objstore.InodeID]map[objstore.ConfigName][]byte),
 	}
 }
 
@@ -209,6 +214,45 @@ func (c *cache) putBucket(token uint64, root objstore.InodeID, b record.Bucket) 
 	c.buckets[root] = b
 }
 
+// config returns a configuration document.
+func (c *cache) config(root objstore.InodeID, name objstore.ConfigName) (doc []byte, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	doc, ok = c.configs[root][name]
+	return doc, ok
+}
+
+// putConfig is put for a configuration document.
+func (c *cache) putConfig(token uint64, root objstore.InodeID, name objstore.ConfigName, doc []byte) {
+	if token == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.still(token) {
+		return
+	}
+	for other := range c.configs {
+		if c.configBytes+len(doc) <= configCacheSize {
+			break
+		}
+		c.dropConfigs(other)
+	}
+	if c.configs[root] == nil {
+		c.configs[root] = make(map[objstore.ConfigName][]byte)
+	}
+	c.configBytes += len(doc) - len(c.configs[root][name])
+	c.configs[root][name] = doc
+}
+
+// dropConfigs forgets a bucket's documents; mu is held.
+func (c *cache) dropConfigs(root objstore.InodeID) {
+	for _, doc := range c.configs[root] {
+		c.configBytes -= len(doc)
+	}
+	delete(c.configs, root)
+}
+
 func (c *cache) keepEntry(k entryKey, e cachedEntry) {
 	if _, ok := c.entries[k]; !ok && len(c.entries) >= entryCacheSize {
 		dropSome(c.entries, entryCacheSize/8)
@@ -275,5 +319,6 @@ func (c *cache) end(token uint64, done changes) {
 	}
 	for root := range done.buckets { // they change seldom
 		delete(c.buckets, root)
+		c.dropConfigs(root)
 	}
 }

@@ -59,6 +59,9 @@ type Bucket struct {
 	Created objstore.Time
 	DEK     DEKID             // data key of SSE-S3 for this bucket
 	ETags   objstore.ETagForm // of new objects and uploads
+	// Configs are the configuration documents that the bucket has. It is no field
+	// that may be ignored (16): a policy is among them.
+	Configs objstore.ConfigSet
 }
 
 // Append encodes k behind dst.
@@ -66,6 +69,7 @@ func (k *Bucket) Append(dst []byte) []byte {
 	e := newEncoder(dst)
 	e.int(1, int64(k.Created))
 	e.uint(2, uint64(k.DEK))
+	e.uint(16, uint64(k.Configs))
 	e.uint(64, uint64(k.ETags))
 	return e.b
 }
@@ -80,6 +84,11 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			k.Created = objstore.Time(d.int())
 		case 2:
 			k.DEK = DEKID(d.uint())
+		case 16:
+			k.Configs = objstore.ConfigSet(d.uint32())
+			if k.Configs&^objstore.KnownConfigs != 0 && d.err == nil {
+				d.err = fmt.Errorf("%w: configuration documents %#x", ErrVersion, uint32(k.Configs))
+			}
 		case 64:
 			k.ETags = d.etagForm()
 		default:
@@ -93,4 +102,41 @@ func ParseBucket(b []byte) (*Bucket, error) {
 		return nil, fmt.Errorf("bucket: %w", d.err)
 	}
 	return k, nil
+}
+
+// Config is a configuration document of a bucket.
+type Config struct {
+	Document []byte
+	Modified objstore.Time
+}
+
+// Append encodes c behind dst.
+func (c *Config) Append(dst []byte) []byte {
+	e := newEncoder(dst)
+	e.bytes(1, c.Document)
+	e.int(2, int64(c.Modified))
+	return e.b
+}
+
+// ParseConfig parses a configuration document's record.
+func ParseConfig(b []byte) (*Config, error) {
+	c := &Config{}
+	d := newDecoder(b)
+	for d.next() {
+		switch d.num {
+		case 1:
+			c.Document = d.copy()
+		case 2:
+			c.Modified = objstore.Time(d.int())
+		default:
+			d.unknown()
+		}
+	}
+	if d.err == nil && len(c.Document) == 0 {
+		d.fail("empty configuration document")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("configuration document: %w", d.err)
+	}
+	return c, nil
 }

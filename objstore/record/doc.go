@@ -15,6 +15,7 @@
 //	K chunk content offset   reference of one more content to a shared chunk
 //	P content                sizes of the parts of a content that was uploaded in parts
 //	R                        root: store id, allocation of inode ids, ETag key
+//	b ino name               configuration document of a bucket
 //	c content offset         chunk of a content, with the chunk key sealed under the object key
 //	d ino name               directory entry; directories have a trailing slash, the marker object of a directory the empty name
 //	e extent                 extent: where it lies, its key sealed under its first owner's chunk key, what of it is live
@@ -35,7 +36,7 @@
 //	a ino (ACLs)   h content (content root)   l (locks)   n (intents)
 //	q (quotas)     t (tags)                   v ino name version (versions)
 //
-// Names occur in d and u (and will in v) only.
+// Names of objects occur in d and u (and will in v) only.
 //
 // # Values
 //

@@ -111,7 +111,12 @@ func drawRoot(t *rapid.T) *Root {
 }
 
 func drawBucket(t *rapid.T) *Bucket {
-	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t)}
+	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t),
+		Configs: objstore.ConfigSet(rapid.Uint32Range(0, uint32(objstore.KnownConfigs)).Draw(t, "configs"))}
+}
+
+func drawConfig(t *rapid.T) *Config {
+	return &Config{Document: some(t, "document"), Modified: when(t, "modified")}
 }
 
 func drawForm(t *rapid.T) objstore.ETagForm {

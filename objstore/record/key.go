@@ -29,6 +29,7 @@ const (
 	famChunkOf   = 'K'
 	famParts     = 'P'
 	famRoot      = 'R'
+	famConfig    = 'b'
 	famChunkRef  = 'c'
 	famDirent    = 'd'
 	famExtent    = 'e'
@@ -65,6 +66,25 @@ func InodeKey(ino objstore.InodeID) []byte { return k64(famInode, uint64(ino)) }
 
 // BucketKey is the key of a bucket's record.
 func BucketKey(root objstore.InodeID) []byte { return k64(famBucket, uint64(root)) }
+
+// ConfigKey is the key of a configuration document of a bucket; ConfigPrefix is
+// that of all whose names begin with name.
+func ConfigKey(root objstore.InodeID, name objstore.ConfigName) []byte {
+	return append(k64(famConfig, uint64(root)), name...)
+}
+
+// ConfigPrefix: see ConfigKey.
+func ConfigPrefix(root objstore.InodeID, name string) []byte {
+	return append(k64(famConfig, uint64(root)), name...)
+}
+
+// ParseConfigKey returns the name in a ConfigKey.
+func ParseConfigKey(key []byte) (objstore.ConfigName, error) {
+	if len(key) < 9 || key[0] != famConfig {
+		return "", fmt.Errorf("%w: configuration key", ErrCorrupt)
+	}
+	return objstore.ConfigName(key[9:]), nil
+}
 
 // DirentKey is the key of an entry by its stored name (see StoredName).
 func DirentKey(dir objstore.InodeID, stored string) []byte {

@@ -46,6 +46,8 @@ func TestKeysComeBackAsTheyWere(t *testing.T) {
 		check("upload", k == key && id == a, err)
 		p, err := ParsePartKey(PartKey(a, number))
 		check("part", p == number, err)
+		f, err := ParseConfigKey(ConfigKey(ino, objstore.ConfigName(name)))
+		check("configuration", f == objstore.ConfigName(name), err)
 	})
 }
 
@@ -59,6 +61,7 @@ func keysOf(name string) [][]byte {
 		RootKey(), InodeKey(1), BucketKey(1), DirentKey(1, name), XattrKey(1), OrphanKey(1), InlineKey(a), PartsKey(a),
 		ChunkRefKey(a, 1), ChunkKey(a), ChunkOfKey(a, a, 1), MapKey(a, 1), ExtentKey(a), ExtentRefKey(a, a), GarbageKey(a),
 		SegmentKey(a), DEKKey(1), SettingKey(name), UploadKey(1, name, a), PartKey(a, 1),
+		ConfigKey(1, objstore.ConfigName(name)),
 	}
 }
 
@@ -102,6 +105,7 @@ func TestPrefixesHoldTheirKeysAlone(t *testing.T) {
 		{ExtentRefPrefix(a), [][]byte{ExtentRefKey(a, b)}, [][]byte{ExtentRefKey(b, a)}},
 		{PartPrefix(a), [][]byte{PartKey(a, 1), PartKey(a, 10000)}, [][]byte{PartKey(b, 1)}},
 		{UploadPrefix(1, "k"), [][]byte{UploadKey(1, "k", a), UploadKey(1, "k/x", a)}, [][]byte{UploadKey(1, "j", a), UploadKey(2, "k", a)}},
+		{ConfigPrefix(1, "metrics/"), [][]byte{ConfigKey(1, "metrics/a")}, [][]byte{ConfigKey(1, "metrics"), ConfigKey(2, "metrics/a")}},
 		{OrphanPrefix(), [][]byte{OrphanKey(0), OrphanKey(1<<64 - 1)}, [][]byte{PartKey(a, 1)}},
 	}
 	for _, g := range groups {
@@ -191,5 +195,7 @@ func FuzzParseKeys(f *testing.F) {
 		same("upload", err, UploadKey(ino, k, id))
 		p, err := ParsePartKey(b)
 		same("part", err, PartKey(first, p))
+		f, err := ParseConfigKey(b)
+		same("configuration", err, ConfigKey(ino, f))
 	})
 }

@@ -74,6 +74,8 @@ var kinds = []kind{
 	of("root", goldenRoot, &Root{StoreID: id(1), NextInode: 4097, ETagKey: bytes.Repeat([]byte{7}, 32), Created: 5},
 		ParseRoot, (*Root).Append, drawRoot),
 	of("bucket", goldenBucket, &Bucket{Created: 5, DEK: 9}, ParseBucket, (*Bucket).Append, drawBucket),
+	of("bucket with configurations", goldenConfiguredBucket, &Bucket{Created: 5, DEK: 9, Configs: 0x9001}, ParseBucket, (*Bucket).Append, drawBucket),
+	of("configuration", goldenConfig, &Config{Document: []byte("<x/>"), Modified: 5}, ParseConfig, (*Config).Append, drawConfig),
 	of("data key", goldenDEK, &DEK{KeyID: "sse-s3/1", Context: map[string]string{"b": "2", "a": "1"}, Sealed: []byte("sealed")},
 		ParseDEK, (*DEK).Append, drawDEK),
 	of("setting", goldenSetting, &Setting{DEK: 3, Sealed: []byte("sealed")}, ParseSetting, (*Setting).Append, drawSetting),

@@ -129,6 +129,8 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindShutdown:           {503, "ServiceUnavailable", "Service is unable to handle request.", false},
 	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
+	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
+	objstore.KindTooManyConfigs:     {400, "TooManyConfigurations", "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.", false},
 }
 
 // conditionalConflict is the answer to KindConflict when the write had a condition.
