@@ -44,7 +44,7 @@ func newStoreIn(t testing.TB, dir string) *engine.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.Create("sse-s3"); err != nil {
+	if err := keys.Create(t.Context(), "sse-s3"); err != nil {
 		t.Fatal(err)
 	}
 	o := engine.Options{Meta: kv, Data: segments, KMS: keys}

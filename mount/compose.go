@@ -307,7 +307,7 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 		return err
 	}
 	for _, id := range []kms.KeyID{storeEK, engine.EKSSES3} {
-		if err := s.kms.Create(id); err != nil {
+		if err := s.kms.Create(ctx, id); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package kms
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,7 +34,14 @@ type Builtin struct {
 	params rootParams
 	root   *secret.Key
 	keys   ekSet
+	// aliases leads to the names in keys.
+	aliases map[Alias]KeyID
 }
+
+var (
+	_ Admin     = (*Builtin)(nil)
+	_ Rewrapper = (*Builtin)(nil)
+)
 
 // NewKeystore makes a keystore without keys that u unlocks, and saves it. Save
 // is called for it and for every later change, one call at a time, with the
@@ -67,7 +75,7 @@ func OpenKeystore(keystore []byte, u Unlocker, save func([]byte) error) (*Builti
 		return nil, err
 	}
 	b := newBuiltin(save)
-	b.kind, b.params, b.root, b.keys = kind, params, root, keys
+	b.kind, b.params, b.root, b.keys, b.aliases = kind, params, root, keys, keys.aliases()
 	return b, nil
 }
 
@@ -110,6 +118,36 @@ func (b *Builtin) Decrypt(ctx context.Context, sealed []byte, kc Context) (*secr
 	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	key, _, err := b.unseal(head, sealed, kc)
+	return key, err
+}
+
+// Rewrap implements Rewrapper.
+func (b *Builtin) Rewrap(ctx context.Context, sealed []byte, kc Context) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	head, err := parseDataKey(sealed)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	key, e, err := b.unseal(head, sealed, kc)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	newest := uint32(len(e.versions))
+	if head.version == newest {
+		return nil, nil
+	}
+	head.version = newest
+	return sealDataKey(e.versions[newest-1], head, kc, key), nil
+}
+
+// unseal is Decrypt of what parseDataKey accepted; mu is held.
+func (b *Builtin) unseal(head dataKeyHead, sealed []byte, kc Context) (*secret.Key, *ek, error) {
 	e, err := b.find(head.id)
 	if err == nil && (e.serial != head.serial || head.version > uint32(len(e.versions))) {
 		err = ErrNotFound
@@ -118,13 +156,13 @@ func (b *Builtin) Decrypt(ctx context.Context, sealed []byte, kc Context) (*secr
 		err = e.state.refusal()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("key %q version %d: %w", head.id, head.version, err)
+		return nil, nil, fmt.Errorf("key %q version %d: %w", head.id, head.version, err)
 	}
 	key, err := openDataKey(e.versions[head.version-1], sealed, kc)
 	if err != nil {
-		return nil, fmt.Errorf("key %q version %d: %w", head.id, head.version, err)
+		return nil, nil, fmt.Errorf("key %q version %d: %w", head.id, head.version, err)
 	}
-	return key, nil
+	return key, e, nil
 }
 
 // Describe implements Service.
@@ -141,7 +179,39 @@ func (b *Builtin) Describe(ctx context.Context, id KeyID) (KeyInfo, error) {
 	return e.info(id), nil
 }
 
-// List returns all keys in the order of their names. Error: ErrUnavailable.
+// Resolve implements Service.
+func (b *Builtin) Resolve(ctx context.Context, r Ref) (KeyInfo, error) {
+	if r.Alias == "" {
+		return b.Describe(ctx, r.ID)
+	}
+	info, err := b.resolveAlias(ctx, r.Alias)
+	if r.Alias != ManagedS3 || !errors.Is(err, ErrNotFound) {
+		return info, err
+	}
+	err = b.create(managedS3Key, ManagedS3)
+	if err != nil && !errors.Is(err, ErrExists) { // another call came first
+		return KeyInfo{}, err
+	}
+	return b.resolveAlias(ctx, r.Alias)
+}
+
+// managedS3Key is the name of the key with the alias ManagedS3. It is on disk.
+const managedS3Key KeyID = "aws-s3"
+
+func (b *Builtin) resolveAlias(ctx context.Context, a Alias) (KeyInfo, error) {
+	if err := ctx.Err(); err != nil {
+		return KeyInfo{}, err
+	}
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	e, err := b.find(b.aliases[a])
+	if err != nil {
+		return KeyInfo{}, fmt.Errorf("alias %q: %w", a, err)
+	}
+	return e.info(b.aliases[a]), nil
+}
+
+// List implements Admin.
 func (b *Builtin) List(ctx context.Context) ([]KeyInfo, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -170,7 +240,7 @@ func (b *Builtin) Close() error {
 	b.closed = true
 	b.keys.wipe()
 	b.root.Wipe()
-	b.keys, b.root = nil, nil
+	b.keys, b.aliases, b.root = nil, nil, nil
 	return nil
 }
 
@@ -195,7 +265,10 @@ func (b *Builtin) usable(id KeyID) (*ek, error) {
 }
 
 func (e *ek) info(id KeyID) KeyInfo {
-	return KeyInfo{ID: id, State: e.state, Versions: uint32(len(e.versions)), Created: e.created}
+	return KeyInfo{
+		ID: id, State: e.state, Versions: uint32(len(e.versions)), Created: e.created,
+		DeleteAt: e.deleteAt, Aliases: slices.Clone(e.aliases),
+	}
 }
 
 // refusal is why a key in this state is not used, or nil.

@@ -1,31 +1,64 @@
 package kms
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/cofferfs/coffer/crypto/secret"
 )
 
-// Create makes an EK with one version. Errors: ErrBadID, ErrExists, ErrFull,
-// ErrUnavailable, save's.
-func (b *Builtin) Create(id KeyID) error {
+// reservedPrefix begins the names of keys that the service makes itself.
+const reservedPrefix = "aws-"
+
+// Create implements Admin.
+func (b *Builtin) Create(ctx context.Context, id KeyID, aliases ...Alias) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if strings.HasPrefix(string(id), reservedPrefix) || slices.ContainsFunc(aliases, Alias.IsManaged) {
+		return fmt.Errorf("create key %q: %w", id, ErrManaged)
+	}
+	return b.create(id, aliases...)
+}
+
+func (b *Builtin) create(id KeyID, aliases ...Alias) error {
+	aliases = slices.Compact(slices.Sorted(slices.Values(aliases)))
+	for _, a := range aliases {
+		if err := a.Validate(); err != nil {
+			return fmt.Errorf("create key %q with alias %q: %w", id, a, err)
+		}
+	}
 	if err := id.Validate(); err != nil {
 		return fmt.Errorf("create key %q: %w", id, err)
+	}
+	if len(aliases) > maxAliases {
+		return fmt.Errorf("create key %q with %d aliases: %w", id, len(aliases), ErrFull)
 	}
 	return b.change("create", id, func(old *ek) (*ek, error) {
 		if old != nil {
 			return nil, ErrExists
 		}
-		return b.newEK(), nil
+		for _, a := range aliases {
+			if _, taken := b.aliases[a]; taken {
+				return nil, fmt.Errorf("alias %q: %w", a, ErrExists)
+			}
+		}
+		e := b.newEK()
+		e.aliases = aliases
+		return e, nil
 	})
 }
 
-// Rotate gives an EK a new version, under which data keys are made from then
-// on. Older versions go on unsealing. Errors: ErrNotFound, ErrDisabled,
-// ErrPendingDeletion, ErrFull, ErrUnavailable, save's.
-func (b *Builtin) Rotate(id KeyID) error {
+// Rotate implements Admin.
+func (b *Builtin) Rotate(ctx context.Context, id KeyID) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return b.change("rotate", id, func(old *ek) (*ek, error) {
 		if old == nil {
 			return nil, ErrNotFound
@@ -39,36 +72,57 @@ func (b *Builtin) Rotate(id KeyID) error {
 	})
 }
 
-// Disable stops an EK from making and unsealing data keys. Errors: ErrNotFound,
-// ErrPendingDeletion, ErrUnavailable, save's. Disabling twice is no error.
-func (b *Builtin) Disable(id KeyID) error {
-	return b.setState("disable", id, StateDisabled, StateEnabled, StateDisabled)
+// Disable implements Admin.
+func (b *Builtin) Disable(ctx context.Context, id KeyID) error {
+	return b.setState(ctx, "disable", id, StateDisabled, time.Time{}, StateEnabled, StateDisabled)
 }
 
-// Enable undoes Disable. Errors: as Disable.
-func (b *Builtin) Enable(id KeyID) error {
-	return b.setState("enable", id, StateEnabled, StateEnabled, StateDisabled)
+// Enable implements Admin.
+func (b *Builtin) Enable(ctx context.Context, id KeyID) error {
+	return b.setState(ctx, "enable", id, StateEnabled, time.Time{}, StateEnabled, StateDisabled)
 }
 
-// ScheduleDeletion marks an EK to be erased; how long it waits is for the
-// caller to say, who then calls Erase. Errors: ErrNotFound, ErrUnavailable, save's.
-func (b *Builtin) ScheduleDeletion(id KeyID) error {
-	return b.setState("schedule deletion of", id, StatePendingDeletion, StateEnabled, StateDisabled, StatePendingDeletion)
+// ScheduleDeletion implements Admin.
+func (b *Builtin) ScheduleDeletion(ctx context.Context, id KeyID, at time.Time) error {
+	return b.setState(ctx, "schedule deletion of", id, StatePendingDeletion, at.UTC(), StateEnabled, StateDisabled, StatePendingDeletion)
 }
 
-// CancelDeletion leaves the EK disabled. Errors: ErrNotFound, ErrUnavailable, save's.
-func (b *Builtin) CancelDeletion(id KeyID) error {
-	return b.setState("cancel deletion of", id, StateDisabled, StateDisabled, StatePendingDeletion)
+// CancelDeletion implements Admin.
+func (b *Builtin) CancelDeletion(ctx context.Context, id KeyID) error {
+	return b.setState(ctx, "cancel deletion of", id, StateDisabled, time.Time{}, StatePendingDeletion)
 }
 
-// Erase removes an EK that waits for its deletion, for ever: what only it could
-// open is lost. Errors: ErrNotFound, ErrNotPending, ErrUnavailable, save's.
-func (b *Builtin) Erase(id KeyID) error {
+// EraseDue implements Admin.
+func (b *Builtin) EraseDue(ctx context.Context, now time.Time) ([]KeyID, error) {
+	infos, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var erased []KeyID
+	for _, k := range infos {
+		if k.State != StatePendingDeletion || k.DeleteAt.IsZero() || k.DeleteAt.After(now) {
+			continue
+		}
+		err := b.erase(k.ID, func(e *ek) bool { return !e.deleteAt.IsZero() && !e.deleteAt.After(now) })
+		if errors.Is(err, ErrNotPending) || errors.Is(err, ErrNotFound) {
+			continue // it was saved just now
+		}
+		if err != nil {
+			return erased, err
+		}
+		erased = append(erased, k.ID)
+	}
+	return erased, nil
+}
+
+// erase removes an EK that waits for its deletion and is due. Errors:
+// ErrNotFound, ErrNotPending, ErrUnavailable, save's.
+func (b *Builtin) erase(id KeyID, due func(*ek) bool) error {
 	return b.change("erase", id, func(old *ek) (*ek, error) {
 		if old == nil {
 			return nil, ErrNotFound
 		}
-		if old.state != StatePendingDeletion {
+		if old.state != StatePendingDeletion || !due(old) {
 			return nil, ErrNotPending
 		}
 		return nil, nil
@@ -102,20 +156,25 @@ func (b *Builtin) ChangeUnlock(u Unlocker) error {
 }
 
 // setState moves an EK to state if it is in one of from. Errors: of the state
-// it is in otherwise.
-func (b *Builtin) setState(what string, id KeyID, state State, from ...State) error {
+// it is in otherwise, or ErrNotPending.
+func (b *Builtin) setState(ctx context.Context, what string, id KeyID, state State, deleteAt time.Time, from ...State) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	return b.change(what, id, func(old *ek) (*ek, error) {
-		if old == nil {
+		switch {
+		case old == nil:
 			return nil, ErrNotFound
-		}
-		if !slices.Contains(from, old.state) {
-			if err := old.state.refusal(); err != nil {
-				return nil, err
-			}
+		case slices.ContainsFunc(old.aliases, Alias.IsManaged):
+			return nil, ErrManaged
+		case slices.Contains(from, old.state):
+		case old.state == StatePendingDeletion:
+			return nil, ErrPendingDeletion
+		default:
 			return nil, ErrNotPending
 		}
 		e := *old
-		e.state = state
+		e.state, e.deleteAt = state, deleteAt
 		return &e, nil
 	})
 }
@@ -145,7 +204,7 @@ func (b *Builtin) change(what string, id KeyID, fn func(old *ek) (*ek, error)) e
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.keys = keys
+	b.keys, b.aliases = keys, keys.aliases()
 	old.wipeUnless(next)
 	return nil
 }

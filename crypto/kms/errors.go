@@ -5,7 +5,7 @@ import "errors"
 var (
 	// ErrNotFound: no EK of that name, or not that version of it.
 	ErrNotFound = errors.New("kms: key not found")
-	// ErrExists: an EK of that name exists already.
+	// ErrExists: an EK of that name, or that alias, exists already.
 	ErrExists = errors.New("kms: key exists")
 	// ErrDisabled: the EK is disabled.
 	ErrDisabled = errors.New("kms: key is disabled")
@@ -13,6 +13,8 @@ var (
 	ErrPendingDeletion = errors.New("kms: key is pending deletion")
 	// ErrNotPending: the EK does not wait for its deletion.
 	ErrNotPending = errors.New("kms: key is not pending deletion")
+	// ErrManaged: the service made the EK itself; that cannot be asked of it.
+	ErrManaged = errors.New("kms: key is managed by the key service")
 	// ErrTampered: a sealed key or its context is not what it was.
 	ErrTampered = errors.New("kms: sealed key or context altered")
 	// ErrWrongKey: the keystore does not open with this key file or passphrase.

@@ -14,7 +14,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/secret"
 )
 
-// The keystore, version 1 (big endian):
+// The keystore, versions 1 and 2 (big endian):
 //
 //	  0   8  magic "COFFERKS"
 //	  8   2  version
@@ -42,9 +42,18 @@ import (
 //	   1  length of the name, n name, 16 serial, 1 state
 //	   8  time of creation, nanoseconds since 1970
 //	   4  number of versions, 1 to maxVersions; 32 for each, oldest first
+//	   and in version 2:
+//	   8  time of deletion, nanoseconds since 1970; 0: none, as always unless
+//	      the state is pending deletion
+//	   1  number of aliases, at most maxAliases; for each, in ascending order,
+//	      1 length, n alias, which no other key has
+//
+// Version 2 is written only for what version 1 cannot say, so that an older
+// coffer opens all others.
 const (
-	keystoreMagic   = "COFFERKS"
-	keystoreVersion = 1
+	keystoreMagic = "COFFERKS"
+	keystoreV1    = 1
+	keystoreV2    = 2
 
 	offKind   = 10
 	offSalt   = 52
@@ -58,6 +67,7 @@ const (
 
 	maxKeys     = 1 << 14
 	maxVersions = 1 << 12
+	maxAliases  = 50
 	// maxBody bounds the body, in bytes: 16 MiB is some 200,000 versions.
 	maxBody = 16 << 20
 )
@@ -69,6 +79,8 @@ type ek struct {
 	state    State
 	created  time.Time
 	versions []*secret.Key // version n is versions[n-1]
+	deleteAt time.Time     // zero: no time is set
+	aliases  []Alias       // ascending
 }
 
 type ekSet map[KeyID]*ek
@@ -81,16 +93,38 @@ func (s ekSet) wipe() {
 	}
 }
 
+// aliases is an index of the aliases of all keys.
+func (s ekSet) aliases() map[Alias]KeyID {
+	index := map[Alias]KeyID{}
+	for id, e := range s {
+		for _, a := range e.aliases {
+			index[a] = id
+		}
+	}
+	return index
+}
+
+// version is the oldest version of the keystore that can say what s holds.
+func (s ekSet) version() uint16 {
+	for _, e := range s {
+		if !e.deleteAt.IsZero() || len(e.aliases) > 0 {
+			return keystoreV2
+		}
+	}
+	return keystoreV1
+}
+
 // sealKeystore returns the bytes of a keystore that holds set.
 func sealKeystore(kind UnlockKind, p rootParams, root *secret.Key, set ekSet) ([]byte, error) {
-	body, err := set.encode()
+	version := set.version()
+	body, err := set.encode(version)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(body)
 	out := make([]byte, headerLen, headerLen+len(body)+tagSize)
 	copy(out, keystoreMagic)
-	binary.BigEndian.PutUint16(out[8:], keystoreVersion)
+	binary.BigEndian.PutUint16(out[8:], version)
 	out[offKind] = byte(kind)
 	out[11] = p.argon.threads
 	binary.BigEndian.PutUint32(out[12:], p.argon.memoryKiB)
@@ -113,8 +147,8 @@ func parseHeader(b []byte) (UnlockKind, rootParams, error) {
 	if len(b) < 10 || string(b[:8]) != keystoreMagic {
 		return 0, p, fmt.Errorf("not a keystore: %w", ErrCorrupt)
 	}
-	if v := binary.BigEndian.Uint16(b[8:]); v != keystoreVersion {
-		return 0, p, fmt.Errorf("keystore has version %d, this build knows %d: %w", v, keystoreVersion, ErrVersion)
+	if v := binary.BigEndian.Uint16(b[8:]); v != keystoreV1 && v != keystoreV2 {
+		return 0, p, fmt.Errorf("keystore has version %d, this build knows %d and %d: %w", v, keystoreV1, keystoreV2, ErrVersion)
 	}
 	if len(b) < headerLen+tagSize || len(b) > headerLen+maxBody+tagSize {
 		return 0, p, fmt.Errorf("keystore of %d bytes: %w", len(b), ErrCorrupt)
@@ -155,7 +189,7 @@ func openBody(b []byte, root *secret.Key) (ekSet, error) {
 		return nil, fmt.Errorf("keystore body: %w", ErrCorrupt)
 	}
 	defer clear(body)
-	set, err := parseBody(body)
+	set, err := parseBody(body, binary.BigEndian.Uint16(b[8:]))
 	if err != nil {
 		set.wipe()
 		return nil, err
@@ -163,11 +197,14 @@ func openBody(b []byte, root *secret.Key) (ekSet, error) {
 	return set, nil
 }
 
-// encode writes the body. Error: ErrFull.
-func (s ekSet) encode() ([]byte, error) {
+// encode writes the body of a version. Error: ErrFull.
+func (s ekSet) encode(version uint16) ([]byte, error) {
 	size := 4
 	for id, e := range s {
-		size += 1 + len(id) + 16 + 1 + 8 + 4 + secret.Size*len(e.versions)
+		size += 1 + len(id) + 16 + 1 + 8 + 4 + secret.Size*len(e.versions) + 8 + 1
+		for _, a := range e.aliases {
+			size += 1 + len(a)
+		}
 		if len(e.versions) > maxVersions {
 			return nil, fmt.Errorf("key %q has %d versions: %w", id, len(e.versions), ErrFull)
 		}
@@ -188,14 +225,32 @@ func (s ekSet) encode() ([]byte, error) {
 		for _, k := range e.versions {
 			out = append(out, k.Bytes()...)
 		}
+		if version >= keystoreV2 {
+			out = e.appendV2(out)
+		}
 	}
 	return out, nil
 }
 
+// appendV2 writes what version 2 adds to a key.
+func (e *ek) appendV2(out []byte) []byte {
+	at := uint64(0)
+	if !e.deleteAt.IsZero() {
+		at = uint64(e.deleteAt.UnixNano())
+	}
+	out = binary.BigEndian.AppendUint64(out, at)
+	out = append(out, byte(len(e.aliases)))
+	for _, a := range e.aliases {
+		out = append(out, byte(len(a)))
+		out = append(out, a...)
+	}
+	return out
+}
+
 // parseBody reads what encode wrote, and nothing else. Error: ErrCorrupt; the
 // keys read so far are returned with it, to be wiped.
-func parseBody(b []byte) (ekSet, error) {
-	set := ekSet{}
+func parseBody(b []byte, version uint16) (ekSet, error) {
+	set, aliases := ekSet{}, map[Alias]bool{}
 	bad := func(what string) (ekSet, error) {
 		return set, fmt.Errorf("keystore body: %s: %w", what, ErrCorrupt)
 	}
@@ -247,9 +302,50 @@ func parseBody(b []byte) (ekSet, error) {
 			}
 			e.versions = append(e.versions, k)
 		}
+		if version < keystoreV2 {
+			continue
+		}
+		if what := e.parseV2(take, aliases); what != "" {
+			return bad(what)
+		}
 	}
 	if len(b) != 0 {
 		return bad("bytes after its end")
 	}
 	return set, nil
+}
+
+// parseV2 reads what appendV2 wrote, with aliases that are not in taken, and
+// puts them there. It returns what is wrong, or "".
+func (e *ek) parseV2(take func(int) []byte, taken map[Alias]bool) string {
+	fixed := take(8 + 1)
+	if fixed == nil {
+		return "cut"
+	}
+	if at := binary.BigEndian.Uint64(fixed); at != 0 {
+		e.deleteAt = time.Unix(0, int64(at)).UTC()
+		if e.state != StatePendingDeletion {
+			return "time of deletion"
+		}
+	}
+	if fixed[8] > maxAliases {
+		return "number of aliases"
+	}
+	for range fixed[8] {
+		n := take(1)
+		if n == nil {
+			return "cut"
+		}
+		text := take(int(n[0]))
+		if text == nil {
+			return "cut"
+		}
+		a := Alias(text)
+		if a.Validate() != nil || taken[a] || len(e.aliases) > 0 && a <= e.aliases[len(e.aliases)-1] {
+			return "aliases"
+		}
+		taken[a] = true
+		e.aliases = append(e.aliases, a)
+	}
+	return ""
 }

@@ -2,11 +2,13 @@ package kms
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -18,6 +20,11 @@ import (
 func cheap(passphrase string) Unlocker {
 	return passphraseUnlock{[]byte(passphrase), argonParams{memoryKiB: 8, passes: 1, threads: 1}}
 }
+
+var (
+	bg   = context.Background()
+	past = time.Date(2020, 1, 2, 3, 4, 5, 6, time.UTC)
+)
 
 func noSave([]byte) error { return errors.New("not to be saved") }
 
@@ -31,7 +38,7 @@ func keystoreBytes(t testing.TB, u Unlocker) []byte {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := errors.Join(b.Create("a"), b.Rotate("a"), b.Rotate("a"), b.Create("b"), b.Disable("b")); err != nil {
+	if err := errors.Join(b.Create(bg, "a"), b.Rotate(bg, "a"), b.Rotate(bg, "a"), b.Create(bg, "b"), b.Disable(bg, "b")); err != nil {
 		t.Fatal(err)
 	}
 	return saved
@@ -160,7 +167,7 @@ func TestEverySaveIsSealedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := errors.Join(b.Create("a"), b.Disable("a"), b.Disable("a")); err != nil {
+	if err := errors.Join(b.Create(bg, "a"), b.Disable(bg, "a"), b.Disable(bg, "a")); err != nil {
 		t.Fatal(err)
 	}
 	for i, x := range saves {
@@ -183,7 +190,7 @@ func TestChangeOfUnlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := b.Create("a"); err != nil {
+	if err := b.Create(bg, "a"); err != nil {
 		t.Fatal(err)
 	}
 	dk, err := b.GenerateDataKey(t.Context(), "a", nil)
@@ -205,7 +212,7 @@ func TestChangeOfUnlock(t *testing.T) {
 		}
 		again.Close()
 		last = u
-		if err := b.Rotate("a"); err != nil { // later saves are under the new one
+		if err := b.Rotate(bg, "a"); err != nil { // later saves are under the new one
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +228,7 @@ func TestPassphraseOfNoOrTooManyBytesIsRefused(t *testing.T) {
 
 func TestBodyIsReadOneWayOnly(t *testing.T) {
 	one := func(name string, state State, versions int) []byte {
-		b, err := ekSet{KeyID(name): {state: state, versions: slices.Repeat([]*secret.Key{secret.Random()}, versions)}}.encode()
+		b, err := ekSet{KeyID(name): {state: state, versions: slices.Repeat([]*secret.Key{secret.Random()}, versions)}}.encode(keystoreV1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +238,7 @@ func TestBodyIsReadOneWayOnly(t *testing.T) {
 		return append(binary.BigEndian.AppendUint32(nil, count), bytes.Join(keys, nil)...)
 	}
 	a, b := one("a", StateEnabled, 2), one("b", StateDisabled, 1)
-	if set, err := parseBody(body(2, a, b)); err != nil || len(set) != 2 {
+	if set, err := parseBody(body(2, a, b), keystoreV1); err != nil || len(set) != 2 {
 		t.Fatal(err)
 	}
 	for name, bad := range map[string][]byte{
@@ -247,13 +254,60 @@ func TestBodyIsReadOneWayOnly(t *testing.T) {
 		"no version":          body(1, one("a", StateEnabled, 0)),
 		"count":               body(maxKeys+1, a),
 	} {
-		if _, err := parseBody(bad); !errors.Is(err, ErrCorrupt) {
+		if _, err := parseBody(bad, keystoreV1); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	whole := body(2, a, b)
 	for n := range whole {
-		if _, err := parseBody(whole[:n]); !errors.Is(err, ErrCorrupt) {
+		if _, err := parseBody(whole[:n], keystoreV1); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("cut to %d: %v", n, err)
+		}
+	}
+}
+
+func TestBodyOfVersion2IsReadOneWayOnly(t *testing.T) {
+	make := func(name KeyID, e ek) []byte {
+		e.versions = []*secret.Key{secret.Random()}
+		b, err := ekSet{name: &e}.encode(keystoreV2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b[4:]
+	}
+	body := func(count uint32, keys ...[]byte) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, count), bytes.Join(keys, nil)...)
+	}
+	a := make("a", ek{state: StatePendingDeletion, deleteAt: past, aliases: []Alias{"p", "q"}})
+	b := make("b", ek{state: StateEnabled})
+	whole := body(2, a, b)
+	set, err := parseBody(whole, keystoreV2)
+	if err != nil || !set["a"].deleteAt.Equal(past) || !slices.Equal(set["a"].aliases, []Alias{"p", "q"}) || !set["b"].deleteAt.IsZero() {
+		t.Fatal(set, err)
+	}
+	var many []Alias
+	for i := range maxAliases + 1 {
+		many = append(many, Alias(fmt.Sprintf("a%03d", i)))
+	}
+	if _, err := parseBody(body(1, make("a", ek{state: StateEnabled, aliases: many[:maxAliases]})), keystoreV2); err != nil {
+		t.Error(err)
+	}
+	for name, bad := range map[string][]byte{
+		"version 1":              body(1, a[:len(a)-13]),
+		"enabled, yet to delete": body(1, make("a", ek{state: StateEnabled, deleteAt: past})),
+		"aliases out of order":   body(1, make("a", ek{state: StateEnabled, aliases: []Alias{"q", "p"}})),
+		"alias twice":            body(1, make("a", ek{state: StateEnabled, aliases: []Alias{"p", "p"}})),
+		"alias of two keys":      body(2, a, make("b", ek{state: StateEnabled, aliases: []Alias{"q"}})),
+		"alias of no bytes":      body(1, make("a", ek{state: StateEnabled, aliases: []Alias{""}})),
+		"bad alias":              body(1, make("a", ek{state: StateEnabled, aliases: []Alias{"x y"}})),
+		"too many aliases":       body(1, make("a", ek{state: StateEnabled, aliases: many})),
+	} {
+		if _, err := parseBody(bad, keystoreV2); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for n := range whole {
+		if _, err := parseBody(whole[:n], keystoreV2); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("cut to %d: %v", n, err)
 		}
 	}
@@ -264,12 +318,12 @@ func TestErasedAndClosedKeysAreWiped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(b.Create("a"), b.Rotate("a"), b.Create("b"), b.ScheduleDeletion("a")); err != nil {
+	if err := errors.Join(b.Create(bg, "a"), b.Rotate(bg, "a"), b.Create(bg, "b"), b.ScheduleDeletion(bg, "a", past)); err != nil {
 		t.Fatal(err)
 	}
 	root, other := b.root, b.keys["b"].versions
 	erased := b.keys["a"].versions
-	if err := b.Erase("a"); err != nil {
+	if err := b.erase("a", func(*ek) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	wiped := func(keys ...*secret.Key) bool {
@@ -295,25 +349,25 @@ func TestFullKeystoreRefusesMore(t *testing.T) {
 	key := secret.Random()
 	versions := slices.Repeat([]*secret.Key{key}, maxVersions)
 	set := ekSet{"a": {state: StateEnabled, versions: versions}}
-	if _, err := set.encode(); err != nil {
+	if _, err := set.encode(keystoreV1); err != nil {
 		t.Fatal(err)
 	}
 	set["a"].versions = append(versions, key)
-	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+	if _, err := set.encode(keystoreV1); !errors.Is(err, ErrFull) {
 		t.Errorf("one version more: %v", err)
 	}
 	set["a"].versions = versions
 	for i := range maxBody / (maxVersions * secret.Size) {
 		set[KeyID(fmt.Sprint("k", i))] = set["a"]
 	}
-	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+	if _, err := set.encode(keystoreV1); !errors.Is(err, ErrFull) {
 		t.Errorf("more bytes: %v", err)
 	}
 	set = ekSet{}
 	for i := range maxKeys + 1 {
 		set[KeyID(fmt.Sprint(i))] = &ek{state: StateEnabled, versions: []*secret.Key{key}}
 	}
-	if _, err := set.encode(); !errors.Is(err, ErrFull) {
+	if _, err := set.encode(keystoreV1); !errors.Is(err, ErrFull) {
 		t.Errorf("more keys: %v", err)
 	}
 }
@@ -338,8 +392,12 @@ func TestKnownKeystores(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		created := time.Date(2026, 11, 20, 12, 0, 0, 42, time.UTC)
-		want := []KeyInfo{{"bucket-1", StateEnabled, 3, created}, {"old", StatePendingDeletion, 1, created}, {"store", StateEnabled, 1, created}}
-		if got, err := s.List(t.Context()); err != nil || !slices.Equal(got, want) {
+		want := []KeyInfo{
+			{ID: "bucket-1", State: StateEnabled, Versions: 3, Created: created},
+			{ID: "old", State: StatePendingDeletion, Versions: 1, Created: created},
+			{ID: "store", State: StateEnabled, Versions: 1, Created: created},
+		}
+		if got, err := s.List(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 		k, err := s.Decrypt(t.Context(), sealed, Context{"purpose": "test", "store": "x"})
@@ -347,6 +405,38 @@ func TestKnownKeystores(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		s.Close()
+	}
+}
+
+// TestKnownKeystoreOfVersion2 opens a keystore of version 2 for ever.
+func TestKnownKeystoreOfVersion2(t *testing.T) {
+	key, _ := knownStore(t)
+	b, err := os.ReadFile("testdata/v2.keyfile.keystore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenKeystore(b, KeyFileUnlock(key), noSave)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	first := time.Date(2026, 11, 20, 12, 0, 0, 42, time.UTC)
+	then := time.Date(2026, 11, 21, 12, 0, 0, 42, time.UTC)
+	want := []KeyInfo{
+		{ID: "aws-s3", State: StateEnabled, Versions: 1, Created: then, Aliases: []Alias{ManagedS3}},
+		{ID: "bucket-1", State: StateEnabled, Versions: 3, Created: first},
+		{ID: "old", State: StatePendingDeletion, Versions: 1, Created: first},
+		{
+			ID: "photos", State: StatePendingDeletion, Versions: 1, Created: then,
+			DeleteAt: time.Date(2026, 12, 21, 12, 0, 0, 7, time.UTC), Aliases: []Alias{"2026/photos", "photos"},
+		},
+		{ID: "store", State: StateEnabled, Versions: 1, Created: first},
+	}
+	if got, err := s.List(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if k, err := s.Resolve(t.Context(), Ref{Alias: "2026/photos"}); err != nil || k.ID != "photos" {
+		t.Errorf("%v, %v", k, err)
 	}
 }
 
@@ -399,23 +489,30 @@ func FuzzParseBody(f *testing.F) {
 			"a": {state: StateDisabled, versions: []*secret.Key{secret.Random(), secret.Random()}},
 			"b": {state: StatePendingDeletion, versions: []*secret.Key{secret.Random()}},
 		},
+		{"a": {state: StatePendingDeletion, deleteAt: past, aliases: []Alias{"p", "q/r"}, versions: []*secret.Key{secret.Random()}}},
 	} {
-		b, err := set.encode()
-		if err != nil {
-			f.Fatal(err)
+		for _, version := range []uint16{keystoreV1, keystoreV2} {
+			b, err := set.encode(version)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b, version == keystoreV2)
 		}
-		f.Add(b)
 	}
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		set, err := parseBody(b)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, true)
+	f.Fuzz(func(t *testing.T, b []byte, second bool) {
+		version := uint16(keystoreV1)
+		if second {
+			version = keystoreV2
+		}
+		set, err := parseBody(b, version)
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
 				t.Fatal(err)
 			}
 			return
 		}
-		if again, err := set.encode(); err != nil || !bytes.Equal(again, b) {
+		if again, err := set.encode(version); err != nil || !bytes.Equal(again, b) {
 			t.Fatalf("does not round-trip: %v", err)
 		}
 	})

@@ -71,7 +71,7 @@ func newStack(t tester, set func(*stack)) (*stack, objstore.InodeID) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.Create(EKSSES3); err != nil {
+	if err := keys.Create(bg, EKSSES3); err != nil {
 		t.Fatal(err)
 	}
 	keys.Close()

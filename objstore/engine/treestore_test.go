@@ -30,7 +30,7 @@ func openOver(t testing.TB, m meta.Store) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := keys.Create(EKSSES3); err != nil {
+	if err := keys.Create(bg, EKSSES3); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { keys.Close() })

@@ -87,7 +87,7 @@ func openStoreOn(t testing.TB, free func() (uint64, error)) (*engine.Store, engi
 		t.Fatal(err)
 	}
 	for _, id := range []kms.KeyID{"store", "sse-s3"} {
-		if err := service.Create(id); err != nil {
+		if err := service.Create(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 	}
