@@ -294,6 +294,12 @@ func (d *door) send(r *http.Request) reply {
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	return d.read(resp)
+}
+
+// read takes a response.
+func (d *door) read(resp *http.Response) reply {
+	d.t.Helper()
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -19,6 +19,13 @@ const (
 	// maxConfigBytes bounds every other document.
 	maxConfigBytes = 64 << 10
 
+	// maxFieldBytes bounds names and values of a form's fields before the file, as
+	// S3 has it, and maxFormBytes all that is read there, headers of parts and
+	// boundaries included. maxBoundary is a bit more than RFC 2046's 70.
+	maxFieldBytes = 20 << 10
+	maxFormBytes  = 64 << 10
+	maxBoundary   = 128
+
 	// maxDeleteKeys is S3's limit for one DeleteObjects request.
 	maxDeleteKeys = 1000
 

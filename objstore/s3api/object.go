@@ -3,7 +3,6 @@ package s3api
 import (
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -85,8 +84,7 @@ func (q *request) contentLength(max int64) (int64, error) {
 		return 0, newError(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 	}
 	if n > max {
-		return 0, newError(http.StatusBadRequest, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size",
-			field("ProposedSize", strconv.FormatInt(n, 10)), field("MaxSizeAllowed", strconv.FormatInt(max, 10)))
+		return 0, errTooLarge(n, max)
 	}
 	return n, nil
 }

@@ -75,11 +75,17 @@ func (q *request) authenticate() error {
 		}
 	}
 	q.body.init(q.w, auth.Body)
-	if auth.Anonymous {
+	return q.identify()
+}
+
+// identify says on whose behalf the request runs, once its signature was
+// verified.
+func (q *request) identify() error {
+	if q.auth.Anonymous {
 		// Nothing is public before there are bucket policies.
 		return errAccessDenied("Access Denied")
 	}
-	q.caller = objstore.S3Caller(auth.AccessKeyID)
+	q.caller = objstore.S3Caller(q.auth.AccessKeyID)
 	return nil
 }
 

@@ -73,7 +73,7 @@ var bucketRoutes = map[string]resource{
 	},
 	http.MethodPost: {
 		subresources: []subresource{{"delete", route{"DeleteObjects", (*request).deleteObjects}}},
-		plain:        route{"PostObject", func(*request) error { return errNotBuilt("POST Object") }},
+		plain:        route{"PostObject", (*request).refuseForm},
 	},
 	http.MethodDelete: {
 		subresources: append([]subresource{

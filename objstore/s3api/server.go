@@ -182,6 +182,9 @@ func (q *request) run() (err error) {
 		q.op = "Preflight"
 		return q.preflight()
 	}
+	if q.isForm() {
+		return q.postForm()
+	}
 	if err := q.authenticate(); err != nil {
 		return err
 	}

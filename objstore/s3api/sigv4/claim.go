@@ -39,6 +39,7 @@ type claim struct {
 	timestamp string // yyyymmddThhmmssZ, as in the string to sign
 	time      time.Time
 	presigned bool
+	form      bool          // in the fields of a POST form
 	expires   time.Duration // of a presigned request
 }
 
@@ -58,20 +59,20 @@ func (c *claim) parseCredential(s string) *Error {
 	slashes := strings.Count(s, "/")
 	keyID, s, _ = strings.Cut(s, "/")
 	if slashes != 4 || len(keyID) > maxKeyID {
-		return errCredential(c.presigned, credentialForm)
+		return c.errCredential(credentialForm)
 	}
 	c.keyID = keyID
 	c.date, s, _ = strings.Cut(s, "/")
 	c.region, s, _ = strings.Cut(s, "/")
 	c.service, end, _ = strings.Cut(s, "/")
 	if c.keyID == "" {
-		return errCredential(c.presigned, "a non-empty Access Key (AKID) must be provided in the credential.")
+		return c.errCredential("a non-empty Access Key (AKID) must be provided in the credential.")
 	}
 	if end != terminator {
-		return errCredential(c.presigned, `incorrect terminal "`+end+`". This endpoint uses "`+terminator+`".`)
+		return c.errCredential(`incorrect terminal "` + end + `". This endpoint uses "` + terminator + `".`)
 	}
 	if _, err := time.Parse(shortDate, c.date); err != nil {
-		return errCredential(c.presigned, `incorrect date format "`+c.date+`". This date in the credential must be in the format "yyyyMMdd".`)
+		return c.errCredential(`incorrect date format "` + c.date + `". This date in the credential must be in the format "yyyyMMdd".`)
 	}
 	return nil
 }
@@ -196,13 +197,13 @@ func (c *claim) parseTime(h http.Header) *Error {
 // check compares the claim with what this verifier is for. The time is next.
 func (c *claim) check(region, service string) *Error {
 	if c.date != c.timestamp[:len(shortDate)] {
-		return errCredential(c.presigned, `Invalid credential date "`+c.date+`". This date is not the same as X-Amz-Date: "`+c.timestamp[:len(shortDate)]+`".`)
+		return c.errCredential(`Invalid credential date "` + c.date + `". This date is not the same as X-Amz-Date: "` + c.timestamp[:len(shortDate)] + `".`)
 	}
 	if c.service != service {
-		return errCredential(c.presigned, `incorrect service "`+c.service+`". This endpoint belongs to "`+service+`".`)
+		return c.errCredential(`incorrect service "` + c.service + `". This endpoint belongs to "` + service + `".`)
 	}
 	if region != "" && c.region != region {
-		return errCredential(c.presigned, "the region '"+c.region+"' is wrong; expecting '"+region+"'", Field{"Region", region})
+		return c.errCredential("the region '"+c.region+"' is wrong; expecting '"+region+"'", Field{"Region", region})
 	}
 	return nil
 }

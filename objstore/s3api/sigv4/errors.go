@@ -56,11 +56,19 @@ func errQuery(message string, fields ...Field) *Error {
 }
 
 // errCredential is a fault in the credential, wherever that was.
-func errCredential(presigned bool, message string, fields ...Field) *Error {
-	if presigned {
+func (c *claim) errCredential(message string, fields ...Field) *Error {
+	switch {
+	case c.presigned:
 		return errQuery("Error parsing the X-Amz-Credential parameter; "+message, fields...)
+	case c.form:
+		return refuse(http.StatusBadRequest, "InvalidArgument", message, append([]Field{{"ArgumentName", "X-Amz-Credential"}}, fields...)...)
 	}
 	return errHeader(message, fields...)
+}
+
+// errToken is AWS's answer for a token that does not belong to the key.
+func errToken() *Error {
+	return refuse(http.StatusBadRequest, "InvalidToken", "The provided token is malformed or otherwise invalid.")
 }
 
 func errUnsupportedMechanism() *Error {

@@ -44,6 +44,12 @@ func isSigV2(query []param) bool {
 	return false
 }
 
+// InQuery says whether a query parameter of that name claims that the signature
+// is in the query.
+func InQuery(name string) bool {
+	return isAuthParam(name) || name == "AWSAccessKeyId" || name == "Signature"
+}
+
 func parsePresigned(query []param) (*claim, *Error) {
 	var values [len(authParams)]string
 	for i := range query {

@@ -13,10 +13,10 @@
 // r.Host and r.Header. Whoever acts on the request takes it from there, and not
 // from RawPath or RequestURI, where the same path can be written in other ways.
 //
-// What is taken: the Authorization header and presigned URLs; as payload a
-// SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed and unsigned, with
-// and without a trailer. Not taken: Signature Version 2, Version 4A, session
-// tokens, POST forms (their signature is in the form).
+// What is taken: the Authorization header, presigned URLs, and the fields of a
+// POST form, whose policy is what is signed (VerifyForm; there Signature Version
+// 2 too); as payload a SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed
+// and unsigned, with and without a trailer. Not taken: Version 4A, session tokens.
 //
 // Of each value that says how to read the request (date, payload hash, lengths)
 // one copy is allowed. The query, the Authorization header, chunk headers and
@@ -197,19 +197,14 @@ func (v *Verifier) anonymous(r *http.Request) (*Result, error) {
 }
 
 func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, error) {
-	service := v.Service
-	if service == "" {
-		service = "s3"
-	}
-	if err := c.check(v.Region, service); err != nil {
+	if err := c.check(v.Region, v.service()); err != nil {
 		return nil, err
 	}
 	if missing := c.unsignedHeaders(r.Header); missing != nil {
 		return nil, errHeadersNotSigned(missing)
 	}
 	if token := securityToken(r.Header, query); token != "" {
-		// AWS's answer for a token that does not belong to the key.
-		return nil, refuse(http.StatusBadRequest, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+		return nil, errToken()
 	}
 	now, maxSkew := time.Now, v.MaxSkew
 	if v.Now != nil {
@@ -256,6 +251,28 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 	return res, nil
 }
 
+func (v *Verifier) service() string {
+	if v.Service == "" {
+		return "s3"
+	}
+	return v.Service
+}
+
+// secret looks an access key up.
+func (v *Verifier) secret(ctx context.Context, keyID string) ([]byte, error) {
+	secret, err := v.Lookup(ctx, keyID)
+	switch {
+	case errors.Is(err, ErrUnknownKey):
+		return nil, errInvalidAccessKeyID(keyID)
+	case err != nil:
+		return nil, fmt.Errorf("sigv4: look up access key: %w", err)
+	case len(secret) == 0:
+		// An empty secret would let everybody sign.
+		return nil, errors.New("sigv4: the access key has no secret")
+	}
+	return secret, nil
+}
+
 func securityToken(h http.Header, query []param) string {
 	token := h.Get("X-Amz-Security-Token")
 	for i := range query {
@@ -300,15 +317,9 @@ func (c *claim) payloadHashes(h http.Header, query []param) ([]string, *Error) {
 // is canonical decodes to one path only, so neither lets through a path that
 // was not signed.
 func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []string) (signingKey, string, error) {
-	secret, err := v.Lookup(r.Context(), c.keyID)
-	switch {
-	case errors.Is(err, ErrUnknownKey):
-		return signingKey{}, "", errInvalidAccessKeyID(c.keyID)
-	case err != nil:
-		return signingKey{}, "", fmt.Errorf("sigv4: look up access key: %w", err)
-	case len(secret) == 0:
-		// An empty secret would let everybody sign.
-		return signingKey{}, "", errors.New("sigv4: the access key has no secret")
+	secret, err := v.secret(r.Context(), c.keyID)
+	if err != nil {
+		return signingKey{}, "", err
 	}
 	name := v.keys.name(secret, c.date, c.region, c.service)
 	key, cached := v.keys.get(name)
