@@ -42,6 +42,7 @@ var house = []struct {
 	{"objstore/record", []string{"objstore", "objstore/checksum"}, nil,
 		"records are encoded and parsed by pure functions, which know no keys"},
 	{"objstore/checksum", nil, []string{"github.com/minio/crc64nvme"}, "checksums are pure"},
+	{"objstore/policy", nil, nil, "policies are evaluated by pure functions of the request, which know no user, no bucket and no clock"},
 	{"objstore/durable", nil, []string{"golang.org/x/sys"}, "files that are synced: for every driver, about none"},
 	{"objstore", []string{"crypto/secret", "objstore/checksum"}, nil, "the contract between doors and engine depends on neither"},
 	{"crypto", []string{"crypto/secret", "crypto/kms"}, []string{"github.com/minio/sio", "golang.org/x/crypto"},
