@@ -23,10 +23,6 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// storeEK is the external key that seals the store key, and nothing else. The
-// name is on disk. Every store has it and engine.EKSSES3 from the start.
-const storeEK = "store"
-
 // firstStoreKey is the id of a new store's store key.
 const firstStoreKey = 1
 
@@ -177,6 +173,7 @@ func (s *store) engineOptions() engine.Options {
 		Data:     s.data,
 		KMS:      s.kms,
 		StoreID:  s.sb.StoreID,
+		Region:   Region,
 		StatFS:   s.statFS,
 		ReadOnly: s.cfg.ReadOnly,
 		Logger:   s.log.With("part", "engine"),
@@ -306,12 +303,12 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 	if err != nil {
 		return err
 	}
-	for _, id := range []kms.KeyID{storeEK, engine.EKSSES3} {
+	for _, id := range []kms.KeyID{engine.EKStore, engine.EKSSES3} {
 		if err := s.kms.Create(ctx, id); err != nil {
 			return err
 		}
 	}
-	dek, err := s.kms.GenerateDataKey(ctx, storeEK, storeKeyContext(sb.StoreID))
+	dek, err := s.kms.GenerateDataKey(ctx, engine.EKStore, storeKeyContext(sb.StoreID))
 	if err != nil {
 		return err
 	}

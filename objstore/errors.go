@@ -41,7 +41,7 @@ const (
 	KindBadDigest                      // body does not match its digest
 	KindWrongKey                       // SSE-C key is not the object's
 	KindKeyRequired                    // SSE-C object, no key given
-	KindKeyUnavailable                 // external key disabled, deleted or out of reach
+	KindKeyUnavailable                 // external key out of reach
 	KindCorrupt                        // bytes failed authentication
 	KindNoAttribute                    // no such xattr
 	KindAttributeRange                 // buffer too small for an xattr
@@ -54,6 +54,9 @@ const (
 	KindMalformed                      // the body of a request ended early or is not what was promised
 	KindNoSuchConfig                   // the bucket has no such configuration document
 	KindTooManyConfigs                 // the bucket has all documents of a family that it may have
+	KindNoSuchKey                      // a key id that names no external key
+	KindKeyDisabled                    // the external key is disabled
+	KindKeyPendingDeletion             // the external key waits for its deletion
 	numKinds
 )
 
@@ -124,6 +127,7 @@ var kindNames = [numKinds]string{
 	"key unavailable", "corrupt", "no such attribute", "attribute range", "not supported", "busy",
 	"stale", "canceled", "shutting down", "invalid request", "malformed body", "no such configuration",
 	"too many configurations",
+	"no such key", "key disabled", "key pending deletion",
 }
 
 func (k Kind) String() string {

@@ -127,11 +127,12 @@ func (n Names) ParseRef(text string) (Ref, error) {
 	return Ref{ID: KeyID(rest)}, nil
 }
 
-// Absent words the error of a Resolve that found no key: err, if it is not
-// ErrNotFound. text is what ParseRef made r of.
+// Absent words the error of a ParseRef or Resolve that found no key: err itself,
+// if it is a *RefError already or no ErrNotFound. text is what ParseRef made r of.
 func (n Names) Absent(text string, r Ref, err error) error {
+	var said *RefError
 	switch {
-	case !errors.Is(err, ErrNotFound):
+	case !errors.Is(err, ErrNotFound), errors.As(err, &said):
 		return err
 	case r.Alias != "":
 		return &RefError{fmt.Sprintf("Alias %s is not found.", n.AliasARN(r.Alias))}

@@ -65,8 +65,9 @@ func TestRefsThatLeadNowhereAreRefusedInAWSsWords(t *testing.T) {
 	} {
 		r, err := names.ParseRef(test.text)
 		if err == nil {
-			err = names.Absent(test.text, r, kms.ErrNotFound)
+			err = kms.ErrNotFound
 		}
+		err = names.Absent(test.text, r, err)
 		var ref *kms.RefError
 		if !errors.As(err, &ref) || ref.Msg != test.want || !errors.Is(err, kms.ErrNotFound) {
 			t.Errorf("%q: %v, want %q", test.text, err, test.want)

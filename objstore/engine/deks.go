@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -13,7 +14,7 @@ import (
 
 // Bounds of the cache of unsealed data keys: one per bucket and client context
 // in use. A key is asked of the key service again after dekTTL, which is how
-// long a disabled external key still works.
+// long an external key still works that was disabled without ForgetKeys.
 const (
 	dekCacheSize = 1024
 	dekTTL       = 5 * time.Minute
@@ -27,10 +28,16 @@ type dekCache struct {
 	mu      sync.Mutex // guards the fields below
 	keys    map[record.DEKID]cachedDEK
 	buckets map[objstore.InodeID]record.DEKID
+	era     dekEra
 }
+
+// dekEra counts calls of forget: what the key service said before one is not
+// kept after it.
+type dekEra uint64
 
 type cachedDEK struct {
 	key     *secret.Key
+	ek      kms.KeyID
 	expires time.Time
 }
 
@@ -38,20 +45,25 @@ func newDEKCache(now func() time.Time) *dekCache {
 	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK), buckets: make(map[objstore.InodeID]record.DEKID)}
 }
 
-func (c *dekCache) get(id record.DEKID) *secret.Key {
+// get returns a key, or nil and what put wants to know.
+func (c *dekCache) get(id record.DEKID) (*secret.Key, dekEra) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.keys[id]
 	if !ok || c.now().After(k.expires) {
-		return nil
+		return nil, c.era
 	}
-	return k.key
+	return k.key, c.era
 }
 
-// put keeps k, or what another caller has put first, and returns it.
-func (c *dekCache) put(id record.DEKID, k *secret.Key) *secret.Key {
+// put keeps k, a key under ek, or what another caller has put first, and
+// returns it. A key from before the last forget is not kept.
+func (c *dekCache) put(id record.DEKID, ek kms.KeyID, k *secret.Key, era dekEra) *secret.Key {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if era != c.era {
+		return k
+	}
 	now := c.now()
 	if have, ok := c.keys[id]; ok && !now.After(have.expires) {
 		k.Wipe()
@@ -63,7 +75,7 @@ func (c *dekCache) put(id record.DEKID, k *secret.Key) *secret.Key {
 			break
 		}
 	}
-	c.keys[id] = cachedDEK{k, now.Add(dekTTL)}
+	c.keys[id] = cachedDEK{k, ek, now.Add(dekTTL)}
 	return k
 }
 
@@ -81,6 +93,19 @@ func (c *dekCache) setBucket(root objstore.InodeID, id record.DEKID) {
 		clear(c.buckets)
 	}
 	c.buckets[root] = id
+}
+
+// forget drops the keys under ek, "" all of them. Requests under way may still
+// use one.
+func (c *dekCache) forget(ek kms.KeyID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.era++
+	for id, k := range c.keys {
+		if ek == "" || k.ek == ek {
+			delete(c.keys, id)
+		}
+	}
 }
 
 // drop empties the cache. Requests under way may still use a key: its finaliser

@@ -51,7 +51,7 @@ func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error
 	}
 	dek, err := s.o.KMS.Decrypt(ctx, rec.Sealed, rec.Context)
 	if err != nil {
-		return keyError("set setting", err)
+		return s.keyError("set setting", EKSSES3, err)
 	}
 	defer dek.Wipe()
 	sealed := coffercrypto.SealBytes(dek, s.settingBinding(name), value)

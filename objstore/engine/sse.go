@@ -12,12 +12,6 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// External keys that the store uses by itself. The names are on disk.
-const (
-	// EKSSES3 is the parent of the data keys of SSE-S3.
-	EKSSES3 kms.KeyID = "sse-s3"
-)
-
 // newOEK makes an object key for a content that has none, under the bucket's
 // default encryption, and puts its sealed form into c. The caller wipes it.
 func (s *Store) newOEK(ctx context.Context, bucket objstore.InodeID, c *record.Content) (*secret.Key, error) {
@@ -65,18 +59,10 @@ func checkEncryption(op string, e objstore.Encryption) error {
 func (s *Store) newDEK(ctx context.Context, ek kms.KeyID, kc kms.Context) (record.DEKID, *record.DEK, error) {
 	k, err := s.o.KMS.GenerateDataKey(ctx, ek, kc)
 	if err != nil {
-		return 0, nil, keyError("make a data key", err)
+		return 0, nil, s.keyError("make a data key", ek, err)
 	}
 	defer k.Plain.Wipe()
 	return newDEKID(), &record.DEK{KeyID: string(k.KeyID), Context: kc, Sealed: k.Sealed}, nil
-}
-
-// keyError translates an error of the key service.
-func keyError(op string, err error) error {
-	if errors.Is(err, kms.ErrTampered) {
-		return objstore.Wrap(objstore.KindCorrupt, op, "", err)
-	}
-	return objstore.Wrap(objstore.KindKeyUnavailable, op, "", err)
 }
 
 // storeContext is what every data key of this store is bound to.
@@ -126,7 +112,8 @@ func (s *Store) bucketDEK(ctx context.Context, root objstore.InodeID) (record.DE
 
 // dek returns an unsealed data key, lent by the cache.
 func (s *Store) dek(ctx context.Context, id record.DEKID) (*secret.Key, error) {
-	if k := s.deks.get(id); k != nil {
+	k, era := s.deks.get(id)
+	if k != nil {
 		return k, nil
 	}
 	var rec *record.DEK
@@ -141,9 +128,8 @@ func (s *Store) dek(ctx context.Context, id record.DEKID) (*secret.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	k, err := s.o.KMS.Decrypt(ctx, rec.Sealed, rec.Context)
-	if err != nil {
-		return nil, keyError("open data key", err)
+	if k, err = s.o.KMS.Decrypt(ctx, rec.Sealed, rec.Context); err != nil {
+		return nil, s.keyError("open data key", kms.KeyID(rec.KeyID), err)
 	}
-	return s.deks.put(id, k), nil
+	return s.deks.put(id, kms.KeyID(rec.KeyID), k, era), nil
 }

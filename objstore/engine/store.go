@@ -24,6 +24,9 @@ type Options struct {
 	Data    data.Store
 	KMS     kms.Service
 	StoreID [16]byte
+	// Region and AccountID stand in the ARNs of keys. "": us-east-1, and twelve
+	// zeros.
+	Region, AccountID string
 	// StatFS gives the figures of the disk; nil: a large disk.
 	StatFS func() (objstore.StatFS, error)
 	// ReadOnly refuses every change.
@@ -51,6 +54,12 @@ func (o *Options) defaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.AccountID == "" {
+		o.AccountID = "000000000000"
 	}
 	if o.WriteBufferBytes == 0 {
 		o.WriteBufferBytes = 64 << 20

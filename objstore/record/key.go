@@ -257,8 +257,11 @@ func ParseSegmentKey(key []byte) (id SegmentID, err error) {
 	return id, nil
 }
 
-// DEKKey is the key of a data key record.
+// DEKKey is the key of a data key record; DEKPrefix is that of all.
 func DEKKey(id DEKID) []byte { return k64(famDEK, uint64(id)) }
+
+// DEKPrefix: see DEKKey.
+func DEKPrefix() []byte { return []byte{famDEK} }
 
 // SettingKey is the key of a setting.
 func SettingKey(name string) []byte { return append([]byte{famSetting}, name...) }

@@ -118,7 +118,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindBadDigest:          {400, "BadDigest", "The Content-MD5 or checksum value that you specified did not match what the server received.", true},
 	objstore.KindWrongKey:           {403, "AccessDenied", "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.", false},
 	objstore.KindKeyRequired:        {400, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.", false},
-	objstore.KindKeyUnavailable:     {400, "KMS.DisabledException", "The key that protects this object is disabled, deleted or out of reach.", false},
+	objstore.KindKeyUnavailable:     {503, "ServiceUnavailable", "The key service is out of reach.", false},
 	objstore.KindCorrupt:            {500, "InternalError", "We encountered an internal error. Please try again.", false},
 	objstore.KindNoAttribute:        {400, "InvalidRequest", "The object has no such attribute.", true},
 	objstore.KindAttributeRange:     {400, "MetadataTooLarge", "Your metadata headers exceed the maximum allowed metadata size", false},
@@ -131,6 +131,9 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
 	objstore.KindTooManyConfigs:     {400, "TooManyConfigurations", "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.", false},
+	objstore.KindNoSuchKey:          {400, "KMS.NotFoundException", "Invalid keyId", true},
+	objstore.KindKeyDisabled:        {400, "KMS.DisabledException", "The key is disabled.", true},
+	objstore.KindKeyPendingDeletion: {400, "KMS.KMSInvalidStateException", "The key is pending deletion.", true},
 }
 
 // conditionalConflict is the answer to KindConflict when the write had a condition.
