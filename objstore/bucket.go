@@ -51,4 +51,6 @@ type CreateBucketRequest struct {
 	Name string
 	// Mode, of the bucket's root directory in the mount; 0 means 0755.
 	Mode uint32
+	// Configs are configuration documents that it has from the start.
+	Configs []NamedConfig
 }

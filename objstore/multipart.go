@@ -13,6 +13,7 @@ type UploadID string
 type CreateUploadRequest struct {
 	Bucket, Key string
 	Meta        ObjectMeta
+	Tags        []Tag // see CheckTags
 	Encryption  Encryption
 	// Algorithm and Type are those that Complete will store; empty: none asked for.
 	Algorithm checksum.Algorithm

@@ -18,6 +18,7 @@ type ObjectInfo struct {
 	LastModified Time
 	Parts        int // of a multipart upload, otherwise 0
 	Meta         ObjectMeta
+	Tags         int // number of tags
 	SSE          SSEInfo
 	// Checksum is the one stored with the object; nil when there is none, or
 	// when the object's key was needed to read it and was not at hand.
@@ -62,6 +63,7 @@ type PutRequest struct {
 	// Size in bytes, or -1 when unknown. A body of another length is KindMalformed.
 	Size         int64
 	Meta         ObjectMeta
+	Tags         []Tag // see CheckTags
 	Encryption   Encryption
 	Precondition Precondition
 	// Algorithms to compute, beside what the ETag needs (see ETagForm).
@@ -83,6 +85,11 @@ type GetRequest struct {
 	CustomerKey  Encryption
 }
 
+// TagsRequest names the object whose tags are meant.
+type TagsRequest struct {
+	Bucket, Key string
+}
+
 // DeleteResult says what a delete did.
 type DeleteResult struct {
 	Existed bool
@@ -98,6 +105,8 @@ type CopyRequest struct {
 	Encryption        Encryption
 	// Meta replaces the source's when it is not nil (x-amz-metadata-directive: REPLACE).
 	Meta *ObjectMeta
+	// Tags replace the source's when the pointer is not nil (x-amz-tagging-directive: REPLACE).
+	Tags *[]Tag
 	// Store is the algorithm whose checksum the copy carries; empty: the source's.
 	Store checksum.Algorithm
 }

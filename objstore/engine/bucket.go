@@ -16,7 +16,7 @@ func (s *Store) CreateBucket(ctx context.Context, c objstore.Caller, req objstor
 	if mode == 0 {
 		mode = defaultDirMode
 	}
-	info, _, _, err := s.createBucket(ctx, c, "create bucket", req.Name, mode)
+	info, _, _, err := s.createBucket(ctx, c, "create bucket", req.Name, mode, req.Configs)
 	if err == nil {
 		err = s.durable(ctx)
 	}
@@ -24,9 +24,14 @@ func (s *Store) CreateBucket(ctx context.Context, c objstore.Caller, req objstor
 }
 
 // createBucket makes a bucket, visible but not yet durable.
-func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name string, mode uint32) (info objstore.BucketInfo, root objstore.InodeID, n *record.Inode, err error) {
+func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name string, mode uint32, configs []objstore.NamedConfig) (info objstore.BucketInfo, root objstore.InodeID, n *record.Inode, err error) {
 	if !objstore.ValidBucketName(name) {
 		return info, 0, nil, objstore.E(objstore.KindInvalidBucketName, op, name, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens")
+	}
+	for _, doc := range configs {
+		if err := checkConfig(op, name, doc.Name, doc.Document); err != nil {
+			return info, 0, nil, err
+		}
 	}
 	if err := s.writable(op, name); err != nil {
 		return info, 0, nil, err
@@ -67,7 +72,13 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 		}
 		x.touch(objstore.RootInode, top)
 		x.setInode(root, n)
-		x.setBucket(root, &record.Bucket{Created: x.now, DEK: dek})
+		b := &record.Bucket{Created: x.now, DEK: dek}
+		for _, doc := range configs {
+			if err := x.setConfig(root, b, doc.Name, doc.Document); err != nil {
+				return err
+			}
+		}
+		x.setBucket(root, b)
 		x.entryChanged(objstore.RootInode, name, root, false)
 		info = objstore.BucketInfo{Name: name, Root: root, Created: x.now}
 		return nil

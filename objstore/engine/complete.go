@@ -79,6 +79,9 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 			return err
 		}
 		rec = n
+		if err := x.setTags(ino, n, tagsOfRecord(u.rec.Tags)); err != nil {
+			return err
+		}
 		return x.putKey(u.root, req.Key, ino, n)
 	})
 	if err != nil {

@@ -62,13 +62,8 @@ func (s *Store) BucketConfig(ctx context.Context, c objstore.Caller, bucket stri
 // MaxConfigIDs others of its family.
 func (s *Store) SetBucketConfig(ctx context.Context, c objstore.Caller, bucket string, name objstore.ConfigName, doc []byte) error {
 	const op = "set bucket configuration"
-	switch {
-	case !name.Valid():
-		return errConfigName(op, name)
-	case len(doc) == 0:
-		return objstore.E(objstore.KindInvalidArgument, op, bucket, "the document is empty")
-	case len(doc) > objstore.MaxConfigSize:
-		return objstore.E(objstore.KindTooLarge, op, bucket, "the document is over 255 KiB")
+	if err := checkConfig(op, bucket, name, doc); err != nil {
+		return err
 	}
 	err := s.update(ctx, c, op, bucket, func(x *tx) error {
 		root, b, err := x.bucketRecord(bucket)
@@ -81,6 +76,19 @@ func (s *Store) SetBucketConfig(ctx context.Context, c objstore.Caller, bucket s
 		return err
 	}
 	return s.durable(context.WithoutCancel(ctx))
+}
+
+// checkConfig refuses a document that no bucket can have.
+func checkConfig(op, bucket string, name objstore.ConfigName, doc []byte) error {
+	switch {
+	case !name.Valid():
+		return errConfigName(op, name)
+	case len(doc) == 0:
+		return objstore.E(objstore.KindInvalidArgument, op, bucket, "the document is empty")
+	case len(doc) > objstore.MaxConfigSize:
+		return objstore.E(objstore.KindTooLarge, op, bucket, "the document is over 255 KiB")
+	}
+	return nil
 }
 
 // setConfig sets a document of a bucket whose record is b.

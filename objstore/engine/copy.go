@@ -56,20 +56,21 @@ func (s *Store) openSource(ctx context.Context, bucket, key string, pre objstore
 	return src, nil
 }
 
-// same reports whether the source's content is still what it was.
-func (x *tx) same(bucket, key string, n *record.Inode) error {
+// same returns the source as it is now, or errLostRace when its content is no
+// longer what it was.
+func (x *tx) same(bucket, key string, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
 	root, err := x.bucketRoot(bucket)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	_, now, err := x.findKey(root, key)
+	ino, now, err := x.findKey(root, key)
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
 	if now.Content.ID != n.Content.ID || now.Content.Gen != n.Content.Gen {
-		return errLostRace
+		return 0, nil, errLostRace
 	}
-	return nil
+	return ino, now, nil
 }
 
 // CopyObject copies without reading or moving data, durably: the copy shares
@@ -97,7 +98,11 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if meta == nil {
 		meta = &objstore.ObjectMeta{}
 	}
-	if err := checkPut("copy", req.DstKey, req.Encryption, meta); err != nil {
+	var tags []objstore.Tag
+	if req.Tags != nil {
+		tags = *req.Tags
+	}
+	if err := checkPut("copy", req.DstKey, req.Encryption, meta, tags); err != nil {
 		return info, err
 	}
 	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
@@ -136,7 +141,8 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	rec := newObject(content, src.n.Size, *meta)
 	rec.Allocated = src.n.Allocated
 	err = s.update(ctx, c, "copy", req.DstKey, func(x *tx) error {
-		if err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
+		from, now, err := x.same(req.SrcBucket, req.SrcKey, src.n)
+		if err != nil {
 			return err
 		}
 		if err := x.checkWrite(root, req.DstKey, req.DstPrecondition); err != nil {
@@ -154,6 +160,14 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 				return err
 			}
 			x.txn.Set(record.PartsKey(n.Content.ID), sizes.Append(nil))
+		}
+		if req.Tags == nil {
+			if tags, err = x.tags(from, now); err != nil {
+				return err
+			}
+		}
+		if err := x.setTags(ino, &n, tags); err != nil {
+			return err
 		}
 		if err := x.putKey(root, req.DstKey, ino, &n); err != nil {
 			return err

@@ -92,7 +92,7 @@ func (u *upload) algorithm() checksum.Algorithm {
 // object key exist from here on.
 func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstore.CreateUploadRequest) (objstore.UploadInfo, error) {
 	var info objstore.UploadInfo
-	if err := checkPut("create upload", req.Key, req.Encryption, &req.Meta); err != nil {
+	if err := checkPut("create upload", req.Key, req.Encryption, &req.Meta, req.Tags); err != nil {
 		return info, err
 	}
 	root, etags, err := s.openTarget(ctx, "create upload", req.Bucket)
@@ -100,7 +100,7 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		return info, err
 	}
 	u := &upload{root: root, rec: &record.Upload{
-		Initiated: s.now(), Meta: req.Meta, Algorithm: req.Algorithm, Type: req.Type,
+		Initiated: s.now(), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
@@ -312,7 +312,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		cp.layout = record.LayoutEmpty
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
-		if err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
+		if _, _, err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
 			return err
 		}
 		if len(small) > 0 {

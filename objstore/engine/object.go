@@ -21,7 +21,7 @@ import (
 // nothing.
 func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.PutRequest) (objstore.ObjectInfo, error) {
 	var info objstore.ObjectInfo
-	if err := checkPut("put", req.Key, req.Encryption, &req.Meta); err != nil {
+	if err := checkPut("put", req.Key, req.Encryption, &req.Meta, req.Tags); err != nil {
 		return info, err
 	}
 	root, etags, err := s.openTarget(ctx, "put", req.Bucket)
@@ -72,6 +72,9 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		if n.Content.Layout, err = in.finish(x); err != nil {
 			return err
 		}
+		if err := x.setTags(ino, &n, req.Tags); err != nil {
+			return err
+		}
 		if err := x.putKey(root, req.Key, ino, &n); err != nil {
 			return err
 		}
@@ -93,13 +96,16 @@ func newObject(c record.Content, size int64, m objstore.ObjectMeta) *record.Inod
 	return &record.Inode{Type: objstore.TypeRegular, Nlink: 1, Size: size, Allocated: size, Content: c, Meta: &m}
 }
 
-// checkPut refuses a bad key, what cannot be encrypted as asked, and metadata
-// that are too long.
-func checkPut(op, key string, e objstore.Encryption, m *objstore.ObjectMeta) error {
+// checkPut refuses a bad key, what cannot be encrypted as asked, tags that cannot
+// be, and metadata that are too long.
+func checkPut(op, key string, e objstore.Encryption, m *objstore.ObjectMeta, tags []objstore.Tag) error {
 	if err := objstore.CheckKey(op, key); err != nil {
 		return err
 	}
 	if err := checkEncryption(op, e); err != nil {
+		return err
+	}
+	if err := objstore.CheckTags(op, tags); err != nil {
 		return err
 	}
 	total := 0
@@ -246,7 +252,7 @@ func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, 
 func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Inode, sum *objstore.Checksum) objstore.ObjectInfo {
 	info := objstore.ObjectInfo{
 		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime,
-		Parts: int(n.Content.PartCount), Checksum: sum,
+		Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
 		SSE: objstore.SSEInfo{Mode: n.Content.Mode, KMSKeyID: n.Content.KMSKeyID, BucketKey: n.Content.BucketKey},
 	}
 	if info.SSE.Mode == objstore.SSENone {

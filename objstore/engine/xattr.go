@@ -15,13 +15,13 @@ import (
 
 // Names that are not plain attributes.
 const (
-	xattrUserMeta = "user.s3.meta." // S3 user metadata, in the inode
+	xattrUserMeta = "user.s3.meta." // S3 user metadata, in the inode; for tags see xattrTag
 	xattrS3       = "user.s3."      // the rest of it is reserved
 	xattrCoffer   = "user.coffer."  // read-only, told but not listed
 )
 
 // GetXattr returns the value of an extended attribute. user.s3.meta.* are the
-// S3 user metadata of a file. user.coffer.encryption, .key-id and .etag tell
+// S3 user metadata of a file, user.s3.tag.* its tags. user.coffer.encryption, .key-id and .etag tell
 // about a file and are read-only; they are not listed, so that programs that
 // copy all attributes do not try to copy them.
 func (s *Store) GetXattr(ctx context.Context, ino objstore.InodeID, name string) ([]byte, error) {
@@ -90,7 +90,8 @@ func (s *Store) told(n *record.Inode, name string) (value string, ok bool) {
 }
 
 // SetXattr sets an extended attribute. user.s3.meta.* take what a header can
-// carry (KindInvalidArgument), 2 KiB in all (KindNoSpace), on files only.
+// carry (KindInvalidArgument), 2 KiB in all (KindNoSpace), on files only;
+// user.s3.tag.* what a tag can be, up to 10, on files only, too.
 // user.coffer.* are KindNotPermitted; system.*, ACLs among it, and unknown
 // namespaces are KindNotSupported.
 func (s *Store) SetXattr(ctx context.Context, c objstore.Caller, ino objstore.InodeID, name string, value []byte, flags objstore.XattrFlags) error {
@@ -101,7 +102,7 @@ func (s *Store) SetXattr(ctx context.Context, c objstore.Caller, ino objstore.In
 	switch {
 	case strings.HasPrefix(name, xattrCoffer):
 		return objstore.E(objstore.KindNotPermitted, op, name, "the attribute is read-only")
-	case strings.HasPrefix(name, xattrS3) && !strings.HasPrefix(name, xattrUserMeta):
+	case strings.HasPrefix(name, xattrS3) && !strings.HasPrefix(name, xattrUserMeta) && !strings.HasPrefix(name, xattrTag):
 		return objstore.E(objstore.KindNotSupported, op, name, "the name is reserved")
 	case len(value) > objstore.MaxXattrValue:
 		return objstore.E(objstore.KindTooLarge, op, name, "value is over 64 KiB")
@@ -151,7 +152,9 @@ func (s *Store) ListXattr(ctx context.Context, ino objstore.InodeID) ([]string, 
 			return err
 		}
 		for name := range x {
-			names = append(names, name)
+			if len(name) <= objstore.MaxXattrName { // a tag's key can be longer than a mount can name
+				names = append(names, name)
+			}
 		}
 		if n.Meta != nil {
 			for k := range n.Meta.User {
@@ -198,10 +201,13 @@ func (a *attrs) has(name string) bool {
 }
 
 func (a *attrs) set(op, name, value string) error {
+	if k, ok := strings.CutPrefix(name, xattrTag); ok {
+		return a.setTag(op, name, k, value)
+	}
 	k, ok := strings.CutPrefix(name, xattrUserMeta)
 	if !ok {
 		a.plain[name] = value
-		if total(a.plain) > objstore.MaxXattrTotal {
+		if totalPlain(a.plain) > objstore.MaxXattrTotal {
 			return objstore.E(objstore.KindNoSpace, op, name, "attributes are over 64 KiB in all")
 		}
 		return nil
@@ -218,6 +224,23 @@ func (a *attrs) set(op, name, value string) error {
 	a.n.Meta.User[k] = value
 	if total(a.n.Meta.User) > objstore.MaxUserMetadata {
 		return objstore.E(objstore.KindNoSpace, op, name, "S3 user metadata is over 2 KiB in all")
+	}
+	return nil
+}
+
+// setTag sets a tag, which is a plain attribute with bounds of its own.
+func (a *attrs) setTag(op, name, key, value string) error {
+	switch {
+	case a.n.Type != objstore.TypeRegular:
+		return objstore.E(objstore.KindNotSupported, op, name, "only files have tags")
+	case !objstore.ValidTagKey(key) || strings.HasPrefix(key, objstore.SystemTagPrefix):
+		return objstore.E(objstore.KindInvalidArgument, op, name, "not the key of a tag")
+	case !objstore.ValidTagValue(value):
+		return objstore.E(objstore.KindInvalidArgument, op, name, "not the value of a tag")
+	}
+	a.plain[name] = value
+	if countTags(a.plain) > objstore.MaxObjectTags {
+		return objstore.E(objstore.KindNoSpace, op, name, "a file has up to 10 tags")
 	}
 	return nil
 }
@@ -260,11 +283,7 @@ func (s *Store) changeXattr(ctx context.Context, c objstore.Caller, op string, i
 			return err
 		}
 		if !strings.HasPrefix(name, xattrUserMeta) {
-			if n.HasXattrs = len(plain) > 0; n.HasXattrs {
-				x.txn.Set(record.XattrKey(ino), plain.Append(nil))
-			} else {
-				x.txn.Delete(record.XattrKey(ino))
-			}
+			x.setXattrs(ino, n, plain)
 		}
 		n.Ctime = x.now
 		if n.Type == objstore.TypeDirectory && x.fromMount() {
@@ -274,6 +293,35 @@ func (s *Store) changeXattr(ctx context.Context, c objstore.Caller, op string, i
 		x.change(objstore.Change{Inode: ino})
 		return nil
 	})
+}
+
+// setXattrs sets the plain attributes of an inode, whose record the caller writes.
+func (x *tx) setXattrs(ino objstore.InodeID, n *record.Inode, plain record.Xattrs) {
+	n.TagCount = uint8(countTags(plain))
+	if n.HasXattrs = len(plain) > 0; n.HasXattrs {
+		x.txn.Set(record.XattrKey(ino), plain.Append(nil))
+	} else {
+		x.txn.Delete(record.XattrKey(ino))
+	}
+}
+
+func countTags(plain record.Xattrs) (n int) {
+	for name := range plain {
+		if strings.HasPrefix(name, xattrTag) {
+			n++
+		}
+	}
+	return n
+}
+
+// totalPlain is total of what is no tag.
+func totalPlain(plain record.Xattrs) (n int) {
+	for name, value := range plain {
+		if !strings.HasPrefix(name, xattrTag) {
+			n += len(name) + len(value)
+		}
+	}
+	return n
 }
 
 // total is the number of bytes of all names and values.

@@ -67,7 +67,8 @@ func drawInode(t *rapid.T) *Inode {
 		Atime: when(t, "atime"), Mtime: when(t, "mtime"), Ctime: when(t, "ctime"), Btime: when(t, "btime"),
 		Bucket: objstore.InodeID(rapid.Uint64().Draw(t, "bucket")), Parent: objstore.InodeID(rapid.Uint64().Draw(t, "parent")),
 		Explicit: rapid.Bool().Draw(t, "explicit"), HasXattrs: rapid.Bool().Draw(t, "xattrs"), HasMarker: rapid.Bool().Draw(t, "marker"),
-		Target: text(t, "target"),
+		TagCount: rapid.Uint8Range(0, 10).Draw(t, "tags"),
+		Target:   text(t, "target"),
 	}
 	c := &n.Content
 	c.Gen = rapid.Uint64().Draw(t, "gen")
@@ -139,6 +140,7 @@ func drawUpload(t *rapid.T) *Upload {
 	}}
 	u.Algorithm, u.Type = algorithm(t)
 	u.ETags = drawForm(t)
+	u.Tags = pairs(t, "tags")
 	return u
 }
 

@@ -45,9 +45,10 @@ type Inode struct {
 	Bucket objstore.InodeID
 	Parent objstore.InodeID // of directories; of others the directory they were made in, a hint
 
-	Explicit  bool // directory: made by mkdir, by a PUT of "dir/" or touched by the mount
-	HasXattrs bool // there is an x record
-	HasMarker bool // directory: it holds the empty name
+	Explicit  bool  // directory: made by mkdir, by a PUT of "dir/" or touched by the mount
+	HasXattrs bool  // there is an x record
+	TagCount  uint8 // attributes in it that are S3 tags
+	HasMarker bool  // directory: it holds the empty name
 
 	Target    string // symbolic link
 	Allocated int64  // bytes of Size that hold data, for st_blocks
@@ -120,6 +121,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	if m := n.Meta; m != nil {
 		e.bytes(40, appendMeta(nil, m))
 	}
+	e.uint(59, uint64(n.TagCount))
 	return e.b
 }
 
@@ -196,6 +198,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.Checksum = d.copy()
 		case 40:
 			n.Meta = parseMeta(&d)
+		case 59:
+			n.TagCount = d.uint8()
 		default:
 			d.unknown()
 		}

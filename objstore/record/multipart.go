@@ -16,6 +16,7 @@ type Upload struct {
 	Meta      objstore.ObjectMeta
 	Algorithm checksum.Algorithm
 	Type      checksum.Type
+	Tags      map[string]string // of the object
 	ETags     objstore.ETagForm // of its parts and of the object: the bucket's when it began
 }
 
@@ -34,6 +35,9 @@ func (u *Upload) Append(dst []byte) []byte {
 	e.str(9, string(u.Algorithm))
 	e.str(10, string(u.Type))
 	e.uint(11, uint64(u.ETags))
+	if len(u.Tags) > 0 {
+		e.bytes(21, appendPairs(nil, u.Tags))
+	}
 	return e.b
 }
 
@@ -66,6 +70,8 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Type = checksum.Type(d.str())
 		case 11:
 			u.ETags = d.etagForm()
+		case 21:
+			u.Tags, d.err = parsePairs(d.val)
 		default:
 			d.unknown()
 		}

@@ -61,6 +61,8 @@ var kinds = []kind{
 			ChecksumAlgo: checksum.CRC32C, ChecksumType: checksum.Composite, Checksum: []byte("sum")},
 		Meta: &sampleMeta,
 	}, ParseInode, (*Inode).Append, drawInode),
+	of("file with tags", goldenTagged, &Inode{Type: objstore.TypeRegular, Nlink: 1, HasXattrs: true, TagCount: 3},
+		ParseInode, (*Inode).Append, drawInode),
 	of("directory", goldenDirectory, &Inode{
 		Type: objstore.TypeDirectory, Mode: 02755, Nlink: 2, Bucket: 2, Parent: 2, Explicit: true, HasMarker: true,
 	}, ParseInode, (*Inode).Append, drawInode),
@@ -85,6 +87,9 @@ var kinds = []kind{
 	}, ParseUpload, (*Upload).Append, drawUpload),
 	of("upload of opaque ETags", goldenOpaqueUpload, &Upload{
 		Initiated: 5, Content: Content{ID: id(1), Mode: objstore.SSES3, DEK: 9, SealedOEK: []byte("sealed")}, ETags: objstore.ETagsOpaque,
+	}, ParseUpload, (*Upload).Append, drawUpload),
+	of("upload with tags", goldenTaggedUpload, &Upload{
+		Initiated: 5, Content: Content{ID: id(1), Mode: objstore.SSES3, DEK: 9, SealedOEK: []byte("sealed")}, Tags: map[string]string{"b": "", "a": "1"},
 	}, ParseUpload, (*Upload).Append, drawUpload),
 	of("part", goldenPart, &Part{ID: id(1), Size: 5 << 20, Allocated: 5 << 20, ETagSum: id(3), Modified: 6,
 		ChecksumAlgo: checksum.SHA256, Checksum: []byte("sum")}, ParsePart, (*Part).Append, drawPart),

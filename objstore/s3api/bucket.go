@@ -27,8 +27,9 @@ func (q *request) createBucket() error {
 		LocationConstraint string
 		Location           *struct{}
 		Bucket             *struct{}
-		Tags               *struct {
-			Tag []struct{ Key, Value string }
+		Tags               struct {
+			Tag   []tagElement
+			Other []unknown `xml:",any"`
 		}
 		Other []unknown `xml:",any"`
 	}
@@ -37,15 +38,26 @@ func (q *request) createBucket() error {
 			return err
 		}
 	}
-	if doc.Location != nil || doc.Bucket != nil || doc.Tags != nil && len(doc.Tags.Tag) > 0 {
+	if doc.Location != nil || doc.Bucket != nil {
 		return errNotBuilt("This part of CreateBucketConfiguration")
 	}
 	if err := q.checkLocation(doc.LocationConstraint); err != nil {
 		return err
 	}
-	_, err := q.s.store.CreateBucket(q.ctx, q.caller, objstore.CreateBucketRequest{Name: q.bucket})
-	// In us-east-1 alone, S3 takes a bucket that is yours for just made.
-	if err != nil && !(q.s.o.Region == defaultRegion && objstore.IsKind(err, objstore.KindBucketExists)) {
+	req := objstore.CreateBucketRequest{Name: q.bucket}
+	tags, err := newBucketTagRules.tags(doc.Tags.Tag)
+	if err != nil {
+		return err
+	}
+	if len(tags) > 0 {
+		var x xmlWriter
+		writeTagSet(&x, tags)
+		req.Configs = append(req.Configs, objstore.NamedConfig{Name: objstore.ConfigTagging, Document: x.b})
+	}
+	_, err = q.s.store.CreateBucket(q.ctx, q.caller, req)
+	// In us-east-1 alone, S3 takes a bucket that is yours for just made, unless it
+	// was to have tags.
+	if err != nil && !(q.s.o.Region == defaultRegion && len(tags) == 0 && objstore.IsKind(err, objstore.KindBucketExists)) {
 		return err
 	}
 	q.settle()

@@ -144,6 +144,9 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		case "object-lock":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 501, "NotImplemented", "")
 			d.do("DELETE", "/plain?"+sub, "").want(t, "DELETE "+sub, 405, "MethodNotAllowed", "")
+		case "tagging":
+			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedXML", "")
+			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
 		default:
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 501, "NotImplemented", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
@@ -199,7 +202,7 @@ func TestMethodsThatAreNone(t *testing.T) {
 			t.Errorf("%s %s: %v", method, target, a)
 		}
 	}
-	for _, target := range []string{"/bucket/k?tagging", "/bucket/k?encryption", "/bucket/k?renameObject"} {
+	for _, target := range []string{"/bucket/k?encryption", "/bucket/k?renameObject"} {
 		d.do("PUT", target, "x").want(t, target, 501, "NotImplemented", "")
 	}
 	for _, target := range []string{"/bucket/k?acl", "/bucket/k?retention", "/bucket/k?uploads", "/bucket/k?attributes", "/bucket?versioning", "/bucket?location", "/bucket?list-type=2", "/bucket?delete"} {

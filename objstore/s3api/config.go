@@ -172,26 +172,6 @@ func (q *request) objectExists() error {
 	return err
 }
 
-func (q *request) getObjectTagging() error {
-	if err := q.objectExists(); err != nil {
-		return err
-	}
-	var x xmlWriter
-	x.root("Tagging")
-	x.open("TagSet")
-	x.close("TagSet")
-	x.close("Tagging")
-	return q.sendXML(http.StatusOK, &x)
-}
-
-// deleteObjectTagging removes the tags that no object has.
-func (q *request) deleteObjectTagging() error {
-	if err := q.objectExists(); err != nil {
-		return err
-	}
-	return q.send(http.StatusNoContent)
-}
-
 // noObjectLock answers for a bucket without object lock.
 func (q *request) noObjectLock() error {
 	if err := q.bucketExists(); err != nil {

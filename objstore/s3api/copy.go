@@ -66,10 +66,13 @@ func (q *request) copyObject() error {
 	if err != nil {
 		return err
 	}
-	if tags, err := q.directive("X-Amz-Tagging-Directive"); err != nil {
+	replaceTags, err := q.directive("X-Amz-Tagging-Directive")
+	if err != nil {
 		return err
-	} else if tags {
-		return errHeader("x-amz-tagging-directive")
+	}
+	tags, err := q.taggingHeader()
+	if err != nil {
+		return err
 	}
 	meta, err := q.objectMeta()
 	if err != nil {
@@ -102,6 +105,9 @@ func (q *request) copyObject() error {
 	}
 	if replace {
 		req.Meta = &meta
+	}
+	if replaceTags {
+		req.Tags = &tags
 	}
 	info, err := q.copyKeeping(&req, meta)
 	if err != nil {

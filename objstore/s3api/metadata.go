@@ -180,6 +180,9 @@ func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
 	set("ETag", quoteETag(info.ETag))
 	set("Last-Modified", info.LastModified.Std().Format(http.TimeFormat))
 	set("Accept-Ranges", "bytes")
+	if info.Tags > 0 {
+		q.set("x-amz-tagging-count", strconv.Itoa(info.Tags))
+	}
 	q.setSSE(info.SSE)
 }
 
@@ -249,7 +252,7 @@ func (q *request) refuseUnbuilt() error {
 			continue
 		}
 		switch lower := strings.ToLower(name); {
-		case lower == "x-amz-tagging", lower == "x-amz-write-offset-bytes",
+		case lower == "x-amz-write-offset-bytes",
 			strings.HasPrefix(lower, "x-amz-object-lock-"):
 			return errHeader(lower)
 		case strings.HasPrefix(lower, "x-amz-grant-"):

@@ -15,6 +15,10 @@ func (q *request) createUpload() error {
 	if err != nil {
 		return err
 	}
+	tags, err := q.taggingHeader()
+	if err != nil {
+		return err
+	}
 	enc, err := q.encryption()
 	if err != nil {
 		return err
@@ -24,7 +28,7 @@ func (q *request) createUpload() error {
 		return err
 	}
 	info, err := q.s.store.CreateUpload(q.ctx, q.caller, objstore.CreateUploadRequest{
-		Bucket: q.bucket, Key: q.key, Meta: meta, Encryption: enc, Algorithm: alg, Type: typ,
+		Bucket: q.bucket, Key: q.key, Meta: meta, Tags: tags, Encryption: enc, Algorithm: alg, Type: typ,
 	})
 	if err != nil {
 		return err

@@ -38,6 +38,10 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	if err != nil {
 		return none, err
 	}
+	tags, err := q.taggingHeader()
+	if err != nil {
+		return none, err
+	}
 	enc, err := q.encryption()
 	if err != nil {
 		return none, err
@@ -57,7 +61,7 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	info, err := q.s.store.PutObject(q.ctx, q.caller, objstore.PutRequest{
 		Bucket: q.bucket, Key: q.key,
 		Body: body, Size: size,
-		Meta: meta, Encryption: enc, Precondition: pre,
+		Meta: meta, Tags: tags, Encryption: enc, Precondition: pre,
 		Algorithms: d.algorithms(stored),
 		Store:      stored,
 		Verify:     q.verify(d),

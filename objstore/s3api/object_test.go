@@ -79,7 +79,6 @@ func TestObjectComesBackAsItWasPut(t *testing.T) {
 	}
 	d.do("PUT", "/bucket/c", "", "x-amz-storage-class", "OUTPOSTS").want(t, "class", 400, "InvalidStorageClass", "The storage class you specified is not valid", "StorageClassRequested", "OUTPOSTS")
 	d.do("PUT", "/bucket/c", "", "x-amz-website-redirect-location", "nowhere").want(t, "redirect", 400, "InvalidRedirectLocation", "")
-	d.do("PUT", "/bucket/c", "", "x-amz-tagging", "a=b").want(t, "tagging", 501, "NotImplemented", "", "Header", "x-amz-tagging")
 	d.do("PUT", "/bucket/c", "", "x-amz-acl", "public-read").want(t, "acl", 400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
 	d.do("PUT", "/bucket/c", "", "x-amz-meta-k", strings.Repeat("v", 2048)).want(t, "metadata", 400, "MetadataTooLarge", "", "Size", "2049", "MaxSizeAllowed", "2048")
 	d.do("GET", "/bucket/c", "").want(t, "refused", 404, "NoSuchKey", "", "Key", "c")

@@ -43,7 +43,7 @@ var bucketRoutes = map[string]resource{
 			{"policy", route{"GetBucketPolicy", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
 			{"policyStatus", route{"GetBucketPolicyStatus", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
 			{"encryption", route{"GetBucketEncryption", (*request).getBucketEncryption}},
-			{"tagging", route{"GetBucketTagging", unset("NoSuchTagSet", "The TagSet does not exist")}},
+			{"tagging", route{"GetBucketTagging", getConfig(objstore.ConfigTagging, "NoSuchTagSet", "The TagSet does not exist")}},
 			{"cors", route{"GetBucketCors", unset("NoSuchCORSConfiguration", "The CORS configuration does not exist")}},
 			{"lifecycle", route{"GetBucketLifecycleConfiguration", unset("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")}},
 			{"website", route{"GetBucketWebsite", unset("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")}},
@@ -65,10 +65,11 @@ var bucketRoutes = map[string]resource{
 	},
 	http.MethodHead: {plain: route{"HeadBucket", (*request).headBucket}},
 	http.MethodPut: {
-		subresources: append(notBuilt("PutBucket", "versioning", "policy", "encryption", "tagging", "cors", "lifecycle", "website",
+		subresources: append(notBuilt("PutBucket", "versioning", "policy", "encryption", "cors", "lifecycle", "website",
 			"replication", "object-lock", "publicAccessBlock", "ownershipControls", "notification", "logging", "accelerate",
 			"requestPayment", "analytics", "metrics", "inventory", "intelligent-tiering"),
-			subresource{"acl", route{"PutBucketAcl", (*request).refuseACL}}),
+			subresource{"acl", route{"PutBucketAcl", (*request).refuseACL}},
+			subresource{"tagging", route{"PutBucketTagging", (*request).putBucketTagging}}),
 		plain: route{"CreateBucket", (*request).createBucket},
 	},
 	http.MethodPost: {
@@ -78,7 +79,7 @@ var bucketRoutes = map[string]resource{
 	http.MethodDelete: {
 		subresources: append([]subresource{
 			{"policy", route{"DeleteBucketPolicy", (*request).deleteUnset}},
-			{"tagging", route{"DeleteBucketTagging", (*request).deleteUnset}},
+			{"tagging", route{"DeleteBucketTagging", deleteConfig(objstore.ConfigTagging)}},
 			{"cors", route{"DeleteBucketCors", (*request).deleteUnset}},
 			{"lifecycle", route{"DeleteBucketLifecycle", (*request).deleteUnset}},
 			{"website", route{"DeleteBucketWebsite", (*request).deleteUnset}},
@@ -106,10 +107,11 @@ var objectRoutes = map[string]resource{
 		subresources: append([]subresource{
 			{"uploadId", route{"UploadPart", (*request).uploadPart}},
 			{"partNumber", route{"UploadPart", (*request).uploadPart}},
+			{"tagging", route{"PutObjectTagging", (*request).putObjectTagging}},
 			{"acl", route{"PutObjectAcl", (*request).refuseACL}},
 			{"retention", route{"PutObjectRetention", (*request).noObjectLock}},
 			{"legal-hold", route{"PutObjectLegalHold", (*request).noObjectLock}},
-		}, notBuilt("PutObject", "tagging", "encryption", "renameObject", "append")...),
+		}, notBuilt("PutObject", "encryption", "renameObject", "append")...),
 		plain: route{"PutObject", (*request).putObject},
 	},
 	http.MethodPost: {
