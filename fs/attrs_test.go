@@ -3,13 +3,17 @@ package fs
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cofferfs/coffer/objstore"
 )
 
 func TestTimesInNanoseconds(t *testing.T) {
@@ -288,4 +292,64 @@ func TestStatfs(t *testing.T) {
 	if st.Blocks == 0 || st.Bfree > st.Blocks || st.Bavail > st.Bfree || st.Namelen != 255 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// A file that is made and written within one tick of the kernel's clock has the
+// time in our answer to CREATE that the kernel gives it, which then hands over
+// none. The WRITE may come later, and must not leave its own time.
+func TestMtimeIsTheKernelsWhereItHandsOverNone(t *testing.T) {
+	sets := &counter{what: ": SETATTR n"}
+	m := mountBucket(t, Options{Writeback: true, Debug: true, Logger: slog.New(slog.NewTextHandler(sets, nil))})
+	const n = 40
+	var files [n]*os.File
+	for i := range files {
+		f, err := os.Create(m.path(fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("written"); err != nil {
+			t.Fatal(err)
+		}
+		files[i] = f
+	}
+	nextTick(t) // the pages are written back in a later one
+	for i, f := range files {
+		if i%2 == 0 {
+			if err := f.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		st := stat(t, m.path(fmt.Sprint(i)))
+		a, err := m.store.Lookup(t.Context(), m.root, fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := objstore.Time(st.Mtim.Nano()); a.Mtime != want {
+			t.Errorf("file %d: mtime %d in the kernel, %d in the store", i, want, a.Mtime)
+		}
+	}
+	if got := sets.n.Load(); got > n/2 {
+		t.Errorf("the kernel handed over the times of %d files of %d", got, n)
+	}
+}
+
+// nextTick waits for the clock that times of files are taken from.
+func nextTick(t *testing.T) {
+	for begun := tick(t); tick(t) == begun; {
+		runtime.Gosched()
+	}
+}
+
+func tick(t *testing.T) int64 {
+	t.Helper()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &ts); err != nil {
+		t.Fatal(err)
+	}
+	return ts.Nano()
 }

@@ -151,6 +151,7 @@ func TestListingsFollowTheOtherDoor(t *testing.T) {
 	for _, c := range []struct{ put, del, want string }{
 		{"b", "", "b:1"}, {"a", "", "a:1 b:1"}, {"c", "", "a:1 b:1 c:1"}, {"", "b", "a:1 c:1"}, {"b", "", "a:1 b:1 c:1"}, {"", "a", "b:1 c:1"},
 	} {
+		nextTick(t)
 		if c.put != "" {
 			m.put(t, c.put, "x")
 		}

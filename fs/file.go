@@ -120,8 +120,12 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 	}
 	off := int64(in.Offset)
 	var written uint32
+	write := h.f.WriteAt
+	if f.o.Writeback && in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		write = h.f.WriteCached // SETATTR or nothing will tell mtime
+	}
 	for _, p := range data {
-		n, err := h.f.WriteAt(f.ctx(), p, off)
+		n, err := write(f.ctx(), p, off)
 		off += int64(n)
 		written += uint32(n)
 		if err != nil {

@@ -94,14 +94,14 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME {
 		// The kernel brings its times after every rename, link and close. Most
 		// often mtime is what we have, and ctime we set ourselves.
-		a, err := f.store.GetAttr(f.ctx(), ino)
+		a, same, err := f.store.TakeMtime(f.ctx(), ino, *set.Mtime)
 		if objstore.IsKind(err, objstore.KindStale) {
 			return fuse.OK // as below
 		}
 		if err != nil {
 			return f.fail("setattr", in.NodeId, err)
 		}
-		if a.Mtime == *set.Mtime {
+		if same {
 			f.fillAttr(&out.Attr, &a)
 			out.SetTimeout(f.cacheTime(r))
 			return fuse.OK

@@ -414,7 +414,7 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.failures++
 	n.failure = err
 	n.dropBuffers()
-	n.attrs, n.atime = false, 0
+	n.attrs, n.guessed, n.atime = false, false, 0
 	n.chunk = chunkRange{}
 	n.inline = nil // not cleared: a reader may be copying from it
 	// A commit that failed may still be there: what counts is what can be read.

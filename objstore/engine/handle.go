@@ -85,7 +85,17 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 // again when it returns. The bytes join history when they are flushed, which
 // happens within Options.FlushInterval in any case.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
-	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false); err != nil {
+	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false, false); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// WriteCached is WriteAt for a cache that keeps the file's times itself, and
+// hands mtime over with SetAttr before it calls Flush, Sync or Close, if it has
+// changed. Until then the time of the write is shown in its place.
+func (f *File) WriteCached(ctx context.Context, p []byte, off int64) (int, error) {
+	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false, true); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -93,7 +103,7 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // Append is WriteAt at the end of the file, atomically, and returns the offset.
 func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
-	return f.n.write(ctx, f.caller.Origin, p, 0, true)
+	return f.n.write(ctx, f.caller.Origin, p, 0, true, false)
 }
 
 // Flush commits what was written, so that the other door shows it, and reports
@@ -101,6 +111,7 @@ func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
 func (f *File) Flush(ctx context.Context) error { return f.flush(ctx, false) }
 
 func (f *File) flush(ctx context.Context, sync bool) error {
+	f.n.endGuess()
 	err := f.n.commitFor(ctx, sync)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -303,6 +314,33 @@ func (s *Store) overlay(ino objstore.InodeID, rec *record.Inode) {
 	}
 }
 
+// endGuess gives the file back the mtime that the cache which wrote it kept:
+// it would have handed over another one by now.
+func (n *node) endGuess() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.guessed && n.mtime != n.kept {
+		n.mtime = n.kept
+		n.attrs = true
+	}
+	n.guessed = false
+}
+
+// TakeMtime is what SetAttr would do with an mtime that a cache hands over (see
+// File.WriteCached), where that is nothing: ok is false when it is not the mtime
+// that the file has.
+func (s *Store) TakeMtime(ctx context.Context, ino objstore.InodeID, mtime objstore.Time) (a objstore.Attr, ok bool, err error) {
+	if n := s.nodes.get(ino); n != nil {
+		n.mu.Lock()
+		if n.mtime == mtime {
+			n.guessed = false
+		}
+		n.mu.Unlock()
+	}
+	a, err = s.GetAttr(ctx, ino)
+	return a, a.Mtime == mtime, err
+}
+
 // setOpenTimes hands times to an open inode whose next commit will write them.
 // false: it is not open or has nothing to commit.
 func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) bool {
@@ -312,6 +350,9 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if mtime != nil {
+		n.mtime, n.guessed = *mtime, false
+	}
 	if n.buf == nil && len(n.sealed) == 0 && !n.attrs && !n.applying {
 		return false
 	}
@@ -319,9 +360,6 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) 
 	n.ctime = n.s.now()
 	if atime != nil {
 		n.atime = *atime
-	}
-	if mtime != nil {
-		n.mtime = *mtime
 	}
 	return true
 }

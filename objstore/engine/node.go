@@ -39,6 +39,8 @@ type node struct {
 	stored   stored      // as of the last commit
 	size     int64       // with what is not yet committed
 	mtime    objstore.Time
+	guessed  bool          // mtime is a guess, until the writer who keeps it hands it over (File.WriteCached)
+	kept     objstore.Time // what that writer had before, while guessed
 	atime    objstore.Time // 0: unchanged
 	ctime    objstore.Time // of the last change that is not in the record
 	origin   uint32        // of whoever wrote what waits; 0: nobody, or several
@@ -186,7 +188,8 @@ func (n *node) writtenBy(origin uint32) {
 }
 
 // write puts p into the buffer at off, or at the end of the file for append.
-func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, atEnd bool) (int64, error) {
+// cached says that it comes from a cache that keeps the file's times.
+func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, atEnd, cached bool) (int64, error) {
 	if err := n.s.writable("write", ""); err != nil {
 		return 0, err
 	}
@@ -221,8 +224,12 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 		p, off = p[m:], off+int64(m)
 	}
 	n.size = max(n.size, off)
-	n.mtime = n.s.now()
-	n.ctime = n.mtime
+	now := n.s.now()
+	if cached && !n.guessed {
+		n.guessed, n.kept = true, n.mtime
+	}
+	n.guessed = cached
+	n.mtime, n.ctime = now, now
 	n.attrs = true
 	waiting, ranges := len(n.sealed), 0
 	for _, p := range n.sealed {

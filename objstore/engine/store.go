@@ -31,7 +31,7 @@ type Options struct {
 	StatFS func() (objstore.StatFS, error)
 	// ReadOnly refuses every change.
 	ReadOnly bool
-	// Now is the clock for times that are stored; nil: time.Now.
+	// Now is the clock for times that are stored; nil: the system's, see stamp.
 	Now func() time.Time
 	// Logger takes what an operator should see; nil: none.
 	Logger *slog.Logger
@@ -46,11 +46,17 @@ type Options struct {
 	// CollectInterval is the time between looks for segments to remove or to
 	// compact. 0: 15 s. Negative: never, for tests.
 	CollectInterval time.Duration
+
+	stamp func() objstore.Time // Now for what is stored
 }
 
 func (o *Options) defaults() {
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now, o.stamp = time.Now, stamp
+	}
+	if o.stamp == nil {
+		now := o.Now
+		o.stamp = func() objstore.Time { return objstore.TimeOf(now()) }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -136,7 +142,7 @@ func Initialise(ctx context.Context, o Options) error {
 	if err := o.validate(); err != nil {
 		return err
 	}
-	now := objstore.TimeOf(o.Now())
+	now := o.stamp()
 	root := record.Root{StoreID: o.StoreID, NextInode: objstore.RootInode + 1, ETagKey: make([]byte, 32), Created: now}
 	rand.Read(root.ETagKey)
 	dir := record.Inode{
@@ -229,7 +235,7 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-func (s *Store) now() objstore.Time { return objstore.TimeOf(s.o.Now()) }
+func (s *Store) now() objstore.Time { return s.o.stamp() }
 
 // inodeBlock is how many inode numbers are reserved at once. A crash loses what
 // is left of the block.
