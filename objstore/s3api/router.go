@@ -157,19 +157,15 @@ func notBuilt(prefix string, params ...string) []subresource {
 
 // parseTarget finds bucket and key. The path is percent-decoded once, by
 // net/url, and taken apart at the first slash; nothing is cleaned.
-func (q *request) parseTarget() error {
+func (q *request) parseTarget() {
 	q.query = q.r.URL.Query()
 	path := strings.TrimPrefix(q.r.URL.Path, "/")
 	if q.bucket = bucketOfHost(q.r.Host, q.s.o.Domains); q.bucket != "" {
 		q.virtualHost = true
 		q.key = path
-		return nil
+		return
 	}
 	q.bucket, q.key, _ = strings.Cut(path, "/")
-	if q.bucket == "" && q.key != "" {
-		return newError(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.", field("BucketName", ""))
-	}
-	return nil
 }
 
 // bucketOfHost is the bucket of a virtual-host style request, or empty.
@@ -194,6 +190,8 @@ func bucketOfHost(host string, domains []string) string {
 func (q *request) route() (route, error) {
 	table, subresources, kind := objectRoutes, objectSubresources, "OBJECT"
 	switch {
+	case q.bucket == "" && q.key != "":
+		return route{}, newError(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.", field("BucketName", ""))
 	case q.bucket == "":
 		table, subresources, kind = serviceRoutes, nil, "SERVICE"
 	case q.key == "":

@@ -175,9 +175,7 @@ func (q *request) run() (err error) {
 			err = errors.New("s3api: panic")
 		}
 	}()
-	if err := q.parseTarget(); err != nil {
-		return err
-	}
+	q.parseTarget()
 	if q.r.Method == http.MethodOptions {
 		q.op = "Preflight"
 		return q.preflight()

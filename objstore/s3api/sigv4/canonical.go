@@ -117,15 +117,28 @@ func canonicalQuery(query []param, presigned bool) string {
 	return string(b)
 }
 
-// appendCanonicalHeaders adds a line for each signed header.
-func appendCanonicalHeaders(b []byte, r *http.Request, signed []string) []byte {
-	for _, name := range signed {
+// appendCanonicalHeaders adds a line for each signed header. One that a
+// presigned request lacks is taken from its query, if it is there: some signers
+// list the headers that they moved.
+func appendCanonicalHeaders(b []byte, r *http.Request, c *claim, query []param) []byte {
+	for _, name := range c.signed {
 		b = append(b, name...)
 		b = append(b, ':')
-		b = appendHeader(b, r, name)
+		if moved, ok := movedHeader(r, c, query, name); ok {
+			b = appendTrimmed(b, moved)
+		} else {
+			b = appendHeader(b, r, name)
+		}
 		b = append(b, '\n')
 	}
 	return b
+}
+
+func movedHeader(r *http.Request, c *claim, query []param, name string) (string, bool) {
+	if !c.presigned || !strings.HasPrefix(name, "x-amz-") || len(r.Header[canonicalName(name)]) > 0 {
+		return "", false
+	}
+	return inQuery(query, name)
 }
 
 // appendHeader adds a header's values, also of those that net/http takes out of

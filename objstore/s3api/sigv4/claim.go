@@ -209,9 +209,11 @@ func (c *claim) check(region, service string) *Error {
 }
 
 // unsignedHeaders lists what must be signed and is not: host and every x-amz-*
-// header, but for x-amz-content-sha256, whose value the canonical request
-// contains in any case (AWS leaves it out of its list too).
-func (c *claim) unsignedHeaders(h http.Header) []string {
+// header. Left out are x-amz-content-sha256, whose value the canonical request
+// contains in any case (AWS leaves it out of its list too), and of a presigned
+// request what its query has, signed, with the same value, and the key headers
+// that who uses the URL adds where its signer asked for them.
+func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
 	sorted := c.signed
 	if !slices.IsSorted(sorted) {
 		sorted = slices.Sorted(slices.Values(sorted))
@@ -227,6 +229,9 @@ func (c *claim) unsignedHeaders(h http.Header) []string {
 		}
 		b := appendLower(lower[:0], name)
 		if _, ok := slices.BinarySearchFunc(sorted, b, compareTo); !ok {
+			if c.presigned && (signedInQuery(query, string(b), h[name]) || c.bringsKey(query, string(b))) {
+				continue
+			}
 			missing = append(missing, string(b))
 		}
 	}

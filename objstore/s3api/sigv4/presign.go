@@ -120,6 +120,41 @@ func (c *claim) checkTime(now time.Time, maxSkew time.Duration) *Error {
 	return nil
 }
 
+// inQuery is the value of a header that the signer of a presigned request put
+// into the query, in whatever case. Those of the signature are none.
+func inQuery(query []param, lower string) (value string, ok bool) {
+	for i := range query {
+		if strings.EqualFold(query[i].name, lower) && !isAuthParam(query[i].name) {
+			return query[i].value, true
+		}
+	}
+	return "", false
+}
+
+// signedInQuery says whether the query has just these values of a header.
+func signedInQuery(query []param, lower string, values []string) bool {
+	v, ok := inQuery(query, lower)
+	return ok && len(values) == 1 && values[0] == v
+}
+
+// customerKey is what the names of headers with a customer's key have in common.
+const customerKey = "x-amz-server-side-encryption-customer-"
+
+// bringsKey says whether a header is one of those with a customer's key, where
+// the signer signed that there is one: the key is not in the URL, so whoever
+// uses it adds the key ("Using server-side encryption with customer-provided
+// keys": presigned URLs).
+func (c *claim) bringsKey(query []param, lower string) bool {
+	for _, prefix := range [...]string{customerKey, "x-amz-copy-source-" + customerKey[len("x-amz-"):]} {
+		switch lower {
+		case prefix + "key", prefix + "key-md5":
+			_, ok := inQuery(query, prefix+"algorithm")
+			return ok || c.hasSigned(prefix+"algorithm")
+		}
+	}
+	return false
+}
+
 // queryHeaders collects the headers that a signer moved into the query. A
 // checksum of the body is not among them: AWS ignores it there (recorded: a
 // URL with the checksum of no bytes, as SDKs for JavaScript make them, takes

@@ -200,7 +200,7 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 	if err := c.check(v.Region, v.service()); err != nil {
 		return nil, err
 	}
-	if missing := c.unsignedHeaders(r.Header); missing != nil {
+	if missing := c.unsignedHeaders(r.Header, query); missing != nil {
 		return nil, errHeadersNotSigned(missing)
 	}
 	if token := securityToken(r.Header, query); token != "" {
@@ -350,7 +350,7 @@ func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []stri
 		b = append(b, '\n')
 		b = append(b, canonicalQuery(query, c.presigned)...)
 		b = append(b, '\n')
-		b = appendCanonicalHeaders(b, r, c.signed)
+		b = appendCanonicalHeaders(b, r, c, query)
 		b = append(b, '\n')
 		b = append(b, c.signedHeaders...)
 		b = append(b, '\n')
