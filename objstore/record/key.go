@@ -41,6 +41,7 @@ const (
 	famPart      = 'p'
 	famSegment   = 's'
 	famUpload    = 'u'
+	famVersion   = 'v'
 	famDEK       = 'w'
 	famXattr     = 'x'
 	famSetting   = 'y'

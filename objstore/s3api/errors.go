@@ -134,6 +134,12 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindNoSuchKey:          {400, "KMS.NotFoundException", "Invalid keyId", true},
 	objstore.KindKeyDisabled:        {400, "KMS.DisabledException", "The key is disabled.", true},
 	objstore.KindKeyPendingDeletion: {400, "KMS.KMSInvalidStateException", "The key is pending deletion.", true},
+	objstore.KindNoSuchVersion:      {404, "NoSuchVersion", "The specified version does not exist.", false},
+	objstore.KindDeleteMarker:       {405, "MethodNotAllowed", "The specified method is not allowed against this resource.", false},
+	objstore.KindLocked:             {403, "AccessDenied", "Access Denied because object protected by object lock.", false},
+	objstore.KindBucketState:        {409, "InvalidBucketState", "The request is not valid with the current state of the bucket.", true},
+	objstore.KindNoObjectLock:       {400, "InvalidRequest", "Bucket is missing Object Lock Configuration", false},
+	objstore.KindNoLock:             {404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration", false},
 }
 
 // conditionalConflict is the answer to KindConflict when the write had a condition.
