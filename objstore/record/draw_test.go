@@ -83,6 +83,7 @@ func drawInode(t *rapid.T) *Inode {
 		c.PartCount = u32.Draw(t, "parts")
 		c.ChecksumAlgo, c.ChecksumType = algorithm(t)
 		c.Checksum = maybe(t, "checksum")
+		c.SealedMD5 = maybe(t, "md5")
 	}
 	if c.ETag = ETagKind(rapid.IntRange(0, 3).Draw(t, "etag kind")); c.ETag != ETagKeyed {
 		c.ETagSum = drawID(t, "etag")

@@ -96,6 +96,9 @@ type Content struct {
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
 	Checksum     []byte // sealed under the object key
+	// SealedMD5 is what ETagSum would be under SSE-S3, sealed under the object
+	// key: in a bucket of MD5s a copy under SSE-S3 gets it back.
+	SealedMD5 []byte
 }
 
 // Append encodes n behind dst.
@@ -146,6 +149,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	e.bool(57, n.Held)
 	e.uint(58, uint64(n.History))
 	e.uint(59, uint64(n.TagCount))
+	e.bytes(70, c.SealedMD5)
 	e.str(75, n.Name)
 	e.uint(76, uint64(n.Lock.Mode))
 	e.int(77, int64(n.Lock.Until))
@@ -228,6 +232,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Meta = parseMeta(&d)
 		case 59:
 			n.TagCount = d.uint8()
+		case 70:
+			c.SealedMD5 = d.copy()
 		case 55:
 			n.Seq = d.uint()
 		case 56:

@@ -37,7 +37,7 @@ func (q *request) completeUpload() error {
 	if req.Precondition, err = q.writePrecondition(false); err != nil {
 		return err
 	}
-	if _, err = q.customerKey(customerHeaders); err != nil {
+	if req.CustomerKey, err = q.customerKey(customerHeaders); err != nil {
 		return err
 	}
 	if v := q.get("X-Amz-Mp-Object-Size"); v != "" {
@@ -73,16 +73,22 @@ func (q *request) completeUpload() error {
 		return q.completeFailed(&req, &upload, err)
 	}
 	q.settle()
-	q.setSSE(info.SSE)
+	sum := info.Checksum
+	if info.SSE.Mode != objstore.SSES3 && upload.Algorithm == "" {
+		sum = nil // AWS keeps it, but does not tell it here (recorded)
+	}
+	if info.SSE.Mode != objstore.SSEC {
+		q.setSSE(info.SSE)
+	}
 	var x xmlWriter
 	x.root("CompleteMultipartUploadResult")
 	x.text("Location", q.location())
 	x.text("Bucket", q.bucket)
 	x.text("Key", q.key)
 	x.etag(info.ETag)
-	if c := info.Checksum; c != nil && c.Algorithm.Header() != "" {
-		x.text(checksumElement(c.Algorithm), c.Value)
-		x.text("ChecksumType", string(c.Type))
+	if sum != nil && sum.Algorithm.Header() != "" {
+		x.text(checksumElement(sum.Algorithm), sum.Value)
+		x.text("ChecksumType", string(sum.Type))
 	}
 	x.close("CompleteMultipartUploadResult")
 	return q.sendXML(http.StatusOK, &x)

@@ -165,10 +165,7 @@ func (q *request) objectExists() error {
 	if err := q.checkVersion(); err != nil {
 		return err
 	}
-	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key})
-	if err != nil && objstore.IsKind(err, objstore.KindKeyRequired) {
-		return nil
-	}
+	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
 	return err
 }
 
