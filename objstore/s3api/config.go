@@ -176,13 +176,3 @@ func (q *request) noObjectLock() error {
 	}
 	return errInvalidRequest("Bucket is missing Object Lock Configuration")
 }
-
-// preflight answers a browser's CORS preflight: no bucket has rules. It needs no
-// signature, so it does not tell whether the bucket exists.
-func (q *request) preflight() error {
-	if q.r.Header.Get("Origin") == "" {
-		return newError(http.StatusBadRequest, "BadRequest", "Insufficient information. Origin request header needed.")
-	}
-	return newError(http.StatusForbidden, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.",
-		field("Method", q.r.Header.Get("Access-Control-Request-Method")), field("ResourceType", "BUCKET"))
-}

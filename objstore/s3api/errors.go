@@ -236,7 +236,7 @@ func (q *request) fail(err error) (abort bool) {
 	}
 	for name := range h {
 		switch name {
-		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow":
+		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow", "Vary", allowOrigin, allowMethods, allowHeaders, allowCredentials, exposeHeaders, maxAge:
 		default:
 			delete(h, name)
 		}
