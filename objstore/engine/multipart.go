@@ -99,7 +99,8 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		return info, err
 	}
 	u := &upload{root: root, rec: &record.Upload{
-		Initiated: s.now(), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
+		// Not the clock of stamps: uploads of one key are told apart, and sorted, by it.
+		Initiated: objstore.TimeOf(s.o.Now()), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
