@@ -227,9 +227,6 @@ func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
 		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") || name == "X-Amz-Content-Sha256" {
 			continue
 		}
-		if c.presigned && isCustomerKey(name) {
-			continue
-		}
 		b := appendLower(lower[:0], name)
 		if _, ok := slices.BinarySearchFunc(sorted, b, compareTo); !ok {
 			if c.presigned && (signedInQuery(query, string(b), h[name]) || c.bringsKey(query, string(b))) {
@@ -240,18 +237,6 @@ func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
 	}
 	slices.Sort(missing)
 	return missing
-}
-
-// isCustomerKey reports whether a header carries a customer's key, or its MD5. A
-// presigned URL does not sign them: it would have to hold the key, or be made for
-// one. Who uses the URL sends them (AWS, "Using presigned URLs with SSE-C").
-func isCustomerKey(name string) bool {
-	switch name {
-	case "X-Amz-Server-Side-Encryption-Customer-Key", "X-Amz-Server-Side-Encryption-Customer-Key-Md5",
-		"X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key-Md5":
-		return true
-	}
-	return false
 }
 
 func compareTo(s string, b []byte) int { return cmp.Compare(s, string(b)) }
