@@ -57,6 +57,7 @@ var errnos = [objstore.NumKinds]syscall.Errno{
 	objstore.KindMalformed:          syscall.EIO,
 	objstore.KindNoSuchConfig:       syscall.EIO,
 	objstore.KindTooManyConfigs:     syscall.EIO,
+	objstore.KindMalformedPolicy:    syscall.EIO,
 	objstore.KindNoSuchKey:          syscall.ENOKEY,
 	objstore.KindKeyDisabled:        syscall.ENOKEY,
 	objstore.KindKeyPendingDeletion: syscall.ENOKEY,

@@ -63,6 +63,7 @@ const (
 	KindBucketState                    // the bucket's versioning or Object Lock forbids it
 	KindNoObjectLock                   // the bucket has no Object Lock
 	KindNoLock                         // the version has no retention, or no legal hold
+	KindMalformedPolicy                // a policy document that cannot be read or kept
 	numKinds
 )
 
@@ -138,6 +139,7 @@ var kindNames = [numKinds]string{
 	"stale", "canceled", "shutting down", "invalid request", "malformed body", "no such configuration",
 	"too many configurations", "no such key", "key disabled", "key pending deletion", "no such version", "delete marker", "object locked", "bucket state",
 	"no object lock", "no lock",
+	"malformed policy",
 }
 
 func (k Kind) String() string {

@@ -71,6 +71,9 @@ type Bucket struct {
 	// not know them would destroy versions.
 	Versioning objstore.Versioning
 	Lock       objstore.LockConfig
+	// Who gets in and whose objects are: to be ignored by nobody (21, 22).
+	PublicAccess objstore.PublicAccess
+	Ownership    objstore.Ownership
 }
 
 // Append encodes k behind dst.
@@ -84,6 +87,8 @@ func (k *Bucket) Append(dst []byte) []byte {
 	e.uint(13, uint64(k.Lock.Default.Days))
 	e.uint(14, uint64(k.Lock.Default.Years))
 	e.uint(16, uint64(k.Configs))
+	e.uint(21, uint64(k.PublicAccess))
+	e.uint(22, uint64(k.Ownership))
 	e.uint(64, uint64(k.ETags))
 	return e.b
 }
@@ -112,6 +117,16 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			k.Configs = objstore.ConfigSet(d.uint32())
 			if k.Configs&^objstore.KnownConfigs != 0 && d.err == nil {
 				d.err = fmt.Errorf("%w: configuration documents %#x", ErrVersion, uint32(k.Configs))
+			}
+		case 21:
+			k.PublicAccess = objstore.PublicAccess(d.uint8())
+			if !k.PublicAccess.Known() && d.err == nil {
+				d.err = fmt.Errorf("%w: public access %#x", ErrVersion, uint8(k.PublicAccess))
+			}
+		case 22:
+			k.Ownership = objstore.Ownership(d.uint8())
+			if !k.Ownership.Known() && d.err == nil {
+				d.err = fmt.Errorf("%w: ownership %d", ErrVersion, uint8(k.Ownership))
 			}
 		case 64:
 			k.ETags = d.etagForm()

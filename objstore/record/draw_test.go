@@ -122,7 +122,10 @@ func drawBucket(t *rapid.T) *Bucket {
 		Lock: objstore.LockConfig{Enabled: rapid.Bool().Draw(t, "lock"), Default: objstore.DefaultRetention{
 			Mode: drawLock(t).Mode, Days: rapid.IntRange(0, objstore.MaxRetentionDays).Draw(t, "days"),
 			Years: rapid.IntRange(0, objstore.MaxRetentionYears).Draw(t, "years"),
-		}}}
+		}},
+		PublicAccess: objstore.PublicAccess(rapid.Uint8Range(0, 63).Draw(t, "public access")),
+		Ownership:    objstore.Ownership(rapid.Uint8Range(0, 3).Draw(t, "ownership")),
+	}
 }
 
 func drawLock(t *rapid.T) objstore.Lock {

@@ -78,6 +78,7 @@ var kinds = []kind{
 	of("root", goldenRoot, &Root{StoreID: id(1), NextInode: 4097, ETagKey: bytes.Repeat([]byte{7}, 32), Created: 5},
 		ParseRoot, (*Root).Append, drawRoot),
 	of("bucket", goldenBucket, &Bucket{Created: 5, DEK: 9}, ParseBucket, (*Bucket).Append, drawBucket),
+	of("bucket with access settings", goldenOpenBucket, &Bucket{Created: 5, DEK: 9, PublicAccess: 0x11, Ownership: objstore.OwnerWriter}, ParseBucket, (*Bucket).Append, drawBucket),
 	of("bucket with configurations", goldenConfiguredBucket, &Bucket{Created: 5, DEK: 9, Configs: 0x9001}, ParseBucket, (*Bucket).Append, drawBucket),
 	of("versioned bucket", goldenVersionedBucket, &Bucket{Created: 5, DEK: 9, Versioning: objstore.VersioningEnabled, Lock: objstore.LockConfig{
 		Enabled: true, Default: objstore.DefaultRetention{Mode: objstore.LockCompliance, Days: 3}}}, ParseBucket, (*Bucket).Append, drawBucket),

@@ -130,6 +130,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
+	objstore.KindMalformedPolicy:    {400, "MalformedPolicy", "Invalid policy syntax.", true},
 	objstore.KindTooManyConfigs:     {400, "TooManyConfigurations", "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.", false},
 	objstore.KindNoSuchKey:          {400, "KMS.NotFoundException", "Invalid keyId", true},
 	objstore.KindKeyDisabled:        {400, "KMS.DisabledException", "The key is disabled.", true},
