@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/minio/sio"
@@ -57,37 +58,15 @@ func EncryptedSize(n PlainSize) CipherSize {
 // than MaxExtent; the empty stream has no bytes and so no authenticity),
 // ErrKeySpent. On an error dst is not changed within its length.
 func Encrypt(dst []byte, key *secret.Key, plain []byte) (stream []byte, base Nonce, err error) {
-	if len(plain) == 0 || PlainSize(len(plain)) > MaxExtent {
-		return nil, base, fmt.Errorf("encrypt %d bytes: %w", len(plain), ErrSize)
+	size := 0
+	if PlainSize(len(plain)) <= MaxExtent {
+		size = int(EncryptedSize(PlainSize(len(plain))))
 	}
-	if !key.Spend() {
-		return nil, base, ErrKeySpent
+	out := appender{b: slices.Grow(dst, size)}
+	if base, err = EncryptTo(&out, key, plain); err != nil {
+		return nil, base, err
 	}
-	start := len(dst)
-	size := int(EncryptedSize(PlainSize(len(plain))))
-	sink := appender{b: slices.Grow(dst, size)}
-	w, err := sio.EncryptWriter(&sink, sio.Config{
-		MinVersion:   sio.Version20,
-		MaxVersion:   sio.Version20,
-		CipherSuites: cipherSuites,
-		Key:          key.Bytes(),
-	})
-	if err != nil {
-		return nil, base, fmt.Errorf("encrypt: %w", err)
-	}
-	if _, err = w.Write(plain); err != nil {
-		w.Close()
-		return nil, base, fmt.Errorf("encrypt: %w", err)
-	}
-	if err = w.Close(); err != nil {
-		return nil, base, fmt.Errorf("encrypt: %w", err)
-	}
-	if len(sink.b) != start+size {
-		return nil, base, fmt.Errorf("encrypt: stream has %d bytes, want %d", len(sink.b)-start, size)
-	}
-	copy(base[:], sink.b[start+4:])
-	base[0] &^= dareFinal
-	return sink.b, base, nil
+	return out.b, base, nil
 }
 
 // appender is the io.Writer of Encrypt. It never fails.
@@ -96,6 +75,57 @@ type appender struct{ b []byte }
 func (a *appender) Write(p []byte) (int, error) {
 	a.b = append(a.b, p...)
 	return len(p), nil
+}
+
+// EncryptTo is Encrypt with the stream written to w, one package at a time. Its
+// errors are those of Encrypt, and those of w: after one of these w has a part
+// of the stream, and the key is spent.
+func EncryptTo(w io.Writer, key *secret.Key, plain []byte) (base Nonce, err error) {
+	if len(plain) == 0 || PlainSize(len(plain)) > MaxExtent {
+		return base, fmt.Errorf("encrypt %d bytes: %w", len(plain), ErrSize)
+	}
+	if !key.Spend() {
+		return base, ErrKeySpent
+	}
+	sink := packageSink{w: w}
+	enc, err := sio.EncryptWriter(&sink, sio.Config{
+		MinVersion:   sio.Version20,
+		MaxVersion:   sio.Version20,
+		CipherSuites: cipherSuites,
+		Key:          key.Bytes(),
+	})
+	if err != nil {
+		return base, fmt.Errorf("encrypt: %w", err)
+	}
+	_, err = enc.Write(plain)
+	if cerr := enc.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return base, fmt.Errorf("encrypt: %w", err)
+	}
+	if size := EncryptedSize(PlainSize(len(plain))); sink.n != size {
+		return base, fmt.Errorf("encrypt: stream has %d bytes, want %d", sink.n, size)
+	}
+	base = Nonce(sink.header[4:])
+	base[0] &^= dareFinal
+	return base, nil
+}
+
+// packageSink passes a stream on, and keeps its first header.
+type packageSink struct {
+	w      io.Writer
+	n      CipherSize
+	header [packageHeader]byte
+}
+
+func (k *packageSink) Write(p []byte) (int, error) {
+	if k.n < packageHeader {
+		copy(k.header[k.n:], p)
+	}
+	n, err := k.w.Write(p)
+	k.n += CipherSize(n)
+	return n, err
 }
 
 // Decrypt appends the plaintext of a whole stream to dst. plainLen is the

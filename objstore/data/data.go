@@ -35,6 +35,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 )
@@ -151,4 +152,17 @@ type BlockReader interface {
 	// of them, and returns the part of buf where they are. It changes anything in
 	// buf. Three times Block more than n is room enough for it to work best.
 	ReadBlocks(ctx context.Context, l Location, buf []byte, n int, off int64) ([]byte, error)
+}
+
+// Filler is a Store that takes a run while it is made, so that there need not be
+// another copy of it.
+type Filler interface {
+	// AppendFrom adds a run of n bytes (1 to MaxAppend), as Append does. fill
+	// writes them to w, in order and in pieces of any size, all of them and no
+	// more; it should not wait for anything, since a barrier waits for it. It is
+	// called once, or not at all where AppendFrom fails before.
+	//
+	// Errors: those of Append, and that of fill. After one nothing of the run can
+	// be referred to; zeros stand in its place.
+	AppendFrom(ctx context.Context, n int, fill func(w io.Writer) error) (Location, error)
 }

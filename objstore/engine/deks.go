@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -24,9 +25,10 @@ const (
 type dekCache struct {
 	now func() time.Time
 
-	mu   sync.Mutex // guards the fields below
-	keys map[record.DEKID]cachedDEK
-	era  dekEra
+	mu      sync.Mutex // guards the fields below
+	keys    map[record.DEKID]cachedDEK
+	buckets map[objstore.InodeID]record.DEKID
+	era     dekEra
 }
 
 // dekEra counts calls of forget: what the key service said before one is not
@@ -40,7 +42,7 @@ type cachedDEK struct {
 }
 
 func newDEKCache(now func() time.Time) *dekCache {
-	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK)}
+	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK), buckets: make(map[objstore.InodeID]record.DEKID)}
 }
 
 // get returns a key, or nil and what put wants to know.
@@ -77,6 +79,22 @@ func (c *dekCache) put(id record.DEKID, ek kms.KeyID, k *secret.Key, era dekEra)
 	return k
 }
 
+func (c *dekCache) bucket(root objstore.InodeID) (record.DEKID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, ok := c.buckets[root]
+	return id, ok
+}
+
+func (c *dekCache) setBucket(root objstore.InodeID, id record.DEKID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.buckets) >= dekCacheSize {
+		clear(c.buckets)
+	}
+	c.buckets[root] = id
+}
+
 // forget drops the keys under ek, "" all of them. Requests under way may still
 // use one.
 func (c *dekCache) forget(ek kms.KeyID) {
@@ -96,6 +114,7 @@ func (c *dekCache) drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.keys)
+	clear(c.buckets)
 }
 
 func newDEKID() record.DEKID {

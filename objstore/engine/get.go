@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -54,7 +55,7 @@ type Object struct {
 	ctx context.Context
 	r   reader
 	n   *record.Inode
-	oek *extent.Keys
+	oek *secret.Key
 }
 
 func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetRequest, ino objstore.InodeID, n *record.Inode) (*Object, error) {

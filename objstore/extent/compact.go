@@ -142,8 +142,8 @@ func (b *Batch) copyRun(ctx context.Context, id record.ExtentID, x *record.Exten
 	if err := b.s.readPackages(ctx, x, first, frame[frameSize:]); err != nil {
 		return run, err
 	}
-	putFrame(frame, id, first, count)
-	loc, err := b.append(ctx, frame)
+	putFrame(frame, len(frame)-frameSize, id, first, count)
+	loc, err := b.append(func() (data.Location, error) { return b.s.data.Append(ctx, frame) })
 	if err != nil {
 		return run, err
 	}

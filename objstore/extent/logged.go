@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -53,8 +54,8 @@ func (b *Batch) Settle(ctx context.Context, r meta.Reader, id record.ExtentID) (
 	frame := make([]byte, frameSize, frameSize+len(body))
 	frame = append(frame, body...)
 	count := packages(x.PlainLen)
-	putFrame(frame, id, 0, count)
-	loc, err := b.append(ctx, frame)
+	putFrame(frame, len(body), id, 0, count)
+	loc, err := b.append(func() (data.Location, error) { return b.s.data.Append(ctx, frame) })
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +31,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Store struct {
 	data   data.Store
 	blocks data.BlockReader // data, if it is one; nil otherwise
+	filler data.Filler      // as blocks
 	keys   *keyCache
 
 	mu    sync.Mutex // guards the fields below
@@ -53,7 +55,8 @@ func (s *Store) Moved() { s.moves.Add(1) }
 // New returns a Store over the data store.
 func New(d data.Store) *Store {
 	blocks, _ := d.(data.BlockReader)
-	return &Store{data: d, blocks: blocks, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
+	filler, _ := d.(data.Filler)
+	return &Store{data: d, blocks: blocks, filler: filler, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
 }
 
 // Content names a content and lends the key that opens it.
@@ -63,11 +66,11 @@ type Content struct {
 	// Bound is the id that its keys are bound to. It differs from Refs for the
 	// parts of an upload only, whose keys are those of the future content.
 	Bound objstore.ContentID
-	OEK   *Keys
+	OEK   *secret.Key
 }
 
 // Of is the Content of a finished content.
-func Of(id objstore.ContentID, oek *Keys) Content {
+func Of(id objstore.ContentID, oek *secret.Key) Content {
 	return Content{Refs: id, Bound: id, OEK: oek}
 }
 
@@ -106,17 +109,7 @@ var streams = sync.Pool{New: func() any {
 // concurrently.
 func (b *Batch) Encrypt(ctx context.Context, plain []byte) (*Piece, error) {
 	p := &Piece{id: newID(), key: secret.Random(), size: uint32(len(plain))}
-	buf := streams.Get().(*[]byte)
-	defer streams.Put(buf)
-	out := (*buf)[:frameSize]
-	out, base, err := coffercrypto.Encrypt(out, p.key, plain)
-	if err != nil {
-		return nil, fmt.Errorf("encrypt extent: %w", err)
-	}
-	p.base = base
-	*buf = out[:0]
-	putFrame(out, p.id, 0, packages(p.size))
-	loc, err := b.append(ctx, out)
+	loc, err := b.append(func() (data.Location, error) { return b.s.write(ctx, p, plain) })
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +118,34 @@ func (b *Batch) Encrypt(ctx context.Context, plain []byte) (*Piece, error) {
 	b.pieces = append(b.pieces, p)
 	b.mu.Unlock()
 	return p, nil
+}
+
+// write encrypts a piece and appends it with its frame: straight to where it is
+// written from where the data store can, which saves a copy of large ones.
+func (s *Store) write(ctx context.Context, p *Piece, plain []byte) (loc data.Location, err error) {
+	if s.filler == nil || len(plain) < packagePlain {
+		buf := streams.Get().(*[]byte)
+		defer streams.Put(buf)
+		out := (*buf)[:frameSize]
+		if out, p.base, err = coffercrypto.Encrypt(out, p.key, plain); err != nil {
+			return loc, fmt.Errorf("encrypt extent: %w", err)
+		}
+		*buf = out[:0]
+		putFrame(out, len(out)-frameSize, p.id, 0, packages(p.size))
+		return s.data.Append(ctx, out)
+	}
+	n := frameSize + int(coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain))))
+	return s.filler.AppendFrom(ctx, n, func(w io.Writer) (err error) {
+		var frame [frameSize]byte
+		putFrame(frame[:], n-frameSize, p.id, 0, packages(p.size))
+		if _, err = w.Write(frame[:]); err != nil {
+			return err
+		}
+		if p.base, err = coffercrypto.EncryptTo(w, p.key, plain); err != nil {
+			return fmt.Errorf("encrypt extent: %w", err)
+		}
+		return nil
+	})
 }
 
 // Log encrypts plain (1 to MaxLogged bytes) as Encrypt does, but leaves its stream
@@ -144,15 +165,15 @@ func (b *Batch) Log(plain []byte) (*Piece, error) {
 	return p, nil
 }
 
-// append appends a frame and holds its segment. The hold is taken without a
+// append calls write, which appends a frame, and holds its segment. The hold is taken without a
 // gap: an active segment is never removed, and Append leaves it active until
 // the next Append at the earliest, which cannot make it collectable before the
 // collector has looked at holds again (see Collectable).
-func (b *Batch) append(ctx context.Context, frame []byte) (data.Location, error) {
+func (b *Batch) append(write func() (data.Location, error)) (data.Location, error) {
 	b.s.mu.Lock()
 	b.s.holds[record.SegmentID{}]++ // a hold on everything until the segment is known
 	b.s.mu.Unlock()
-	loc, err := b.s.data.Append(ctx, frame)
+	loc, err := write()
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
 	b.s.unhold(record.SegmentID{})
@@ -243,9 +264,9 @@ func (s *Store) Held(id record.SegmentID) bool {
 func packages(size uint32) uint32 { return (size + packagePlain - 1) / packagePlain }
 
 // putFrame fills the header of a frame whose packages stand behind it.
-func putFrame(frame []byte, id record.ExtentID, first, count uint32) {
+func putFrame(frame []byte, n int, id record.ExtentID, first, count uint32) {
 	binary.BigEndian.PutUint32(frame, frameMagic)
-	binary.BigEndian.PutUint32(frame[4:], uint32(len(frame)-frameSize))
+	binary.BigEndian.PutUint32(frame[4:], uint32(n))
 	binary.BigEndian.PutUint32(frame[8:], first)
 	binary.BigEndian.PutUint32(frame[12:], count)
 	copy(frame[16:], id[:])

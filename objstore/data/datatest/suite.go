@@ -38,6 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) data.Store) {
 		{"ConcurrentUseKeepsEveryByte", testConcurrent},
 		{"CancelledCallsAreRefusedBeforeTheyBegin", testCancelled},
 		{"CloseIsIdempotentAndEndsUse", testClose},
+		{"RunThatIsNotMadeIsGivenUp", testGivenUp},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)
@@ -49,6 +50,13 @@ func Run(t *testing.T, open func(t *testing.T) data.Store) {
 			t.Cleanup(func() { s.Close() })
 			if b, ok := s.(data.BlockReader); ok {
 				c.fn(t, &blocks{s, b, t})
+			}
+		})
+		t.Run(c.name+"/filled", func(t *testing.T) {
+			s := open(t)
+			t.Cleanup(func() { s.Close() })
+			if f, ok := s.(data.Filler); ok {
+				c.fn(t, &filled{s, f})
 			}
 		})
 	}

@@ -14,6 +14,12 @@ import (
 // last piece of a run (the only one, if it is small) outside of turn, so that
 // appenders copy side by side.
 func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
+	return s.append(ctx, len(p), func(g *segment) (int64, error) { return s.place(g, p) })
+}
+
+// append adds a run of n bytes; place puts them at the end of a segment, says
+// where they stand and gives turn back.
+func (s *Store) append(ctx context.Context, n int, place func(*segment) (int64, error)) (data.Location, error) {
 	if err := s.enter(); err != nil {
 		return data.Location{}, err
 	}
@@ -21,24 +27,24 @@ func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
 	if s.opt.ReadOnly {
 		return data.Location{}, data.ErrReadOnly
 	}
-	if len(p) > data.MaxAppend {
-		return data.Location{}, fmt.Errorf("%w: %d bytes", data.ErrTooLarge, len(p))
+	if n > data.MaxAppend {
+		return data.Location{}, fmt.Errorf("%w: %d bytes", data.ErrTooLarge, n)
 	}
-	if len(p) == 0 {
+	if n == 0 {
 		return data.Location{}, ctx.Err()
 	}
-	g, err := s.takeTurn(ctx, int64(len(p)))
+	g, err := s.takeTurn(ctx, int64(n))
 	if err != nil {
 		return data.Location{}, err
 	}
 	// From here on the append runs to its end.
-	off, err := s.place(g, p)
+	off, err := place(g)
 	if err != nil {
 		return data.Location{}, err
 	}
 	s.stats.appends.Add(1)
-	s.stats.appendedBytes.Add(uint64(len(p)))
-	return data.Location{Segment: g.id, Offset: uint64(off), Length: uint32(len(p))}, nil
+	s.stats.appendedBytes.Add(uint64(n))
+	return data.Location{Segment: g.id, Offset: uint64(off), Length: uint32(n)}, nil
 }
 
 // takeTurn returns the active segment, with room for a run of n bytes, and
@@ -148,44 +154,58 @@ func (s *Store) newActive(n, staged int64) (*segment, error) {
 // A barrier that comes between two pieces does not tear the run: each piece
 // but the last fills its stage, so there is nothing to pad.
 func (s *Store) place(g *segment, p []byte) (int64, error) {
-	now := s.opt.Now().UnixNano()
 	off := int64(-1)
 	for {
 		s.mu.Lock()
-		b := s.filling
-		if b == nil {
-			var err error
-			if b, err = s.takeStageLocked(g); err != nil {
-				s.mu.Unlock()
-				<-s.turn
-				return 0, err
-			}
+		at := g.end
+		piece, err := s.pieceLocked(g, len(p))
+		s.mu.Unlock()
+		if err != nil {
+			<-s.turn
+			return 0, err
 		}
 		if off < 0 {
-			off = g.end
+			off = at
 		}
-		at := b.n
-		k := min(len(p), len(b.mem)-at)
-		b.n += k
-		b.copying++
-		g.end += int64(k)
-		g.modified = now
-		s.appended.Add(uint64(k))
-		if b.n == len(b.mem) {
-			s.filling = nil
-			b.complete = true
-		}
-		s.mu.Unlock()
-
-		last := k == len(p)
+		last := len(piece.mem) == len(p)
 		if last {
 			<-s.turn
 		}
-		copy(b.mem[at:at+k], p)
-		s.copied(b)
+		copy(piece.mem, p)
+		s.copied(piece.stage)
 		if last {
 			return off, nil
 		}
-		p = p[k:]
+		p = p[len(piece.mem):]
 	}
+}
+
+// piece is a part of a stage that one appender fills.
+type piece struct {
+	stage *stage
+	mem   []byte
+}
+
+// pieceLocked gives out the next bytes of g, at most n of them. The caller holds
+// turn.
+func (s *Store) pieceLocked(g *segment, n int) (piece, error) {
+	b := s.filling
+	if b == nil {
+		var err error
+		if b, err = s.takeStageLocked(g); err != nil {
+			return piece{}, err
+		}
+	}
+	at := b.n
+	k := min(n, len(b.mem)-at)
+	b.n += k
+	b.copying++
+	g.end += int64(k)
+	g.modified = s.opt.Now().UnixNano()
+	s.appended.Add(uint64(k))
+	if b.n == len(b.mem) {
+		s.filling = nil
+		b.complete = true
+	}
+	return piece{b, b.mem[at : at+k]}, nil
 }

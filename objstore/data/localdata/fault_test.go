@@ -1,7 +1,9 @@
 package localdata_test
 
 import (
+	"context"
 	"errors"
+	"io"
 	"sync"
 	"syscall"
 	"testing"
@@ -126,6 +128,25 @@ func TestFullDiskIsReportedByAppend(t *testing.T) {
 // room aside: Sync finds the disk full, and once there is room the next Sync
 // makes durable what the failed one could not.
 func TestFullDiskAtWriteLosesNothing(t *testing.T) {
+	for name, add := range ways {
+		t.Run(name, func(t *testing.T) { testFullDiskAtWrite(t, add) })
+	}
+}
+
+// ways are the two ways to append.
+var ways = map[string]func(context.Context, *localdata.Store, []byte) (data.Location, error){
+	"append": func(ctx context.Context, s *localdata.Store, p []byte) (data.Location, error) {
+		return s.Append(ctx, p)
+	},
+	"fill": func(ctx context.Context, s *localdata.Store, p []byte) (data.Location, error) {
+		return s.AppendFrom(ctx, len(p), func(w io.Writer) error {
+			_, err := w.Write(p)
+			return err
+		})
+	},
+}
+
+func testFullDiskAtWrite(t *testing.T, add func(context.Context, *localdata.Store, []byte) (data.Location, error)) {
 	for _, refuse := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		fs := datatest.NewCrashFS(nil)
 		var full sync.Map
@@ -146,7 +167,7 @@ func TestFullDiskAtWriteLosesNothing(t *testing.T) {
 		for i := range 1000 { // more than the stages hold
 			r := run{seed: uint64(i), synced: true}
 			var err error
-			if r.l, err = s.Append(t.Context(), datatest.Bytes(r.seed, 100_000)); err != nil {
+			if r.l, err = add(t.Context(), s, datatest.Bytes(r.seed, 100_000)); err != nil {
 				if !errors.Is(err, data.ErrNoSpace) {
 					t.Fatal(err)
 				}
@@ -174,7 +195,7 @@ func TestFullDiskAtWriteLosesNothing(t *testing.T) {
 		if err := checkAfterCrash(t, fs.Clone(nil), localdata.Options{}, runs); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Append(t.Context(), datatest.Bytes(1, 3<<20)); err != nil {
+		if _, err := add(t.Context(), s, datatest.Bytes(1, 3<<20)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Close(); err != nil {
@@ -264,6 +285,12 @@ func TestConcurrentSyncsShareOneBarrier(t *testing.T) {
 // TestSlowWritesBoundMemory: appends go on while writes hang, until the
 // staging buffers are full, and everything can be read meanwhile.
 func TestSlowWritesBoundMemory(t *testing.T) {
+	for name, add := range ways {
+		t.Run(name, func(t *testing.T) { testSlowWrites(t, add) })
+	}
+}
+
+func testSlowWrites(t *testing.T, add func(context.Context, *localdata.Store, []byte) (data.Location, error)) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := datatest.NewCrashFS(nil)
 		s := open(t, localdata.Options{FS: fs})
@@ -279,7 +306,7 @@ func TestSlowWritesBoundMemory(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for i := range uint64(40) {
-				l, err := s.Append(t.Context(), datatest.Bytes(i, 700_000))
+				l, err := add(t.Context(), s, datatest.Bytes(i, 700_000))
 				if err != nil {
 					t.Error(err)
 					return

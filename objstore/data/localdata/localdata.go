@@ -178,7 +178,10 @@ type Store struct {
 	writers  sync.WaitGroup
 }
 
-var _ data.Store = (*Store)(nil)
+var (
+	_ data.Store  = (*Store)(nil)
+	_ data.Filler = (*Store)(nil)
+)
 
 // Open returns the store in a directory. It writes nothing there. The caller
 // makes sure that no other process has it open for writing.
