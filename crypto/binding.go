@@ -23,6 +23,7 @@ const (
 	DomainSetting     Domain = "setting"      // a DEK of its own: store id, name
 	DomainSuperblock  Domain = "superblock"   // store key: store id
 	DomainContentRoot Domain = "content root" // OEK: content id (reserved)
+	DomainSession     Domain = "session"      // key of session tokens: store id
 	DomainFingerprint Domain = "fingerprint"  // store key: store id
 )
 

@@ -57,9 +57,16 @@ var errnos = [objstore.NumKinds]syscall.Errno{
 	objstore.KindMalformed:          syscall.EIO,
 	objstore.KindNoSuchConfig:       syscall.EIO,
 	objstore.KindTooManyConfigs:     syscall.EIO,
+	objstore.KindMalformedPolicy:    syscall.EIO,
 	objstore.KindNoSuchKey:          syscall.ENOKEY,
 	objstore.KindKeyDisabled:        syscall.ENOKEY,
 	objstore.KindKeyPendingDeletion: syscall.ENOKEY,
+	objstore.KindNoSuchVersion:      syscall.ENOENT,
+	objstore.KindDeleteMarker:       syscall.ENOENT,
+	objstore.KindLocked:             syscall.EPERM,
+	objstore.KindBucketState:        syscall.EPERM,
+	objstore.KindNoObjectLock:       syscall.EINVAL,
+	objstore.KindNoLock:             syscall.ENODATA,
 }
 
 // toErrno translates an error of the store; err is not nil.

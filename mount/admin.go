@@ -27,6 +27,7 @@ import (
 //	POST /v1/umount        umountRequest -> umountReply
 //	POST /v1/wait          umountRequest -> umountReply, when that mount is gone
 //	POST /v1/bucket/etag   bucketETag -> bucketETag
+//	POST /v1/key           KeyRequest -> KeyReply
 //	GET  /debug/pprof/...
 //
 // An error is an apiError with a status other than 200. Client and daemon need
@@ -178,6 +179,7 @@ func (d *Daemon) adminHandler() http.Handler {
 		return umountReply{}, d.wait(ctx, r.Mountpoint)
 	}))
 	mux.HandleFunc("POST /v1/bucket/etag", answer(d.answerBucketETag))
+	mux.HandleFunc("POST /v1/key", answer(d.keys.do))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -49,6 +49,8 @@ type Daemon struct {
 	admin    *http.Server
 	started  time.Time
 
+	keys keyKeeper
+
 	// ephemeral: it ends when its last mount is gone.
 	ephemeral bool
 
@@ -209,6 +211,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	if err := d.startS3(); err != nil {
 		return nil, StartReport{}, err
 	}
+	d.keys.start(d.store.keyAdmin(), d.stop)
 	if err := d.startAdmin(); err != nil {
 		return nil, StartReport{}, err
 	}
@@ -360,6 +363,7 @@ func (d *Daemon) end() error {
 	d.unmountAll(ctx)
 	<-drained
 	d.certs.Close()
+	d.keys.end()
 	err := d.store.endAbove()
 	if err != nil {
 		d.log.Error("closing the store", "error", err)
@@ -398,6 +402,8 @@ func (d *Daemon) closeEarly() {
 		d.certs.Close()
 	}
 	if d.store != nil {
+		d.stopOnce.Do(func() { close(d.stop) })
+		d.keys.end()
 		d.store.close()
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -189,5 +190,10 @@ const maxKeystoreFile = 17 << 20
 // saveKeystore is the save function of the built-in key service.
 func saveKeystore(c *Config) func([]byte) error {
 	path := c.path(nameKeystore)
-	return func(b []byte) error { return durable.WriteFileAtomic(path, b, 0o600) }
+	return func(b []byte) error {
+		if c.ReadOnly {
+			return objstore.E(objstore.KindReadOnly, "save keystore", "", "the store is open read-only")
+		}
+		return durable.WriteFileAtomic(path, b, 0o600)
+	}
 }

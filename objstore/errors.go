@@ -57,6 +57,13 @@ const (
 	KindNoSuchKey                      // a key id that names no external key
 	KindKeyDisabled                    // the external key is disabled
 	KindKeyPendingDeletion             // the external key waits for its deletion
+	KindNoSuchVersion                  // no version of that id
+	KindDeleteMarker                   // the version is a delete marker, which this cannot be done with
+	KindLocked                         // Object Lock protects the version
+	KindBucketState                    // the bucket's versioning or Object Lock forbids it
+	KindNoObjectLock                   // the bucket has no Object Lock
+	KindNoLock                         // the version has no retention, or no legal hold
+	KindMalformedPolicy                // a policy document that cannot be read or kept
 	numKinds
 )
 
@@ -71,6 +78,10 @@ type Error struct {
 	What string // the thing: a path, a key, an inode; may be empty
 	Msg  string // a sentence for people, lower case, no full stop; may be empty
 	Err  error  // the cause; may be nil
+	// Marker is the delete marker that KindNotFound or KindDeleteMarker is due to,
+	// empty when there is none; Modified is its time.
+	Marker   VersionID
+	Modified Time
 }
 
 func (e *Error) Error() string {
@@ -126,8 +137,9 @@ var kindNames = [numKinds]string{
 	"invalid part order", "part too small", "bad digest", "wrong key", "key required",
 	"key unavailable", "corrupt", "no such attribute", "attribute range", "not supported", "busy",
 	"stale", "canceled", "shutting down", "invalid request", "malformed body", "no such configuration",
-	"too many configurations",
-	"no such key", "key disabled", "key pending deletion",
+	"too many configurations", "no such key", "key disabled", "key pending deletion", "no such version", "delete marker", "object locked", "bucket state",
+	"no object lock", "no lock",
+	"malformed policy",
 }
 
 func (k Kind) String() string {

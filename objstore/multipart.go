@@ -80,6 +80,9 @@ type CompleteRequest struct {
 	Precondition Precondition
 	// Checksum of the whole object as the client knows it, or nil.
 	Checksum *Checksum
+	// CustomerKey is that of an SSE-C upload. Without it the object is made all
+	// the same, and no checksum is stored with it.
+	CustomerKey Encryption
 	// Size of the object as the client knows it (x-amz-mp-object-size), or -1.
 	Size int64
 }

@@ -83,6 +83,12 @@ type GetRequest struct {
 	Range        *Range
 	PartNumber   int // 0: the whole object
 	CustomerKey  Encryption
+	// NoChecksum: HeadObject leaves the checksum out, for which it takes the
+	// object's key. A customer's key is verified all the same.
+	NoChecksum bool
+	// NoKey: HeadObject describes the object to whoever has no key, without its
+	// checksum.
+	NoKey bool
 }
 
 // TagsRequest names the object whose tags are meant.

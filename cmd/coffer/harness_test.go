@@ -254,6 +254,21 @@ func (h *house) mustStatus() mount.Status {
 	return s
 }
 
+// log is what daemons in the background have logged.
+func (h *house) log() string {
+	h.t.Helper()
+	var text []byte
+	logs, _ := filepath.Glob(h.path("state/coffer/*.log"))
+	for _, l := range logs {
+		b, err := os.ReadFile(l)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		text = append(text, b...)
+	}
+	return string(text)
+}
+
 // mounted reports whether a coffer mount stands on dir.
 func mounted(dir string) bool {
 	table, _ := os.ReadFile("/proc/self/mountinfo")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"time"
@@ -21,7 +20,7 @@ endpoint, read_only, mounts (mountpoint, bucket, read_only, allow_other, cache),
 started, log_file, ca_bundle, and figures in bytes.`,
 		Flags: []cli.Flag{
 			storeFlag,
-			&cli.BoolFlag{Name: "json", Usage: "answer for programs", EnvVars: []string{"COFFER_JSON"}},
+			jsonFlag,
 		},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
@@ -31,10 +30,8 @@ started, log_file, ca_bundle, and figures in bytes.`,
 			switch {
 			case s.Store == "":
 			case c.Bool("json"):
-				e := json.NewEncoder(c.App.Writer)
-				e.SetIndent("", "  ")
-				if eerr := e.Encode(s); eerr != nil {
-					return eerr
+				if jerr := printJSON(c.App.Writer, s); jerr != nil {
+					return jerr
 				}
 			case err == nil:
 				printStatus(c.App.Writer, s)

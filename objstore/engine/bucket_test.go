@@ -147,7 +147,7 @@ func TestBucketThatGoesUnderARequestIsNotThere(t *testing.T) {
 	if err := s.DeleteBucket(bg, s3C, "goes"); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.bucketDEK(bg, root); kindOf(err) != objstore.KindNoSuchBucket {
+	if _, err := s.bucketRecord(bg, root); kindOf(err) != objstore.KindNoSuchBucket {
 		t.Errorf("its key: %v", err)
 	}
 	if _, err := putKey(s, root, "k"); kindOf(err) != objstore.KindNoSuchBucket {

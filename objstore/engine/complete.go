@@ -24,7 +24,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 	if err != nil {
 		return info, err
 	}
-	oek, err := s.openOEK(ctx, &u.rec.Content, nil)
+	oek, err := s.completeOEK(ctx, &u.rec.Content, req)
 	if err != nil {
 		return info, err
 	}
@@ -48,13 +48,17 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		content := u.rec.Content
 		content.PartCount = uint32(len(parts))
 		if u.rec.ETags == objstore.ETagsMD5 {
-			content.ETag, content.ETagSum = record.ETagMultipart, md5Of(parts)
+			if plainETags(content.Mode) {
+				content.ETag, content.ETagSum = record.ETagMultipart, md5Of(parts)
+			} else {
+				randomETag(&content)
+			}
 		}
 		sum, err := u.checksum(parts, req)
 		if err != nil {
 			return err
 		}
-		if sum != nil {
+		if sum != nil && oek != nil {
 			sealChecksum(&content, oek, *sum)
 		}
 		size, err := x.joinParts(u, parts)
@@ -114,12 +118,30 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 	if err != nil || n.Content.ID != objstore.ContentID(id) || n.Content.PartCount == 0 {
 		return info, gone
 	}
-	oek, err := s.openOEK(ctx, &n.Content, nil)
+	oek, err := s.completeOEK(ctx, &n.Content, req)
 	if err != nil {
 		return info, err
 	}
 	defer oek.Wipe()
 	return s.info(req.Bucket, req.Key, ino, n, oek)
+}
+
+// completeOEK opens the key under which Complete seals the object's checksum.
+// AWS asks for no customer's key here: without it the key is nil, and the object
+// gets no checksum.
+func (s *Store) completeOEK(ctx context.Context, c *record.Content, req objstore.CompleteRequest) (*extent.Keys, error) {
+	customer := req.CustomerKey.CustomerKey
+	if c.Mode == objstore.SSEC && customer == nil {
+		return nil, nil
+	}
+	if c.Mode != objstore.SSEC && customer != nil {
+		return nil, objstore.E(objstore.KindInvalidRequest, "complete upload", req.Key, partParameters)
+	}
+	oek, err := s.openOEK(ctx, c, customer)
+	if objstore.IsKind(err, objstore.KindWrongKey) {
+		err = objstore.E(objstore.KindInvalidRequest, "complete upload", req.Key, otherParameters)
+	}
+	return oek, err
 }
 
 // chosenParts reads the parts that a Complete names and checks them.

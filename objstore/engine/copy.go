@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -22,7 +21,7 @@ const (
 // source is what a copy reads from.
 type source struct {
 	n   *record.Inode
-	oek *secret.Key
+	oek *extent.Keys
 	sum *objstore.Checksum
 	tag objstore.ETag
 }
@@ -106,6 +105,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		return info, err
 	}
 	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
+	if objstore.IsKind(err, objstore.KindWrongKey) && req.SrcBucket == req.DstBucket && req.SrcKey == req.DstKey {
+		err = objstore.E(objstore.KindInvalidRequest, "copy", req.SrcKey, otherParameters) // as AWS words it for a copy in place
+	}
 	if err != nil {
 		return info, err
 	}
@@ -187,11 +189,13 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 
 // copyHead gives the copy its ETag and checksum. An opaque ETag is never taken
 // over: it is the content's.
-func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *secret.Key) error {
+func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *extent.Keys) error {
 	from := &src.n.Content
 	c.PartCount = from.PartCount
 	if etags == objstore.ETagsMD5 {
-		c.ETag, c.ETagSum = from.ETag, from.ETagSum
+		if err := copyETag(from, src.oek, c, oek); err != nil {
+			return s.wrap("copy", req.SrcKey, err)
+		}
 	}
 	sum := src.sum
 	if req.Store != "" && (sum == nil || sum.Algorithm != req.Store) {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
-	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -25,10 +24,9 @@ const (
 type dekCache struct {
 	now func() time.Time
 
-	mu      sync.Mutex // guards the fields below
-	keys    map[record.DEKID]cachedDEK
-	buckets map[objstore.InodeID]record.DEKID
-	era     dekEra
+	mu   sync.Mutex // guards the fields below
+	keys map[record.DEKID]cachedDEK
+	era  dekEra
 }
 
 // dekEra counts calls of forget: what the key service said before one is not
@@ -42,7 +40,7 @@ type cachedDEK struct {
 }
 
 func newDEKCache(now func() time.Time) *dekCache {
-	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK), buckets: make(map[objstore.InodeID]record.DEKID)}
+	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK)}
 }
 
 // get returns a key, or nil and what put wants to know.
@@ -79,22 +77,6 @@ func (c *dekCache) put(id record.DEKID, ek kms.KeyID, k *secret.Key, era dekEra)
 	return k
 }
 
-func (c *dekCache) bucket(root objstore.InodeID) (record.DEKID, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	id, ok := c.buckets[root]
-	return id, ok
-}
-
-func (c *dekCache) setBucket(root objstore.InodeID, id record.DEKID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.buckets) >= dekCacheSize {
-		clear(c.buckets)
-	}
-	c.buckets[root] = id
-}
-
 // forget drops the keys under ek, "" all of them. Requests under way may still
 // use one.
 func (c *dekCache) forget(ek kms.KeyID) {
@@ -114,7 +96,6 @@ func (c *dekCache) drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.keys)
-	clear(c.buckets)
 }
 
 func newDEKID() record.DEKID {

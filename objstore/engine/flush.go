@@ -283,7 +283,7 @@ func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 	}
 	ch.data = true
 	if n.oek == nil {
-		oek, err := n.s.newOEK(ctx, n.bucket, &n.content)
+		oek, err := n.s.newOEK(ctx, n.bucket, objstore.Encryption{}, &n.content)
 		if err != nil {
 			return nil, err
 		}

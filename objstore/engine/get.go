@@ -5,7 +5,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -55,7 +54,7 @@ type Object struct {
 	ctx context.Context
 	r   reader
 	n   *record.Inode
-	oek *secret.Key
+	oek *extent.Keys
 }
 
 func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetRequest, ino objstore.InodeID, n *record.Inode) (*Object, error) {

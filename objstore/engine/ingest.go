@@ -7,7 +7,6 @@ import (
 	"io"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -250,25 +249,25 @@ func (in *ingest) finish(x *tx) (record.Layout, error) {
 }
 
 // newContent makes a content with an object key of its own, for a request.
-func (s *Store) newContent(ctx context.Context, root objstore.InodeID, e objstore.Encryption) (record.Content, *secret.Key, error) {
+func (s *Store) newContent(ctx context.Context, root objstore.InodeID, e objstore.Encryption) (record.Content, *extent.Keys, error) {
 	c := record.Content{ID: newContentID(), Gen: 1}
-	oek, err := s.newOEK(ctx, root, &c)
+	oek, err := s.newOEK(ctx, root, e, &c)
 	return c, oek, err
 }
 
 // sealChecksum keeps a checksum with a content, sealed: a checksum of plaintext
 // tells about it.
-func sealChecksum(c *record.Content, oek *secret.Key, sum objstore.Checksum) {
+func sealChecksum(c *record.Content, oek *extent.Keys, sum objstore.Checksum) {
 	c.ChecksumAlgo, c.ChecksumType = sum.Algorithm, sum.Type
-	c.Checksum = coffercrypto.SealBytes(oek, checksumBinding(c), []byte(sum.Value))
+	c.Checksum = coffercrypto.SealBytes(oek.Inner, checksumBinding(c), []byte(sum.Value))
 }
 
 // openChecksum returns a content's checksum, nil when it has none.
-func openChecksum(c *record.Content, oek *secret.Key) (*objstore.Checksum, error) {
+func openChecksum(c *record.Content, oek *extent.Keys) (*objstore.Checksum, error) {
 	if len(c.Checksum) == 0 || oek == nil {
 		return nil, nil
 	}
-	v, err := coffercrypto.OpenBytes(oek, checksumBinding(c), c.Checksum)
+	v, err := coffercrypto.OpenBytes(oek.Inner, checksumBinding(c), c.Checksum)
 	if err != nil {
 		return nil, fmt.Errorf("checksum: %w", err)
 	}

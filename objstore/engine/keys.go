@@ -79,6 +79,27 @@ func (s *Store) keyError(op string, id kms.KeyID, err error) error {
 // ForgetKeys returned sees the key as it is now.
 func (s *Store) ForgetKeys(id kms.KeyID) { s.deks.forget(id) }
 
+// DataKeys counts the data keys under each external key.
+func (s *Store) DataKeys(ctx context.Context) (map[kms.KeyID]int, error) {
+	const op = "count data keys"
+	counts := map[kms.KeyID]int{}
+	for r := meta.Prefix(record.DEKPrefix()); r.Start != nil; {
+		page, next, err := s.dekPage(ctx, op, r)
+		if err != nil {
+			return nil, err
+		}
+		r.Start = next
+		for _, p := range page {
+			rec, err := record.ParseDEK(p.value)
+			if err != nil {
+				return nil, s.wrap(op, fmt.Sprintf("%x", p.key), err)
+			}
+			counts[kms.KeyID(rec.KeyID)]++
+		}
+	}
+	return counts, nil
+}
+
 // rewrapStep is how many data key records one transaction moves.
 const rewrapStep = 256
 

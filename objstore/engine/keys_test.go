@@ -137,10 +137,11 @@ func TestForgottenKeysAreAskedForAgain(t *testing.T) {
 // told, and the answer comes late.
 func TestKeyOpenedBeforeForgettingIsNotKept(t *testing.T) {
 	k, root := newStack(t, nil)
-	id, _, err := k.s.bucketDEK(bg, root)
+	b, err := k.s.bucketRecord(bg, root)
 	if err != nil {
 		t.Fatal(err)
 	}
+	id := b.DEK
 	k.s.ForgetKeys("")
 	rec := deksOf(t, k.s)[string(record.DEKKey(id))]
 	_, era := k.s.deks.get(id)

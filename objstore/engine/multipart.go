@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -74,7 +73,7 @@ func (u *upload) info(bucket, key string) objstore.UploadInfo {
 	return objstore.UploadInfo{
 		Bucket: bucket, Key: key, ID: objstore.UploadID(hex.EncodeToString(u.id[:])),
 		Initiated: u.rec.Initiated, Meta: u.rec.Meta,
-		SSE:       objstore.SSEInfo{Mode: u.rec.Content.Mode, KMSKeyID: u.rec.Content.KMSKeyID, BucketKey: u.rec.Content.BucketKey},
+		SSE:       sseInfo(&u.rec.Content),
 		Algorithm: u.rec.Algorithm, Type: u.rec.Type,
 	}
 }
@@ -100,12 +99,13 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		return info, err
 	}
 	u := &upload{root: root, rec: &record.Upload{
-		Initiated: s.now(), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
+		// Not the clock of stamps: uploads of one key are told apart, and sorted, by it.
+		Initiated: objstore.TimeOf(s.o.Now()), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
 	u.id = record.UploadID(u.rec.Content.ID)
-	oek, err := s.newOEK(ctx, root, &u.rec.Content)
+	oek, err := s.newOEK(ctx, root, req.Encryption, &u.rec.Content)
 	if err != nil {
 		return info, err
 	}
@@ -147,7 +147,11 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 	defer oek.Wipe()
 	up = u.info(req.Bucket, req.Key)
 	part := record.Part{ID: newContentID(), ChecksumAlgo: u.algorithm(), ETags: u.rec.ETags}
-	in, err := s.newIngest(u.part(part.ID, oek), part.ETags, append(req.Algorithms, part.ChecksumAlgo))
+	form := part.ETags
+	if !plainETags(u.rec.Content.Mode) {
+		form = objstore.ETagsOpaque // no MD5 is shown
+	}
+	in, err := s.newIngest(u.part(part.ID, oek), form, append(req.Algorithms, part.ChecksumAlgo))
 	if err != nil {
 		return info, up, err
 	}
@@ -167,7 +171,7 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 	}
 	part.Size, part.Allocated = in.size, in.size
 	part.Checksum = sums[part.ChecksumAlgo]
-	if part.ETags == objstore.ETagsMD5 {
+	if form == objstore.ETagsMD5 {
 		part.ETagSum = [16]byte(sums[checksum.MD5])
 	} else {
 		part.ETagSum = s.keyedSum(part.ID, 0)
@@ -186,21 +190,24 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 }
 
 // openUploadKey finds an upload and opens its object key.
-func (s *Store) openUploadKey(ctx context.Context, op, bucket, key string, id objstore.UploadID, e objstore.Encryption) (*upload, *secret.Key, error) {
+func (s *Store) openUploadKey(ctx context.Context, op, bucket, key string, id objstore.UploadID, e objstore.Encryption) (*upload, *extent.Keys, error) {
 	u, err := s.openUpload(ctx, op, bucket, key, id)
 	if err != nil {
 		return nil, nil, err
 	}
 	if (u.rec.Content.Mode == objstore.SSEC) != (e.CustomerKey != nil) {
-		return nil, nil, objstore.E(objstore.KindInvalidRequest, op, key, "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.")
+		return nil, nil, objstore.E(objstore.KindInvalidRequest, op, key, partParameters)
 	}
 	oek, err := s.openOEK(ctx, &u.rec.Content, e.CustomerKey)
+	if objstore.IsKind(err, objstore.KindWrongKey) {
+		err = objstore.E(objstore.KindInvalidRequest, op, key, otherParameters)
+	}
 	return u, oek, err
 }
 
 // part is the content of a part: its chunks are kept under its own id and bound
 // to the content that the upload becomes.
-func (u *upload) part(id objstore.ContentID, oek *secret.Key) extent.Content {
+func (u *upload) part(id objstore.ContentID, oek *extent.Keys) extent.Content {
 	return extent.Content{Refs: id, Bound: u.rec.Content.ID, OEK: oek}
 }
 
@@ -288,7 +295,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	}
 	part := record.Part{ID: newContentID(), Size: size, Allocated: size, ETags: u.rec.ETags}
 	part.ETagSum = s.keyedSum(part.ID, 0)
-	if part.ETags == objstore.ETagsMD5 && off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
+	if part.ETags == objstore.ETagsMD5 && plainETags(u.rec.Content.Mode) && off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
 		part.ETagSum = src.n.Content.ETagSum
 	}
 	if off == 0 && size == src.n.Size && src.sum != nil && src.sum.Algorithm == u.algorithm() && src.sum.Type == checksum.FullObject {

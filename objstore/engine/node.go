@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -34,10 +33,10 @@ type node struct {
 	loaded   bool
 	bucket   objstore.InodeID
 	content  record.Content
-	oek      *secret.Key // nil while the content has no key
-	inline   []byte      // plaintext of an inline content, as of the last commit that was begun; nil: not in memory
-	stored   stored      // as of the last commit
-	size     int64       // with what is not yet committed
+	oek      *extent.Keys // nil while the content has no key
+	inline   []byte       // plaintext of an inline content, as of the last commit that was begun; nil: not in memory
+	stored   stored       // as of the last commit
+	size     int64        // with what is not yet committed
 	mtime    objstore.Time
 	guessed  bool          // mtime is a guess, until the writer who keeps it hands it over (File.WriteCached)
 	kept     objstore.Time // what that writer had before, while guessed

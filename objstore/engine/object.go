@@ -10,7 +10,6 @@ import (
 	"mime"
 	"path"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -51,7 +50,7 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		}
 	}
 	if etags == objstore.ETagsMD5 {
-		content.ETag, content.ETagSum = record.ETagMD5, [16]byte(sums[checksum.MD5])
+		setETag(&content, oek, record.ETagMD5, [16]byte(sums[checksum.MD5]))
 	}
 	var stored *objstore.Checksum
 	if req.Store != "" {
@@ -243,7 +242,7 @@ func (s *Store) keyedSum(id [16]byte, gen uint64) (sum [16]byte) {
 }
 
 // info describes an object; oek may be nil.
-func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, oek *secret.Key) (objstore.ObjectInfo, error) {
+func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, oek *extent.Keys) (objstore.ObjectInfo, error) {
 	sum, err := openChecksum(&n.Content, oek)
 	return s.describe(bucket, key, ino, n, sum), s.wrap("head", key, err)
 }
@@ -253,10 +252,7 @@ func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Ino
 	info := objstore.ObjectInfo{
 		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime,
 		Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
-		SSE: objstore.SSEInfo{Mode: n.Content.Mode, KMSKeyID: n.Content.KMSKeyID, BucketKey: n.Content.BucketKey},
-	}
-	if info.SSE.Mode == objstore.SSENone {
-		info.SSE.Mode = objstore.SSES3 // an empty file that has no key yet
+		SSE: sseInfo(&n.Content),
 	}
 	if n.Meta != nil {
 		info.Meta = *n.Meta
@@ -293,7 +289,7 @@ func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.
 	if err != nil {
 		return objstore.ObjectInfo{}, err
 	}
-	oek, err := s.requestOEK(ctx, "head", req, n)
+	oek, err := s.headOEK(ctx, req, n)
 	if err != nil {
 		return objstore.ObjectInfo{}, err
 	}
@@ -305,16 +301,17 @@ func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.
 	return info, checkRead("head", req.Key, req.Precondition, info.ETag, info.LastModified)
 }
 
-// requestOEK opens an object's key for a request, nil when it has none.
-func (s *Store) requestOEK(ctx context.Context, op string, req objstore.GetRequest, n *record.Inode) (*secret.Key, error) {
-	customer := req.CustomerKey.CustomerKey
-	if customer != nil && n.Content.Mode != objstore.SSEC {
-		return nil, objstore.E(objstore.KindInvalidRequest, op, req.Key, "the encryption parameters are not applicable to this object")
-	}
-	if n.Content.Mode == objstore.SSENone {
+// headOEK opens an object's key as far as describing it takes one: with it comes
+// the checksum. The key of the key service is not asked for when nobody wants
+// that, so that an object whose key is disabled can still be described.
+func (s *Store) headOEK(ctx context.Context, req objstore.GetRequest, n *record.Inode) (*extent.Keys, error) {
+	switch {
+	case req.NoKey:
+		return nil, nil
+	case req.NoChecksum && n.Content.Mode != objstore.SSEC && req.CustomerKey.CustomerKey == nil:
 		return nil, nil
 	}
-	return s.openOEK(ctx, &n.Content, customer)
+	return s.requestOEK(ctx, "head", req, n)
 }
 
 // DeleteObject removes a key, durably. An absent key is no error.

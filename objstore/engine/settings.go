@@ -74,6 +74,44 @@ func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error
 	return s.durable(ctx)
 }
 
+// removeSetting removes a setting, durably; KindNotFound.
+func (s *Store) removeSetting(ctx context.Context, name string) error {
+	err := s.update(ctx, objstore.Caller{}, "remove setting", name, func(x *tx) error {
+		v, err := x.Get(record.SettingKey(name))
+		if errors.Is(err, meta.ErrNotFound) {
+			return objstore.E(objstore.KindNotFound, "remove setting", name, "")
+		}
+		if err != nil {
+			return err
+		}
+		if old, err := record.ParseSetting(v); err == nil {
+			x.txn.Delete(record.DEKKey(old.DEK))
+		}
+		x.txn.Delete(record.SettingKey(name))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.durable(ctx)
+}
+
+// settingNames returns the names of the settings that begin with prefix, in byte
+// order.
+func (s *Store) settingNames(ctx context.Context, prefix string) (names []string, err error) {
+	err = s.view(ctx, "settings", prefix, func(r reader) error {
+		names = nil
+		for p, err := range r.Scan(meta.Prefix(record.SettingKey(prefix))) {
+			if err != nil {
+				return err
+			}
+			names = append(names, record.SettingName(p.Key))
+		}
+		return nil
+	})
+	return names, err
+}
+
 func (s *Store) settingBinding(name string) coffercrypto.Binding {
 	return coffercrypto.Bind(coffercrypto.DomainSetting, s.o.StoreID[:], []byte(name))
 }

@@ -107,6 +107,11 @@ type Store struct {
 	renameMu  sync.Mutex // see doc.go
 	relieveMu sync.Mutex // one writer at a time frees memory
 
+	usersMu  sync.Mutex                // one change of the users at a time
+	users    atomic.Pointer[userTable] // replaced as a whole
+	sessions sessionCache
+	policies policyCache // of buckets
+
 	inodeMu   sync.Mutex       // guards the fields below
 	nextInode objstore.InodeID // next to give out
 	endInode  objstore.InodeID // reserved up to here
@@ -205,6 +210,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil
 	})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.loadUsers(ctx); err != nil {
 		return nil, err
 	}
 	bg, stop := context.WithCancel(context.Background())

@@ -145,11 +145,11 @@ func (e *Edit) chunkFor(c Content, off int64) (int64, *record.ChunkRef, error) {
 }
 
 func sealChunk(c Content, id record.ChunkID, key *secret.Key) []byte {
-	return coffercrypto.SealChunkKey(c.OEK, c.Bound, id, key)
+	return coffercrypto.SealChunkKey(c.OEK.Inner, c.Bound, id, key)
 }
 
 func openChunk(c Content, ref *record.ChunkRef) (*secret.Key, error) {
-	return coffercrypto.OpenChunkKey(c.OEK, c.Bound, ref.Chunk, ref.Sealed)
+	return coffercrypto.OpenChunkKey(c.OEK.Inner, c.Bound, ref.Chunk, ref.Sealed)
 }
 
 // chunkKey returns the key of a chunk, which stays the edit's.

@@ -44,13 +44,13 @@ func sealInline(stream []byte, c Content, plain []byte) (*record.Inline, error) 
 		return nil, fmt.Errorf("encrypt inline data: %w", err)
 	}
 	n.Stream, n.Base = stream, base
-	n.Sealed = coffercrypto.SealExtentKey(c.OEK, inlineBound(c, n), key)
+	n.Sealed = coffercrypto.SealExtentKey(c.OEK.Inner, inlineBound(c, n), key)
 	return n, nil
 }
 
 // OpenInline decrypts a small content's data behind dst.
 func OpenInline(dst []byte, c Content, n *record.Inline) ([]byte, error) {
-	key, err := coffercrypto.OpenExtentKey(c.OEK, inlineBound(c, n), n.Sealed)
+	key, err := coffercrypto.OpenExtentKey(c.OEK.Inner, inlineBound(c, n), n.Sealed)
 	if err != nil {
 		return dst, fmt.Errorf("open inline data: %w", err)
 	}

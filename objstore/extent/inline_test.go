@@ -10,7 +10,7 @@ import (
 )
 
 func TestAppendInlineIsSealInlineEncoded(t *testing.T) {
-	c := Of(objstore.ContentID{1}, secret.Random())
+	c := Of(objstore.ContentID{1}, One(secret.Random()))
 	head := []byte("what stands before")
 	for _, size := range []int{1, 100, MaxInline - 1, MaxInline} {
 		plain := bytes.Repeat([]byte{byte(size)}, size)

@@ -124,7 +124,7 @@ func (m *model) openData() {
 }
 
 func (m *model) fresh() *content {
-	c := &content{c: Of(newID(), secret.Random()), bytes: make(map[int64][]byte)}
+	c := &content{c: Of(newID(), One(secret.Random())), bytes: make(map[int64][]byte)}
 	m.all = append(m.all, c)
 	return c
 }

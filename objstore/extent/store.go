@@ -66,11 +66,11 @@ type Content struct {
 	// Bound is the id that its keys are bound to. It differs from Refs for the
 	// parts of an upload only, whose keys are those of the future content.
 	Bound objstore.ContentID
-	OEK   *secret.Key
+	OEK   *Keys
 }
 
 // Of is the Content of a finished content.
-func Of(id objstore.ContentID, oek *secret.Key) Content {
+func Of(id objstore.ContentID, oek *Keys) Content {
 	return Content{Refs: id, Bound: id, OEK: oek}
 }
 

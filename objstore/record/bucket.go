@@ -12,6 +12,8 @@ type Root struct {
 	NextInode objstore.InodeID // inodes from here on were never given out
 	ETagKey   []byte           // 32 bytes: keys the opaque ETags
 	Created   objstore.Time
+	// VersionCeil is greater than every version number that was given out.
+	VersionCeil uint64
 }
 
 // Append encodes r behind dst.
@@ -21,6 +23,7 @@ func (r *Root) Append(dst []byte) []byte {
 	e.uint(2, uint64(r.NextInode))
 	e.bytes(3, r.ETagKey)
 	e.int(4, int64(r.Created))
+	e.uint(5, r.VersionCeil)
 	return e.b
 }
 
@@ -38,6 +41,8 @@ func ParseRoot(b []byte) (*Root, error) {
 			r.ETagKey = d.copy()
 		case 4:
 			r.Created = objstore.Time(d.int())
+		case 5:
+			r.VersionCeil = d.uint()
 		default:
 			d.unknown()
 		}
@@ -62,6 +67,13 @@ type Bucket struct {
 	// Configs are the configuration documents that the bucket has. It is no field
 	// that may be ignored (16): a policy is among them.
 	Configs objstore.ConfigSet
+	// Versioning and Lock are no fields that may be ignored (10 to 14): who does
+	// not know them would destroy versions.
+	Versioning objstore.Versioning
+	Lock       objstore.LockConfig
+	// Who gets in and whose objects are: to be ignored by nobody (21, 22).
+	PublicAccess objstore.PublicAccess
+	Ownership    objstore.Ownership
 }
 
 // Append encodes k behind dst.
@@ -69,7 +81,14 @@ func (k *Bucket) Append(dst []byte) []byte {
 	e := newEncoder(dst)
 	e.int(1, int64(k.Created))
 	e.uint(2, uint64(k.DEK))
+	e.uint(10, uint64(k.Versioning))
+	e.bool(11, k.Lock.Enabled)
+	e.uint(12, uint64(k.Lock.Default.Mode))
+	e.uint(13, uint64(k.Lock.Default.Days))
+	e.uint(14, uint64(k.Lock.Default.Years))
 	e.uint(16, uint64(k.Configs))
+	e.uint(21, uint64(k.PublicAccess))
+	e.uint(22, uint64(k.Ownership))
 	e.uint(64, uint64(k.ETags))
 	return e.b
 }
@@ -84,10 +103,30 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			k.Created = objstore.Time(d.int())
 		case 2:
 			k.DEK = DEKID(d.uint())
+		case 10:
+			k.Versioning = objstore.Versioning(d.uint8())
+		case 11:
+			k.Lock.Enabled = d.bool()
+		case 12:
+			k.Lock.Default.Mode = objstore.LockMode(d.uint8())
+		case 13:
+			k.Lock.Default.Days = int(d.uint32())
+		case 14:
+			k.Lock.Default.Years = int(d.uint32())
 		case 16:
 			k.Configs = objstore.ConfigSet(d.uint32())
 			if k.Configs&^objstore.KnownConfigs != 0 && d.err == nil {
 				d.err = fmt.Errorf("%w: configuration documents %#x", ErrVersion, uint32(k.Configs))
+			}
+		case 21:
+			k.PublicAccess = objstore.PublicAccess(d.uint8())
+			if !k.PublicAccess.Known() && d.err == nil {
+				d.err = fmt.Errorf("%w: public access %#x", ErrVersion, uint8(k.PublicAccess))
+			}
+		case 22:
+			k.Ownership = objstore.Ownership(d.uint8())
+			if !k.Ownership.Known() && d.err == nil {
+				d.err = fmt.Errorf("%w: ownership %d", ErrVersion, uint8(k.Ownership))
 			}
 		case 64:
 			k.ETags = d.etagForm()
@@ -95,8 +134,15 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			d.unknown()
 		}
 	}
-	if d.err == nil && k.DEK == 0 {
-		d.fail("bucket without a data key")
+	if d.err == nil {
+		switch l := &k.Lock; {
+		case k.DEK == 0:
+			d.fail("bucket without a data key")
+		case !k.Versioning.Known(), !l.Default.Mode.Known():
+			d.err = fmt.Errorf("%w: %v, %v", ErrVersion, k.Versioning, l.Default.Mode)
+		case l.Default.Days > objstore.MaxRetentionDays, l.Default.Years > objstore.MaxRetentionYears:
+			d.fail("default retention")
+		}
 	}
 	if d.err != nil {
 		return nil, fmt.Errorf("bucket: %w", d.err)

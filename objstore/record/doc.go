@@ -27,6 +27,7 @@
 //	p upload number          part of a multipart upload
 //	s segment                live bytes of a data segment
 //	u ino key NUL upload     multipart upload under way in a bucket
+//	v ino name NUL number    noncurrent version of an object or delete marker, newest first; history of a directory that is gone
 //	w dek                    data key, sealed by the key service
 //	x ino                    extended attributes of an inode
 //	y name                   setting of the store, sealed
@@ -34,9 +35,9 @@
 // Reserved for what is planned, so that no new format is needed then:
 //
 //	a ino (ACLs)   h content (content root)   l (locks)   n (intents)
-//	q (quotas)     t (tags)                   v ino name version (versions)
+//	q (quotas)     t (tags)
 //
-// Names of objects occur in d and u (and will in v) only.
+// Names of objects occur in d, u and v, and in i of what has versions.
 //
 // # Values
 //

@@ -69,6 +69,8 @@ func drawInode(t *rapid.T) *Inode {
 		Explicit: rapid.Bool().Draw(t, "explicit"), HasXattrs: rapid.Bool().Draw(t, "xattrs"), HasMarker: rapid.Bool().Draw(t, "marker"),
 		TagCount: rapid.Uint8Range(0, 10).Draw(t, "tags"),
 		Target:   text(t, "target"),
+		Seq:      rapid.Uint64().Draw(t, "number"), Null: rapid.Bool().Draw(t, "null"), Held: rapid.Bool().Draw(t, "held"),
+		History: objstore.InodeID(rapid.Uint64().Draw(t, "history")), Name: text(t, "name"), Lock: drawLock(t),
 	}
 	c := &n.Content
 	c.Gen = rapid.Uint64().Draw(t, "gen")
@@ -81,6 +83,7 @@ func drawInode(t *rapid.T) *Inode {
 		c.PartCount = u32.Draw(t, "parts")
 		c.ChecksumAlgo, c.ChecksumType = algorithm(t)
 		c.Checksum = maybe(t, "checksum")
+		c.SealedMD5 = maybe(t, "md5")
 	}
 	if c.ETag = ETagKind(rapid.IntRange(0, 3).Draw(t, "etag kind")); c.ETag != ETagKeyed {
 		c.ETagSum = drawID(t, "etag")
@@ -108,13 +111,35 @@ func drawRoot(t *rapid.T) *Root {
 	return &Root{
 		StoreID: drawID(t, "store"), NextInode: objstore.InodeID(rapid.Uint64Min(2).Draw(t, "next")),
 		ETagKey: rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key"), Created: when(t, "created"),
+		VersionCeil: rapid.Uint64().Draw(t, "ceiling"),
 	}
 }
 
 func drawBucket(t *rapid.T) *Bucket {
 	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t),
-		Configs: objstore.ConfigSet(rapid.Uint32Range(0, uint32(objstore.KnownConfigs)).Draw(t, "configs"))}
+		Configs:    objstore.ConfigSet(rapid.Uint32Range(0, uint32(objstore.KnownConfigs)).Draw(t, "configs")),
+		Versioning: objstore.Versioning(rapid.IntRange(0, 2).Draw(t, "versioning")),
+		Lock: objstore.LockConfig{Enabled: rapid.Bool().Draw(t, "lock"), Default: objstore.DefaultRetention{
+			Mode: drawLock(t).Mode, Days: rapid.IntRange(0, objstore.MaxRetentionDays).Draw(t, "days"),
+			Years: rapid.IntRange(0, objstore.MaxRetentionYears).Draw(t, "years"),
+		}},
+		PublicAccess: objstore.PublicAccess(rapid.Uint8Range(0, 63).Draw(t, "public access")),
+		Ownership:    objstore.Ownership(rapid.Uint8Range(0, 3).Draw(t, "ownership")),
+	}
 }
+
+func drawLock(t *rapid.T) objstore.Lock {
+	return objstore.Lock{
+		Retention: objstore.Retention{Mode: objstore.LockMode(rapid.IntRange(0, 2).Draw(t, "lock mode")), Until: when(t, "until")},
+		Hold:      objstore.LegalHold(rapid.IntRange(0, 2).Draw(t, "hold")),
+	}
+}
+
+func drawVersion(t *rapid.T) Version {
+	return Version{Inode: objstore.InodeID(rapid.Uint64().Draw(t, "inode")), Null: rapid.Bool().Draw(t, "null"), Made: when(t, "made")}
+}
+
+func drawNullNumber(t *rapid.T) NullNumber { return NullNumber(rapid.Uint64Min(1).Draw(t, "number")) }
 
 func drawConfig(t *rapid.T) *Config {
 	return &Config{Document: some(t, "document"), Modified: when(t, "modified")}
@@ -141,6 +166,7 @@ func drawUpload(t *rapid.T) *Upload {
 	u.Algorithm, u.Type = algorithm(t)
 	u.ETags = drawForm(t)
 	u.Tags = pairs(t, "tags")
+	u.Lock = drawLock(t)
 	return u
 }
 

@@ -50,11 +50,31 @@ type Inode struct {
 	TagCount  uint8 // attributes in it that are S3 tags
 	HasMarker bool  // directory: it holds the empty name
 
+	// Of what has, or had, versions:
+	Seq     uint64           // regular file: number of the version that it is, ascending with time; 0: made without versioning
+	Null    bool             // regular file: it is the null version although it has a number
+	Held    bool             // regular file: a noncurrent version; Parent is its History, Name its name
+	History objstore.InodeID // directory: under which its versions are kept; 0: its own number
+	Name    string           // regular file of a versioned bucket: under which its versions are kept, in Parent
+	Lock    objstore.Lock    // regular file: what protects it as a version
+
 	Target    string // symbolic link
 	Allocated int64  // bytes of Size that hold data, for st_blocks
 
 	Content Content              // regular file
 	Meta    *objstore.ObjectMeta // S3 headers, nil when there are none
+}
+
+// IsNull reports whether a regular file is the null version of its object.
+func (n *Inode) IsNull() bool { return n.Seq == 0 || n.Null }
+
+// HistoryID is the number under which a directory's versions are kept: n is the
+// inode ino. It outlives the directory.
+func (n *Inode) HistoryID(ino objstore.InodeID) objstore.InodeID {
+	if n.History != 0 {
+		return n.History
+	}
+	return ino
 }
 
 // Content is what a regular file holds.
@@ -76,6 +96,9 @@ type Content struct {
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
 	Checksum     []byte // sealed under the object key
+	// SealedMD5 is what ETagSum would be under SSE-S3, sealed under the object
+	// key: in a bucket of MD5s a copy under SSE-S3 gets it back.
+	SealedMD5 []byte
 }
 
 // Append encodes n behind dst.
@@ -121,7 +144,16 @@ func (n *Inode) Append(dst []byte) []byte {
 	if m := n.Meta; m != nil {
 		e.bytes(40, appendMeta(nil, m))
 	}
+	e.uint(55, n.Seq)
+	e.bool(56, n.Null)
+	e.bool(57, n.Held)
+	e.uint(58, uint64(n.History))
 	e.uint(59, uint64(n.TagCount))
+	e.bytes(70, c.SealedMD5)
+	e.str(75, n.Name)
+	e.uint(76, uint64(n.Lock.Mode))
+	e.int(77, int64(n.Lock.Until))
+	e.uint(78, uint64(n.Lock.Hold))
 	return e.b
 }
 
@@ -200,6 +232,24 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Meta = parseMeta(&d)
 		case 59:
 			n.TagCount = d.uint8()
+		case 70:
+			c.SealedMD5 = d.copy()
+		case 55:
+			n.Seq = d.uint()
+		case 56:
+			n.Null = d.bool()
+		case 57:
+			n.Held = d.bool()
+		case 58:
+			n.History = objstore.InodeID(d.uint())
+		case 75:
+			n.Name = d.str()
+		case 76:
+			n.Lock.Mode = objstore.LockMode(d.uint8())
+		case 77:
+			n.Lock.Until = objstore.Time(d.int())
+		case 78:
+			n.Lock.Hold = objstore.LegalHold(d.uint8())
 		default:
 			d.unknown()
 		}
@@ -221,6 +271,8 @@ func (n *Inode) check() error {
 		return fmt.Errorf("inode: %w: size %d", ErrCorrupt, n.Size)
 	case c.Layout > LayoutChunks || c.Mode > objstore.SSEDSSE || c.ETag > ETagRandom:
 		return fmt.Errorf("inode: %w: content", ErrVersion)
+	case !n.Lock.Mode.Known() || !n.Lock.Hold.Known():
+		return fmt.Errorf("inode: %w: lock", ErrVersion)
 	case c.Layout != LayoutEmpty && (c.ID.IsZero() || c.Mode == 0):
 		return fmt.Errorf("inode: %w: data without a key", ErrCorrupt)
 	}

@@ -41,6 +41,7 @@ const (
 	famPart      = 'p'
 	famSegment   = 's'
 	famUpload    = 'u'
+	famVersion   = 'v'
 	famDEK       = 'w'
 	famXattr     = 'x'
 	famSetting   = 'y'
@@ -265,6 +266,9 @@ func DEKPrefix() []byte { return []byte{famDEK} }
 
 // SettingKey is the key of a setting.
 func SettingKey(name string) []byte { return append([]byte{famSetting}, name...) }
+
+// SettingName is the name of a setting by its key.
+func SettingName(key []byte) string { return string(key[1:]) }
 
 // UploadKey is the key of an upload. S3 keys have no NUL byte, so uploads sort
 // by key, then by time of initiation.

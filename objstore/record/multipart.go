@@ -18,6 +18,7 @@ type Upload struct {
 	Type      checksum.Type
 	Tags      map[string]string // of the object
 	ETags     objstore.ETagForm // of its parts and of the object: the bucket's when it began
+	Lock      objstore.Lock     // of the object, where one was asked for
 }
 
 // Append encodes u behind dst.
@@ -35,6 +36,9 @@ func (u *Upload) Append(dst []byte) []byte {
 	e.str(9, string(u.Algorithm))
 	e.str(10, string(u.Type))
 	e.uint(11, uint64(u.ETags))
+	e.uint(18, uint64(u.Lock.Mode))
+	e.int(19, int64(u.Lock.Until))
+	e.uint(20, uint64(u.Lock.Hold))
 	if len(u.Tags) > 0 {
 		e.bytes(21, appendPairs(nil, u.Tags))
 	}
@@ -70,11 +74,20 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Type = checksum.Type(d.str())
 		case 11:
 			u.ETags = d.etagForm()
+		case 18:
+			u.Lock.Mode = objstore.LockMode(d.uint8())
+		case 19:
+			u.Lock.Until = objstore.Time(d.int())
+		case 20:
+			u.Lock.Hold = objstore.LegalHold(d.uint8())
 		case 21:
 			u.Tags, d.err = parsePairs(d.val)
 		default:
 			d.unknown()
 		}
+	}
+	if d.err == nil && (!u.Lock.Mode.Known() || !u.Lock.Hold.Known()) {
+		d.err = fmt.Errorf("%w: lock", ErrVersion)
 	}
 	if d.err == nil && (c.ID.IsZero() || c.Mode == 0 || c.Mode > objstore.SSEDSSE || len(c.SealedOEK) == 0) {
 		d.fail("upload")

@@ -144,7 +144,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		case "object-lock":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 501, "NotImplemented", "")
 			d.do("DELETE", "/plain?"+sub, "").want(t, "DELETE "+sub, 405, "MethodNotAllowed", "")
-		case "tagging":
+		case "tagging", "cors":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedXML", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
 		default:

@@ -37,7 +37,7 @@ func (q *request) completeUpload() error {
 	if req.Precondition, err = q.writePrecondition(false); err != nil {
 		return err
 	}
-	if _, err = q.customerKey(customerHeaders); err != nil {
+	if req.CustomerKey, err = q.customerKey(customerHeaders); err != nil {
 		return err
 	}
 	if v := q.get("X-Amz-Mp-Object-Size"); v != "" {
@@ -50,35 +50,45 @@ func (q *request) completeUpload() error {
 	if req.Checksum, err = q.objectChecksum(); err != nil {
 		return err
 	}
-	if req.Parts, err = q.readComplete(); err != nil {
-		return err
-	}
 	// An upload that is gone may have been completed by this very request,
-	// repeated: the store knows.
-	upload, err := q.upload(id)
-	if err == nil {
-		err = q.checkComplete(&req, &upload)
-	} else if objstore.IsKind(err, objstore.KindNoSuchUpload) {
-		err = nil
+	// repeated: the store knows. Of one that never was, AWS tells before it looks
+	// at the document.
+	upload, gone := q.upload(id)
+	if gone != nil && !objstore.IsKind(gone, objstore.KindNoSuchUpload) {
+		return gone
 	}
-	if err != nil {
+	if req.Parts, err = q.readComplete(); err != nil {
+		if gone != nil {
+			return gone
+		}
 		return err
+	}
+	if gone == nil {
+		if err := q.checkComplete(&req, &upload); err != nil {
+			return err
+		}
 	}
 	info, err := q.s.store.CompleteUpload(q.ctx, q.caller, req)
 	if err != nil {
-		return q.completeFailed(&req, err)
+		return q.completeFailed(&req, &upload, err)
 	}
 	q.settle()
-	q.setSSE(info.SSE)
+	sum := info.Checksum
+	if info.SSE.Mode != objstore.SSES3 && upload.Algorithm == "" {
+		sum = nil // AWS keeps it, but does not tell it here (recorded)
+	}
+	if info.SSE.Mode != objstore.SSEC {
+		q.setSSE(info.SSE)
+	}
 	var x xmlWriter
 	x.root("CompleteMultipartUploadResult")
 	x.text("Location", q.location())
 	x.text("Bucket", q.bucket)
 	x.text("Key", q.key)
 	x.etag(info.ETag)
-	if c := info.Checksum; c != nil && c.Algorithm.Header() != "" {
-		x.text(checksumElement(c.Algorithm), c.Value)
-		x.text("ChecksumType", string(c.Type))
+	if sum != nil && sum.Algorithm.Header() != "" {
+		x.text(checksumElement(sum.Algorithm), sum.Value)
+		x.text("ChecksumType", string(sum.Type))
 	}
 	x.close("CompleteMultipartUploadResult")
 	return q.sendXML(http.StatusOK, &x)
@@ -109,12 +119,15 @@ func (q *request) objectChecksum() (*objstore.Checksum, error) {
 }
 
 func (q *request) readComplete() ([]objstore.CompletePart, error) {
+	if q.auth.ContentLength == 0 {
+		return nil, errNoParts()
+	}
 	var doc completeDocument
 	if err := q.decodeXML(maxCompleteBytes, "CompleteMultipartUpload", &doc); err != nil {
 		return nil, err
 	}
 	if len(doc.Part) == 0 {
-		return nil, errInvalidRequest("You must specify at least one part")
+		return nil, errNoParts()
 	}
 	if len(doc.Part) > objstore.MaxPartNumber {
 		return nil, errMalformedXML()
@@ -144,6 +157,8 @@ func (q *request) readComplete() ([]objstore.CompletePart, error) {
 	return parts, nil
 }
 
+func errNoParts() *apiError { return errInvalidRequest("You must specify at least one part") }
+
 // checkComplete compares what the request says of checksums with what the
 // upload was begun with.
 func (q *request) checkComplete(req *objstore.CompleteRequest, upload *objstore.UploadInfo) error {
@@ -157,6 +172,20 @@ func (q *request) checkComplete(req *objstore.CompleteRequest, upload *objstore.
 		}
 		if typ != mode {
 			return errInvalidRequest("The upload was created using the " + mode + " checksum mode. The complete request must use the same checksum mode.")
+		}
+	}
+	if c := req.Checksum; c != nil {
+		switch {
+		case upload.Algorithm == "" && c.Type == checksum.Composite:
+			// AWS ignores it, whatever it says: there is no such checksum of this
+			// upload (recorded).
+			req.Checksum = nil
+		case upload.Algorithm != "" && upload.Type == checksum.FullObject && q.get("X-Amz-Checksum-Type") == "":
+			// Without the type, AWS takes the value for one of the algorithm's
+			// default type (recorded).
+			if checksum.DefaultType(upload.Algorithm) != checksum.FullObject {
+				return errCompleteDigest(upload.Algorithm)
+			}
 		}
 	}
 	if upload.Type != checksum.Composite {
@@ -176,7 +205,7 @@ func (q *request) checkComplete(req *objstore.CompleteRequest, upload *objstore.
 
 // completeFailed words the errors of Complete that S3 tells more about. The
 // store has decided; this looks at the parts again to name the culprit.
-func (q *request) completeFailed(req *objstore.CompleteRequest, err error) error {
+func (q *request) completeFailed(req *objstore.CompleteRequest, upload *objstore.UploadInfo, err error) error {
 	kind := kindOf(err)
 	switch kind {
 	case objstore.KindInvalidPart, objstore.KindPartTooSmall:
@@ -192,10 +221,19 @@ func (q *request) completeFailed(req *objstore.CompleteRequest, err error) error
 		}
 	case objstore.KindBadDigest:
 		if req.Checksum != nil {
-			return newError(http.StatusBadRequest, "BadDigest", "The "+req.Checksum.Algorithm.Lower()+" you specified did not match the calculated checksum.")
+			// AWS names the upload's algorithm, not that of the header.
+			alg := upload.Algorithm
+			if alg == "" {
+				alg = req.Checksum.Algorithm
+			}
+			return errCompleteDigest(alg)
 		}
 	}
 	return q.writeFailed(err)
+}
+
+func errCompleteDigest(alg checksum.Algorithm) *apiError {
+	return newError(http.StatusBadRequest, "BadDigest", "The "+alg.Lower()+" you specified did not match the calculated checksum.")
 }
 
 // eachPart calls fn with the parts that the upload has, in order, until fn

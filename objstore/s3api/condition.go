@@ -177,7 +177,7 @@ func (q *request) writeFailed(err error) error {
 	if !objstore.IsKind(err, objstore.KindPreconditionFailed) || q.writeCondition() != "If-Match" {
 		return err
 	}
-	_, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key})
+	_, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
 	if herr != nil && objstore.IsKind(herr, objstore.KindNotFound) {
 		return herr
 	}

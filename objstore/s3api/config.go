@@ -165,10 +165,7 @@ func (q *request) objectExists() error {
 	if err := q.checkVersion(); err != nil {
 		return err
 	}
-	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key})
-	if err != nil && objstore.IsKind(err, objstore.KindKeyRequired) {
-		return nil
-	}
+	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
 	return err
 }
 
@@ -178,14 +175,4 @@ func (q *request) noObjectLock() error {
 		return err
 	}
 	return errInvalidRequest("Bucket is missing Object Lock Configuration")
-}
-
-// preflight answers a browser's CORS preflight: no bucket has rules. It needs no
-// signature, so it does not tell whether the bucket exists.
-func (q *request) preflight() error {
-	if q.r.Header.Get("Origin") == "" {
-		return newError(http.StatusBadRequest, "BadRequest", "Insufficient information. Origin request header needed.")
-	}
-	return newError(http.StatusForbidden, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.",
-		field("Method", q.r.Header.Get("Access-Control-Request-Method")), field("ResourceType", "BUCKET"))
 }

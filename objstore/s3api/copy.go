@@ -111,7 +111,7 @@ func (q *request) copyObject() error {
 	}
 	info, err := q.copyKeeping(&req, meta)
 	if err != nil {
-		return q.copyFailed(src, req.SrcPrecondition, req.SrcCustomerKey, err)
+		return q.copyFailed(src, req.SrcPrecondition, err)
 	}
 	q.settle()
 	q.setSSE(info.SSE)
@@ -144,7 +144,7 @@ func (q *request) copyKeeping(req *objstore.CopyRequest, own objstore.ObjectMeta
 	const attempts = 3 // at a source that keeps changing
 	for i := 0; ; i++ {
 		bound := *req
-		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey}
+		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, NoKey: true} // the copy verifies it
 		src, err := q.s.store.HeadObject(q.ctx, q.caller, head)
 		if err != nil {
 			return objstore.ObjectInfo{}, q.sourceError(err, req.SrcBucket, req.SrcKey)
@@ -184,14 +184,14 @@ func (q *request) sourceError(err error, bucket, key string) error {
 
 // copyFailed words the error of a copy. Which side it is about is found out by
 // looking at the source: it only words the answer.
-func (q *request) copyFailed(src copySource, pre objstore.Precondition, key objstore.Encryption, err error) error {
+func (q *request) copyFailed(src copySource, pre objstore.Precondition, err error) error {
 	kind := kindOf(err)
 	switch kind {
 	case objstore.KindNotFound, objstore.KindNoSuchBucket, objstore.KindPreconditionFailed, objstore.KindNotModified:
 	default:
 		return err
 	}
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, CustomerKey: key})
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, NoKey: true})
 	switch {
 	case herr != nil && (kind == objstore.KindNotFound || kind == objstore.KindNoSuchBucket) && kindOf(herr) == kind:
 		return q.sourceError(err, src.bucket, src.key)
@@ -251,7 +251,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		if objstore.IsKind(err, objstore.KindInvalidRange) && ranged {
 			return q.copyRangeFailed(src, req, text, err)
 		}
-		return q.copyFailed(src, req.SrcPrecondition, req.SrcCustomerKey, err)
+		return q.copyFailed(src, req.SrcPrecondition, err)
 	}
 	q.setSSE(info.SSE)
 	sum := part.Checksum
@@ -263,7 +263,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 
 // copyRangeFailed words a range that does not lie within the source.
 func (q *request) copyRangeFailed(src copySource, req objstore.CopyPartRequest, text string, err error) error {
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, CustomerKey: req.SrcCustomerKey})
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, NoKey: true})
 	if herr != nil {
 		return err
 	}

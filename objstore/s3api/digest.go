@@ -28,6 +28,7 @@ func (q *request) parseDigest() (d digest, err error) {
 		}
 	}
 	found := 0
+	var text string
 	for name, values := range q.header {
 		if len(name) < len("X-Amz-Checksum-") || !strings.EqualFold(name[:len("X-Amz-Checksum-")], "X-Amz-Checksum-") {
 			continue
@@ -41,20 +42,20 @@ func (q *request) parseDigest() (d digest, err error) {
 			return d, errChecksumAlgorithm()
 		}
 		found += len(values)
-		if found > 1 {
-			break
-		}
-		if d.value, err = checksum.Parse(alg, values[0]); err != nil {
-			return d, errInvalidRequest("Value for " + alg.Header() + " header is invalid.")
-		}
-		d.algorithm = alg
+		d.algorithm, text = alg, values[0]
 	}
+	sent := found // in headers
 	if q.auth.TrailerAlgorithm != "" {
 		found++
 		d.algorithm = q.auth.TrailerAlgorithm
 	}
 	if found > 1 {
 		return d, errInvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	}
+	if sent == 1 {
+		if d.value, err = checksum.Parse(d.algorithm, text); err != nil {
+			return d, errInvalidRequest("Value for " + d.algorithm.Header() + " header is invalid.")
+		}
 	}
 	return d, nil
 }

@@ -130,10 +130,17 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
+	objstore.KindMalformedPolicy:    {400, "MalformedPolicy", "Invalid policy syntax.", true},
 	objstore.KindTooManyConfigs:     {400, "TooManyConfigurations", "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.", false},
 	objstore.KindNoSuchKey:          {400, "KMS.NotFoundException", "Invalid keyId", true},
 	objstore.KindKeyDisabled:        {400, "KMS.DisabledException", "The key is disabled.", true},
 	objstore.KindKeyPendingDeletion: {400, "KMS.KMSInvalidStateException", "The key is pending deletion.", true},
+	objstore.KindNoSuchVersion:      {404, "NoSuchVersion", "The specified version does not exist.", false},
+	objstore.KindDeleteMarker:       {405, "MethodNotAllowed", "The specified method is not allowed against this resource.", false},
+	objstore.KindLocked:             {403, "AccessDenied", "Access Denied because object protected by object lock.", false},
+	objstore.KindBucketState:        {409, "InvalidBucketState", "The request is not valid with the current state of the bucket.", true},
+	objstore.KindNoObjectLock:       {400, "InvalidRequest", "Bucket is missing Object Lock Configuration", false},
+	objstore.KindNoLock:             {404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration", false},
 }
 
 // conditionalConflict is the answer to KindConflict when the write had a condition.
@@ -230,7 +237,7 @@ func (q *request) fail(err error) (abort bool) {
 	}
 	for name := range h {
 		switch name {
-		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow":
+		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow", "Vary", allowOrigin, allowMethods, allowHeaders, allowCredentials, exposeHeaders, maxAge:
 		default:
 			delete(h, name)
 		}

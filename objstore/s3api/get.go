@@ -83,6 +83,7 @@ func (q *request) headObject() error {
 	if req.Range != nil || req.PartNumber != 0 {
 		return q.serveObject(func(_ *engine.Object, status int) error { return q.sendHead(status) })
 	}
+	req.NoChecksum = !q.checksumMode()
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	if err != nil {
 		return q.readFailed(req, err)
@@ -142,12 +143,17 @@ func (q *request) setPart(o *engine.Object, overrides http.Header) {
 	q.setObjectHeaders(&o.Info)
 	q.set("Content-Length", strconv.FormatInt(o.Length, 10))
 	// A checksum of the whole says nothing of a part.
-	if o.Length == o.Info.Size && strings.EqualFold(q.get("X-Amz-Checksum-Mode"), "ENABLED") {
+	if o.Length == o.Info.Size && q.checksumMode() {
 		q.setChecksum(o.Info.Checksum)
 	}
 	for name, values := range overrides {
 		q.w.Header()[name] = values
 	}
+}
+
+// checksumMode reports whether the checksum is asked for.
+func (q *request) checksumMode() bool {
+	return strings.EqualFold(q.get("X-Amz-Checksum-Mode"), "ENABLED")
 }
 
 // readFailed words the errors of a read that S3 tells more about.
@@ -198,7 +204,7 @@ func (q *request) readFailed(req objstore.GetRequest, err error) error {
 // describe is HeadObject of the whole object. Beside a precondition that failed
 // it returns the info, too.
 func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, error) {
-	req.Range, req.PartNumber = nil, 0
+	req.Range, req.PartNumber, req.NoChecksum = nil, 0, true
 	return q.s.store.HeadObject(q.ctx, q.caller, req)
 }
 
@@ -228,7 +234,9 @@ func (q *request) getAttributes() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, CustomerKey: key})
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{
+		Bucket: q.bucket, Key: q.key, CustomerKey: key, NoChecksum: !wanted["Checksum"],
+	})
 	if err != nil {
 		return err
 	}

@@ -178,6 +178,10 @@ func (q *request) listParts() error {
 	if err != nil {
 		return err
 	}
+	// AWS takes a customer's key here and needs none.
+	if _, err := q.customerKey(customerHeaders); err != nil {
+		return err
+	}
 	l := listing{encode: encode}
 	res, err := q.s.store.ListParts(q.ctx, q.caller, objstore.ListPartsRequest{Bucket: q.bucket, Key: q.key, Upload: id, After: after, Max: max})
 	if err != nil {

@@ -44,7 +44,7 @@ var bucketRoutes = map[string]resource{
 			{"policyStatus", route{"GetBucketPolicyStatus", unset("NoSuchBucketPolicy", "The bucket policy does not exist")}},
 			{"encryption", route{"GetBucketEncryption", (*request).getBucketEncryption}},
 			{"tagging", route{"GetBucketTagging", getConfig(objstore.ConfigTagging, "NoSuchTagSet", "The TagSet does not exist")}},
-			{"cors", route{"GetBucketCors", unset("NoSuchCORSConfiguration", "The CORS configuration does not exist")}},
+			{"cors", route{"GetBucketCors", getConfig(objstore.ConfigCORS, "NoSuchCORSConfiguration", "The CORS configuration does not exist")}},
 			{"lifecycle", route{"GetBucketLifecycleConfiguration", unset("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")}},
 			{"website", route{"GetBucketWebsite", unset("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")}},
 			{"replication", route{"GetBucketReplication", unset("ReplicationConfigurationNotFoundError", "The replication configuration was not found")}},
@@ -65,11 +65,12 @@ var bucketRoutes = map[string]resource{
 	},
 	http.MethodHead: {plain: route{"HeadBucket", (*request).headBucket}},
 	http.MethodPut: {
-		subresources: append(notBuilt("PutBucket", "versioning", "policy", "encryption", "cors", "lifecycle", "website",
+		subresources: append(notBuilt("PutBucket", "versioning", "policy", "encryption", "lifecycle", "website",
 			"replication", "object-lock", "publicAccessBlock", "ownershipControls", "notification", "logging", "accelerate",
 			"requestPayment", "analytics", "metrics", "inventory", "intelligent-tiering"),
 			subresource{"acl", route{"PutBucketAcl", (*request).refuseACL}},
-			subresource{"tagging", route{"PutBucketTagging", (*request).putBucketTagging}}),
+			subresource{"tagging", route{"PutBucketTagging", (*request).putBucketTagging}},
+			subresource{"cors", route{"PutBucketCors", (*request).putBucketCORS}}),
 		plain: route{"CreateBucket", (*request).createBucket},
 	},
 	http.MethodPost: {
@@ -80,7 +81,7 @@ var bucketRoutes = map[string]resource{
 		subresources: append([]subresource{
 			{"policy", route{"DeleteBucketPolicy", (*request).deleteUnset}},
 			{"tagging", route{"DeleteBucketTagging", deleteConfig(objstore.ConfigTagging)}},
-			{"cors", route{"DeleteBucketCors", (*request).deleteUnset}},
+			{"cors", route{"DeleteBucketCors", deleteConfig(objstore.ConfigCORS)}},
 			{"lifecycle", route{"DeleteBucketLifecycle", (*request).deleteUnset}},
 			{"website", route{"DeleteBucketWebsite", (*request).deleteUnset}},
 			{"encryption", route{"DeleteBucketEncryption", (*request).deleteUnset}},

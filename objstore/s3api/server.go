@@ -52,6 +52,7 @@ type Server struct {
 	store    *engine.Store
 	verifier *sigv4.Verifier
 	log      *slog.Logger
+	cors     parsed[*corsDocument]
 }
 
 // New makes a Server. It does not take over the Store.
@@ -183,6 +184,7 @@ func (q *request) run() (err error) {
 	if q.isForm() {
 		return q.postForm()
 	}
+	q.answerCORS()
 	if err := q.authenticate(); err != nil {
 		return err
 	}

@@ -46,18 +46,16 @@ func errSSE(message string) *apiError {
 
 // encryption reads what a write says about the encryption of its object.
 func (q *request) encryption() (objstore.Encryption, error) {
-	e, err := q.customerKey(customerHeaders)
-	if err != nil {
+	var e objstore.Encryption
+	mode, given := q.single(sseHeader)
+	if given && q.given(customerHeaders) {
+		err := errSSE("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
+		err.Fields = append(err.Fields, field("ArgumentValue", mode))
 		return e, err
 	}
-	mode, given := q.single(sseHeader)
-	if e.Mode == objstore.SSEC {
-		if given {
-			err := errSSE("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
-			err.Fields = append(err.Fields, field("ArgumentValue", mode))
-			return e, err
-		}
-		return e, nil
+	e, err := q.customerKey(customerHeaders)
+	if err != nil || e.Mode == objstore.SSEC {
+		return e, err
 	}
 	switch {
 	case !given:
@@ -123,6 +121,23 @@ func parseContext(s string) (map[string]string, error) {
 // the Mode of what it returns is SSENone. The key is wiped when the request
 // ends.
 func (q *request) customerKey(names keyHeaders) (objstore.Encryption, error) {
+	return q.parseCustomerKey(names, false)
+}
+
+// given reports whether a request has any of a customer's key's headers.
+func (q *request) given(names keyHeaders) bool {
+	for _, name := range [...]string{names.algorithm, names.key, names.sum} {
+		if _, ok := q.single(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// parseCustomerKey is customerKey. With anySize a key of the wrong length is no
+// mistake in the request: AWS looks at the length when an object is written, and
+// when one is read takes such a key for the wrong one (recorded).
+func (q *request) parseCustomerKey(names keyHeaders, anySize bool) (objstore.Encryption, error) {
 	algorithm, hasAlgorithm := q.single(names.algorithm)
 	text, hasKey := q.single(names.key)
 	sum, hasSum := q.single(names.sum)
@@ -147,7 +162,7 @@ func (q *request) customerKey(names keyHeaders) (objstore.Encryption, error) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(text)
 	defer clear(raw)
-	if err != nil || len(raw) != secret.Size {
+	if err != nil || len(raw) != secret.Size && !anySize {
 		return none, errSSE("The secret key was invalid for the specified algorithm.")
 	}
 	want, err := base64.StdEncoding.DecodeString(sum)
@@ -155,22 +170,33 @@ func (q *request) customerKey(names keyHeaders) (objstore.Encryption, error) {
 	if err != nil || subtle.ConstantTimeCompare(got[:], want) != 1 {
 		return none, errSSE("The calculated MD5 hash of the key did not match the hash that was provided.")
 	}
+	if len(raw) != secret.Size {
+		// A key that nothing was ever sealed under.
+		return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(secret.Random())}, nil
+	}
 	key, err := secret.Take(raw)
 	if err != nil {
 		return none, errSSE("The secret key was invalid for the specified algorithm.")
 	}
+	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(key)}, nil
+}
+
+// keep has a key wiped when the request ends.
+func (q *request) keep(key *secret.Key) *secret.Key {
 	q.keys = append(q.keys, key)
-	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: key}, nil
+	return key
 }
 
 // readKey reads the customer's key of a read, which has no other encryption
 // headers.
 func (q *request) readKey() (objstore.Encryption, error) {
-	if v, ok := q.single(sseHeader); ok {
-		return objstore.Encryption{}, errInvalidArgument("x-amz-server-side-encryption header is not supported for this operation.",
-			strings.ToLower(sseHeader), v)
+	for _, name := range [...]string{sseHeader, sseKeyIDHeader, sseContextHeader, sseBucketKey} {
+		if v, ok := q.single(name); ok {
+			name = strings.ToLower(name)
+			return objstore.Encryption{}, errInvalidArgument(name+" header is not supported for this operation.", name, v)
+		}
 	}
-	return q.customerKey(customerHeaders)
+	return q.parseCustomerKey(customerHeaders, true)
 }
 
 // setSSE tells how an object is encrypted.

@@ -56,6 +56,13 @@ func (x *xmlWriter) textIf(name, value string) {
 	}
 }
 
+// texts writes an element for each value.
+func (x *xmlWriter) texts(name string, values []string) {
+	for _, v := range values {
+		x.text(name, v)
+	}
+}
+
 func (x *xmlWriter) int(name string, n int64) {
 	x.open(name)
 	x.b = strconv.AppendInt(x.b, n, 10)

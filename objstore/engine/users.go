@@ -1,0 +1,382 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/policy"
+)
+
+// settingUser is where the settings of users begin: each user is a sealed
+// setting, userRecord as JSON.
+const settingUser = "iam/user/"
+
+// userRecord is a user as it is kept. Its fields are on disk.
+type userRecord struct {
+	ID       string                `json:"id"`
+	Created  time.Time             `json:"created"`
+	Disabled bool                  `json:"disabled,omitempty"`
+	Keys     []userKey             `json:"keys"`
+	Policies []objstore.UserPolicy `json:"policies,omitempty"`
+}
+
+type userKey struct {
+	ID      string    `json:"id"`
+	Secret  string    `json:"secret"`
+	Created time.Time `json:"created"`
+}
+
+// user is a user as of one moment, with his policies compiled. It does not
+// change.
+type user struct {
+	name     string
+	rec      userRecord
+	policies []*policy.Policy
+	damaged  bool // the record does not open
+}
+
+func (u *user) arn() string { return "arn:aws:iam::" + objstore.AccountID + ":user/" + u.name }
+
+// userTable are all users as of one moment. It does not change.
+type userTable struct {
+	names map[string]*user
+	keys  map[string]ownedKey // by access key id, of users that are enabled
+}
+
+type ownedKey struct {
+	user   *user
+	secret []byte
+}
+
+func newUserTable(names map[string]*user) *userTable {
+	t := &userTable{names: names, keys: map[string]ownedKey{}}
+	for _, u := range names {
+		if u.rec.Disabled || u.damaged {
+			continue
+		}
+		for _, k := range u.rec.Keys {
+			t.keys[k.ID] = ownedKey{u, []byte(k.Secret)}
+		}
+	}
+	return t
+}
+
+// loadUsers reads all users. One whose record does not open is kept out, and
+// the operator is told: the others must get at their data.
+func (s *Store) loadUsers(ctx context.Context) error {
+	settings, err := s.settingNames(ctx, settingUser)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]*user, len(settings))
+	for _, setting := range settings {
+		u := &user{name: strings.TrimPrefix(setting, settingUser)}
+		text, err := s.Setting(ctx, setting)
+		if err == nil {
+			err = json.Unmarshal(text, &u.rec)
+			clear(text)
+		}
+		if err == nil {
+			u.policies, err = compilePolicies(u.rec.Policies)
+		}
+		if err != nil {
+			s.log.Error("a user cannot be read: his access keys do not work", "user", u.name, "error", err)
+			u.damaged = true
+		}
+		names[u.name] = u
+	}
+	s.users.Store(newUserTable(names))
+	return nil
+}
+
+// compilePolicies compiles what a user may do. KindMalformedPolicy.
+func compilePolicies(list []objstore.UserPolicy) ([]*policy.Policy, error) {
+	const op = "policy"
+	if len(list) > objstore.MaxUserPolicies {
+		return nil, objstore.E(objstore.KindMalformedPolicy, op, "", fmt.Sprintf("a user has at most %d policies", objstore.MaxUserPolicies))
+	}
+	compiled := make([]*policy.Policy, len(list))
+	for i := range list {
+		text, err := PolicyText(list[i])
+		if err != nil {
+			return nil, err
+		}
+		if compiled[i], err = policy.Parse(text, policy.Identity); err != nil {
+			return nil, malformedPolicy(op, list[i].Name, err)
+		}
+	}
+	return compiled, nil
+}
+
+// malformedPolicy keeps the sentence of the policy's error, which is S3's.
+func malformedPolicy(op, what string, err error) error {
+	var e *policy.Error
+	if errors.As(err, &e) {
+		return objstore.E(objstore.KindMalformedPolicy, op, what, e.Message)
+	}
+	return objstore.Wrap(objstore.KindInternal, op, what, err)
+}
+
+// PolicyText is the document of a user's policy. KindMalformedPolicy: it has
+// none, and there is no ready-made one of its name.
+func PolicyText(p objstore.UserPolicy) ([]byte, error) {
+	if p.Document != "" {
+		return []byte(strings.TrimSpace(p.Document)), nil
+	}
+	for _, b := range p.Buckets {
+		if !objstore.ValidBucketName(b) {
+			return nil, objstore.E(objstore.KindMalformedPolicy, "policy", p.Name, fmt.Sprintf("%q is no name of a bucket", b))
+		}
+	}
+	text, ok := policy.ReadyMade(p.Name, p.Buckets...)
+	if !ok {
+		return nil, objstore.E(objstore.KindMalformedPolicy, "policy", p.Name,
+			"there is no such policy; ready-made are "+strings.Join(policy.ReadyMadeNames(), ", "))
+	}
+	return text, nil
+}
+
+// NewKeyPair makes an access key in the shape of AWS's own, 20 and 40
+// characters, since some clients insist on it. The secret has 240 random bits.
+// prefix has 6 characters.
+func NewKeyPair(prefix string) (id, secret string) {
+	var b [9]byte // 15 characters, of which 14 are used
+	var sec [30]byte
+	rand.Read(b[:])
+	rand.Read(sec[:])
+	defer clear(sec[:])
+	return prefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])[:14],
+		base64.RawURLEncoding.EncodeToString(sec[:])
+}
+
+// Prefixes of access key ids.
+const (
+	KeyPrefix        = "COFFER"
+	sessionKeyPrefix = "COFTMP"
+)
+
+func (s *Store) newUserKey() userKey {
+	id, secret := NewKeyPair(KeyPrefix)
+	return userKey{ID: id, Secret: secret, Created: s.o.Now().UTC().Truncate(time.Second)}
+}
+
+// Users describes all users, by name.
+func (s *Store) Users() []objstore.User {
+	t := s.users.Load()
+	list := make([]objstore.User, 0, len(t.names))
+	for _, name := range slices.Sorted(maps.Keys(t.names)) {
+		list = append(list, t.names[name].describe())
+	}
+	return list
+}
+
+func (u *user) describe() objstore.User {
+	d := objstore.User{
+		Name: u.name, ID: u.rec.ID, ARN: u.arn(), Created: u.rec.Created, Disabled: u.rec.Disabled, Damaged: u.damaged,
+		Keys: make([]objstore.AccessKey, len(u.rec.Keys)), Policies: slices.Clone(u.rec.Policies),
+	}
+	for i, k := range u.rec.Keys {
+		d.Keys[i] = objstore.AccessKey{ID: k.ID, Created: k.Created}
+	}
+	return d
+}
+
+// User describes a user. KindNotFound.
+func (s *Store) User(name string) (objstore.User, error) {
+	u, ok := s.users.Load().names[name]
+	if !ok {
+		return objstore.User{}, errNoUser("show user", name)
+	}
+	return u.describe(), nil
+}
+
+func errNoUser(op, name string) error {
+	return objstore.E(objstore.KindNotFound, op, name, "there is no such user")
+}
+
+// changeUser changes the record of a user and makes it durable before it counts.
+// For the next request it does. Errors of change are returned as they are.
+func (s *Store) changeUser(ctx context.Context, op, name string, change func(*userRecord) error) error {
+	if err := s.writable(op, name); err != nil {
+		return err
+	}
+	s.usersMu.Lock()
+	defer s.usersMu.Unlock()
+	old, ok := s.users.Load().names[name]
+	if !ok {
+		return errNoUser(op, name)
+	}
+	if old.damaged {
+		return objstore.E(objstore.KindCorrupt, op, name, "the user's record does not open: remove the user and add him again")
+	}
+	rec := old.rec
+	rec.Keys, rec.Policies = slices.Clone(rec.Keys), slices.Clone(rec.Policies)
+	if err := change(&rec); err != nil {
+		return err
+	}
+	return s.putUser(ctx, op, name, rec)
+}
+
+// putUser stores a user and puts him into force. The caller holds usersMu.
+func (s *Store) putUser(ctx context.Context, op, name string, rec userRecord) error {
+	compiled, err := compilePolicies(rec.Policies)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(rec)
+	if err != nil {
+		return objstore.Wrap(objstore.KindInternal, op, name, err)
+	}
+	defer clear(text)
+	if len(text) > maxSetting {
+		return objstore.E(objstore.KindTooLarge, op, name, "the user's policies are over 64 KiB in all")
+	}
+	if err := s.SetSetting(context.WithoutCancel(ctx), settingUser+name, text); err != nil {
+		return err
+	}
+	names := maps.Clone(s.users.Load().names)
+	names[name] = &user{name: name, rec: rec, policies: compiled}
+	s.users.Store(newUserTable(names))
+	return nil
+}
+
+// AddUser makes a user with an access key, durably. KindExists,
+// KindInvalidArgument: the name, KindMalformedPolicy. The record is sealed.
+func (s *Store) AddUser(ctx context.Context, name string, policies []objstore.UserPolicy) (objstore.NewAccessKey, error) {
+	const op = "add user"
+	none := objstore.NewAccessKey{}
+	if !objstore.ValidUserName(name) {
+		return none, objstore.E(objstore.KindInvalidArgument, op, name, "a user's name has 1 to 64 letters, digits and characters of +=,.@-_, and is not root")
+	}
+	if err := s.writable(op, name); err != nil {
+		return none, err
+	}
+	s.usersMu.Lock()
+	defer s.usersMu.Unlock()
+	t := s.users.Load()
+	if _, ok := t.names[name]; ok {
+		return none, objstore.E(objstore.KindExists, op, name, "there is such a user already")
+	}
+	if len(t.names) >= objstore.MaxUsers {
+		return none, objstore.E(objstore.KindTooLarge, op, name, fmt.Sprintf("a store has at most %d users", objstore.MaxUsers))
+	}
+	key := s.newUserKey()
+	id, _ := NewKeyPair("COFUSR")
+	rec := userRecord{ID: id, Created: key.Created, Keys: []userKey{key}, Policies: slices.Clone(policies)}
+	if err := s.putUser(ctx, op, name, rec); err != nil {
+		return none, err
+	}
+	return objstore.NewAccessKey{User: name, ID: key.ID, Secret: key.Secret}, nil
+}
+
+// RemoveUser removes a user with his keys and sessions, durably. KindNotFound.
+func (s *Store) RemoveUser(ctx context.Context, name string) error {
+	const op = "remove user"
+	if err := s.writable(op, name); err != nil {
+		return err
+	}
+	s.usersMu.Lock()
+	defer s.usersMu.Unlock()
+	t := s.users.Load()
+	if _, ok := t.names[name]; !ok {
+		return errNoUser(op, name)
+	}
+	if err := s.removeSetting(context.WithoutCancel(ctx), settingUser+name); err != nil {
+		return err
+	}
+	names := maps.Clone(t.names)
+	delete(names, name)
+	s.users.Store(newUserTable(names))
+	return nil
+}
+
+// DisableUser takes a user's keys and sessions out of force, or puts them back,
+// durably. KindNotFound.
+func (s *Store) DisableUser(ctx context.Context, name string, disabled bool) error {
+	op := "enable user"
+	if disabled {
+		op = "disable user"
+	}
+	return s.changeUser(ctx, op, name, func(r *userRecord) error {
+		r.Disabled = disabled
+		return nil
+	})
+}
+
+// SetUserPolicies replaces what a user may do, durably. KindNotFound,
+// KindMalformedPolicy.
+func (s *Store) SetUserPolicies(ctx context.Context, name string, policies []objstore.UserPolicy) error {
+	return s.changeUser(ctx, "set policy", name, func(r *userRecord) error {
+		r.Policies = slices.Clone(policies)
+		return nil
+	})
+}
+
+// AddUserKey gives a user one more access key, durably. KindNotFound,
+// KindTooLarge: he has MaxUserKeys.
+func (s *Store) AddUserKey(ctx context.Context, name string) (objstore.NewAccessKey, error) {
+	const op = "add key"
+	key := s.newUserKey()
+	err := s.changeUser(ctx, op, name, func(r *userRecord) error {
+		if len(r.Keys) >= objstore.MaxUserKeys {
+			return objstore.E(objstore.KindTooLarge, op, name, fmt.Sprintf("a user has at most %d access keys", objstore.MaxUserKeys))
+		}
+		r.Keys = append(r.Keys, key)
+		return nil
+	})
+	if err != nil {
+		return objstore.NewAccessKey{}, err
+	}
+	return objstore.NewAccessKey{User: name, ID: key.ID, Secret: key.Secret}, nil
+}
+
+// RotateUserKey replaces an access key of a user by a new one, in one step,
+// durably. id may be empty if he has one alone. KindNotFound,
+// KindInvalidArgument.
+func (s *Store) RotateUserKey(ctx context.Context, name, id string) (objstore.NewAccessKey, error) {
+	const op = "rotate key"
+	key := s.newUserKey()
+	err := s.changeUser(ctx, op, name, func(r *userRecord) error {
+		if id == "" && len(r.Keys) != 1 {
+			return objstore.E(objstore.KindInvalidArgument, op, name, fmt.Sprintf("the user has %d access keys: say which one", len(r.Keys)))
+		}
+		for i := range r.Keys {
+			if id == "" || r.Keys[i].ID == id {
+				r.Keys[i] = key
+				return nil
+			}
+		}
+		return errNoKey(op, name, id)
+	})
+	if err != nil {
+		return objstore.NewAccessKey{}, err
+	}
+	return objstore.NewAccessKey{User: name, ID: key.ID, Secret: key.Secret}, nil
+}
+
+// RemoveUserKey removes an access key of a user, and the sessions that it began,
+// durably. KindNotFound.
+func (s *Store) RemoveUserKey(ctx context.Context, name, id string) error {
+	const op = "remove key"
+	return s.changeUser(ctx, op, name, func(r *userRecord) error {
+		n := len(r.Keys)
+		if r.Keys = slices.DeleteFunc(r.Keys, func(k userKey) bool { return k.ID == id }); len(r.Keys) == n {
+			return errNoKey(op, name, id)
+		}
+		return nil
+	})
+}
+
+func errNoKey(op, name, id string) error {
+	return objstore.E(objstore.KindNotFound, op, name, fmt.Sprintf("the user has no access key %q", id))
+}
