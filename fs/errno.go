@@ -55,6 +55,7 @@ var errnos = [objstore.NumKinds]syscall.Errno{
 	objstore.KindShutdown:           syscall.EIO,
 	objstore.KindInvalidRequest:     syscall.EINVAL,
 	objstore.KindMalformed:          syscall.EIO,
+	objstore.KindIdempotency:        syscall.EINVAL,
 	objstore.KindNoSuchConfig:       syscall.EIO,
 	objstore.KindTooManyConfigs:     syscall.EIO,
 	objstore.KindMalformedPolicy:    syscall.EIO,

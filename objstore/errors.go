@@ -64,6 +64,7 @@ const (
 	KindNoObjectLock                   // the bucket has no Object Lock
 	KindNoLock                         // the version has no retention, or no legal hold
 	KindMalformedPolicy                // a policy document that cannot be read or kept
+	KindIdempotency                    // a client's token stands for another request
 	numKinds
 )
 
@@ -139,7 +140,7 @@ var kindNames = [numKinds]string{
 	"stale", "canceled", "shutting down", "invalid request", "malformed body", "no such configuration",
 	"too many configurations", "no such key", "key disabled", "key pending deletion", "no such version", "delete marker", "object locked", "bucket state",
 	"no object lock", "no lock",
-	"malformed policy",
+	"malformed policy", "token of another request",
 }
 
 func (k Kind) String() string {

@@ -117,6 +117,16 @@ type CopyRequest struct {
 	Store checksum.Algorithm
 }
 
+// RenameRequest renames an object, or all keys below a prefix.
+type RenameRequest struct {
+	Bucket          string
+	SrcKey, DstKey  string
+	SrcPrecondition Precondition
+	DstPrecondition Precondition
+	// Token of the client, under which it may repeat the request; empty: none.
+	Token string
+}
+
 // ListRequest asks for one page of keys in byte order.
 type ListRequest struct {
 	Bucket    string

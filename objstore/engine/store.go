@@ -104,6 +104,7 @@ type Store struct {
 	watch   *watchers
 	etagKey []byte
 
+	renames   renames
 	renameMu  sync.Mutex // see doc.go
 	relieveMu sync.Mutex // one writer at a time frees memory
 

@@ -92,6 +92,9 @@ func drawInode(t *rapid.T) *Inode {
 		m := drawMeta(t)
 		n.Meta = &m
 	}
+	if rapid.Bool().Draw(t, "renamed") {
+		n.Renamed = drawID(t, "renamed as")
+	}
 	return n
 }
 

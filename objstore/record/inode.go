@@ -63,7 +63,12 @@ type Inode struct {
 
 	Content Content              // regular file
 	Meta    *objstore.ObjectMeta // S3 headers, nil when there are none
+
+	Renamed RenameID // the request that gave it its name, if that had a token; may be ignored
 }
+
+// RenameID is a keyed hash of a client's token for a rename and its keys.
+type RenameID [16]byte
 
 // IsNull reports whether a regular file is the null version of its object.
 func (n *Inode) IsNull() bool { return n.Seq == 0 || n.Null }
@@ -154,6 +159,9 @@ func (n *Inode) Append(dst []byte) []byte {
 	e.uint(76, uint64(n.Lock.Mode))
 	e.int(77, int64(n.Lock.Until))
 	e.uint(78, uint64(n.Lock.Hold))
+	if n.Renamed != (RenameID{}) {
+		e.bytes(85, n.Renamed[:])
+	}
 	return e.b
 }
 
@@ -230,6 +238,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.Checksum = d.copy()
 		case 40:
 			n.Meta = parseMeta(&d)
+		case 85:
+			n.Renamed = d.id()
 		case 59:
 			n.TagCount = d.uint8()
 		case 70:

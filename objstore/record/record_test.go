@@ -334,3 +334,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// So is the request that renamed a file.
+func TestRenameOfAFileComesBack(t *testing.T) {
+	n := &Inode{Type: objstore.TypeRegular, Nlink: 1, Renamed: RenameID(id(1))}
+	b := n.Append(nil)
+	if got := hex.EncodeToString(b); got != "0101010105010155100102030405060708090a0b0c0d0e0f10" {
+		t.Errorf("written as %s", got)
+	}
+	if got, err := ParseInode(b); err != nil || !reflect.DeepEqual(got, n) {
+		t.Errorf("read as %+v: %v", got, err)
+	}
+}

@@ -128,6 +128,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindCanceled:           {400, "RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.", false},
 	objstore.KindShutdown:           {503, "ServiceUnavailable", "Service is unable to handle request.", false},
 	objstore.KindInvalidRequest:     {400, "InvalidRequest", "Invalid Request", true},
+	objstore.KindIdempotency:        {400, "IdempotencyParameterMismatch", "Parameters on this idempotent request are inconsistent with parameters used in previous request(s).", false},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
 	objstore.KindMalformedPolicy:    {400, "MalformedPolicy", "Invalid policy syntax.", true},

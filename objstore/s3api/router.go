@@ -109,10 +109,11 @@ var objectRoutes = map[string]resource{
 			{"uploadId", route{"UploadPart", (*request).uploadPart}},
 			{"partNumber", route{"UploadPart", (*request).uploadPart}},
 			{"tagging", route{"PutObjectTagging", (*request).putObjectTagging}},
+			{"renameObject", route{"RenameObject", (*request).renameObject}},
 			{"acl", route{"PutObjectAcl", (*request).refuseACL}},
 			{"retention", route{"PutObjectRetention", (*request).noObjectLock}},
 			{"legal-hold", route{"PutObjectLegalHold", (*request).noObjectLock}},
-		}, notBuilt("PutObject", "encryption", "renameObject", "append")...),
+		}, notBuilt("PutObject", "encryption", "append")...),
 		plain: route{"PutObject", (*request).putObject},
 	},
 	http.MethodPost: {
