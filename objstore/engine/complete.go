@@ -61,7 +61,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		if sum != nil && oek != nil {
 			sealChecksum(&content, oek, *sum)
 		}
-		size, err := x.joinParts(u, parts)
+		size, err := x.joinParts(u, parts, sum, oek)
 		if err != nil {
 			return err
 		}
@@ -230,23 +230,29 @@ func (u *upload) checksum(parts []*record.Part, req objstore.CompleteRequest) (*
 	return c, nil
 }
 
-// joinParts makes the parts' chunks the content's and returns its size.
-func (x *tx) joinParts(u *upload, parts []*record.Part) (int64, error) {
+// joinParts makes the parts' chunks the content's and returns its size. With a
+// composite checksum those of the parts are kept, too.
+func (x *tx) joinParts(u *upload, parts []*record.Part, sum *objstore.Checksum, oek *extent.Keys) (int64, error) {
 	e := x.s.extents.Edit(x.txn)
 	dst := extent.Of(u.rec.Content.ID, nil)
 	size := int64(0)
-	sizes := make(record.PartSizes, len(parts))
+	joined := record.Parts{Sizes: make(record.PartSizes, len(parts))}
+	var sums []byte
 	for i, p := range parts {
 		if err := e.Move(dst, u.part(p.ID, nil), size); err != nil {
 			return 0, err
 		}
-		sizes[i] = p.Size
+		joined.Sizes[i] = p.Size
+		sums = append(sums, p.Checksum...)
 		size += p.Size
 	}
 	if size > objstore.MaxFileSize {
 		return 0, objstore.E(objstore.KindTooLarge, "complete upload", "", "object would be over 64 TiB")
 	}
-	x.txn.Set(record.PartsKey(dst.Refs), sizes.Append(nil))
+	if sum != nil && sum.Type == checksum.Composite && oek != nil {
+		sealPartSums(&u.rec.Content, oek, sum.Algorithm, sums, &joined)
+	}
+	x.txn.Set(record.PartsKey(dst.Refs), joined.Append(nil))
 	return size, e.Finish()
 }
 

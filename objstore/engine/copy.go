@@ -157,11 +157,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 			return err
 		}
 		if n.Content.PartCount > 0 {
-			sizes, err := x.partSizes(src.n)
-			if err != nil {
+			if err := x.copyParts(src, &n.Content, oek); err != nil {
 				return err
 			}
-			x.txn.Set(record.PartsKey(n.Content.ID), sizes.Append(nil))
 		}
 		if req.Tags == nil {
 			if tags, err = x.tags(from, now); err != nil {

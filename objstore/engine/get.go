@@ -47,8 +47,9 @@ type Object struct {
 	Info objstore.ObjectInfo
 	// Offset and Length are the requested part of it in bytes.
 	Offset, Length int64
-	// Parts is the number of parts when PartNumber was asked for.
-	Parts int
+	// PartChecksum is that of the part that PartNumber asked for; nil when none
+	// is kept.
+	PartChecksum *objstore.Checksum
 
 	s   *Store
 	ctx context.Context
@@ -82,13 +83,14 @@ func (o *Object) narrow(req objstore.GetRequest) error {
 	outside := objstore.E(objstore.KindInvalidRange, "get", req.Key, "")
 	switch {
 	case req.PartNumber > 0:
-		sizes, err := o.r.partSizes(o.n)
+		parts, err := o.r.parts(o.n)
 		if err != nil {
 			return err
 		}
-		if len(sizes) > 0 {
-			o.Parts = len(sizes)
+		if parts == nil {
+			parts = &record.Parts{}
 		}
+		sizes := parts.Sizes
 		if req.PartNumber > max(len(sizes), 1) {
 			return objstore.E(objstore.KindInvalidPart, "get", req.Key, "the requested partnumber is not satisfiable")
 		}
@@ -99,6 +101,13 @@ func (o *Object) narrow(req objstore.GetRequest) error {
 			}
 			o.Offset += size
 		}
+		sums, err := openPartSums(&o.n.Content, o.oek, parts)
+		if err != nil {
+			return err
+		}
+		if sums != nil {
+			o.PartChecksum = &sums[req.PartNumber-1]
+		}
 	case req.Range != nil:
 		var ok bool
 		if o.Offset, o.Length, ok = req.Range.Resolve(o.n.Size); !ok {
@@ -106,19 +115,6 @@ func (o *Object) narrow(req objstore.GetRequest) error {
 		}
 	}
 	return nil
-}
-
-// partSizes returns the sizes of the parts that an object was uploaded in, nil
-// when it was not.
-func (r reader) partSizes(n *record.Inode) (record.PartSizes, error) {
-	if n.Content.PartCount == 0 {
-		return nil, nil
-	}
-	v, err := r.Get(record.PartsKey(n.Content.ID))
-	if err != nil {
-		return nil, absent(err, "part sizes")
-	}
-	return record.ParsePartSizes(v)
 }
 
 const (

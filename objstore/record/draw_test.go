@@ -188,6 +188,14 @@ func drawPartSizes(t *rapid.T) PartSizes {
 	return PartSizes(s)
 }
 
+func drawParts(t *rapid.T) *Parts {
+	p := &Parts{Sizes: drawPartSizes(t)}
+	if rapid.Bool().Draw(t, "with checksums") {
+		p.Algorithm, p.Checksums = checksum.SHA256, some(t, "sums")
+	}
+	return p
+}
+
 func drawChunkRef(t *rapid.T) *ChunkRef {
 	r := &ChunkRef{Chunk: drawID(t, "chunk"), Span: rapid.Uint32Range(1, MaxChunk).Draw(t, "span"), Sealed: some(t, "sealed")}
 	r.Off = rapid.Uint32Range(0, MaxChunk-r.Span).Draw(t, "offset")

@@ -113,6 +113,8 @@ var kinds = []kind{
 	of("part of opaque ETag", goldenOpaquePart, &Part{ID: id(1), Size: 5, Allocated: 5, ETagSum: id(3), Modified: 6, ETags: objstore.ETagsOpaque},
 		ParsePart, (*Part).Append, drawPart),
 	plain("part sizes", goldenPartSizes, PartSizes{5 << 20, 1, 0}, ParsePartSizes, PartSizes.Append, drawPartSizes),
+	plain("parts without sums", goldenPartSizes, &Parts{Sizes: PartSizes{5 << 20, 1, 0}}, ParseParts, (*Parts).Append, drawParts),
+	plain("parts with sums", goldenParts, &Parts{Sizes: PartSizes{5 << 20, 1}, Algorithm: checksum.CRC32, Checksums: []byte("sealed")}, ParseParts, (*Parts).Append, drawParts),
 	of("chunk reference", goldenChunkRef, &ChunkRef{Chunk: id(1), Off: 4096, Span: MaxChunk - 4096, Sealed: []byte("sealed"), Borrowed: true},
 		ParseChunkRef, (*ChunkRef).Append, drawChunkRef),
 	of("chunk", goldenChunk, &Chunk{Owned: true, Shared: true}, ParseChunk, (*Chunk).Append, drawChunk),
@@ -161,9 +163,9 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 func TestRecordsOfNewerVersionsAreRefused(t *testing.T) {
 	for _, k := range kinds {
 		b := k.append(k.sample)
-		b[0] = 2
+		b[0] = 3 // parts alone have a version 2
 		if _, err := k.parse(b); !errors.Is(err, ErrVersion) {
-			t.Errorf("%s of version 2: %v", k.name, err)
+			t.Errorf("%s of version 3: %v", k.name, err)
 		}
 		if _, err := k.parse(nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("empty %s: %v", k.name, err)
@@ -236,6 +238,7 @@ func TestRecordsOutsideTheirBoundsAreRefused(t *testing.T) {
 	parseEntry := func(b []byte) error { _, err := ParseDirent(b); return err }
 	parseMap := func(b []byte) error { _, err := ParseMapEntry(b); return err }
 	parseSizes := func(b []byte) error { _, err := ParsePartSizes(b); return err }
+	parseParts := func(b []byte) error { _, err := ParseParts(b); return err }
 	parseBucket := func(b []byte) error { _, err := ParseBucket(b); return err }
 	parseUpload := func(b []byte) error { _, err := ParseUpload(b); return err }
 	parsePart := func(b []byte) error { _, err := ParsePart(b); return err }
@@ -294,6 +297,11 @@ func TestRecordsOutsideTheirBoundsAreRefused(t *testing.T) {
 		{"chunk of nothing", (&ChunkRef{Sealed: []byte("k")}).Append(nil), parseChunk, ErrCorrupt},
 		{"10,000 parts", make(PartSizes, objstore.MaxPartNumber).Append(nil), parseSizes, nil},
 		{"10,001 parts", make(PartSizes, objstore.MaxPartNumber+1).Append(nil), parseSizes, ErrCorrupt},
+		{"sums of no parts", []byte{2, 2, 1, 'x', 3, 1, 'x'}, parseParts, ErrCorrupt},
+		{"parts of no sums", []byte{2, 1, 2, 1, 1, 2, 1, 'x'}, parseParts, ErrCorrupt},
+		{"parts with a newer field", []byte{2, 1, 2, 1, 1, 2, 1, 'x', 3, 1, 'x', 4, 1, 'x'}, parseParts, ErrVersion},
+		{"parts of version 3", []byte{3}, parseParts, ErrVersion},
+		{"too many sums", (&Parts{Sizes: PartSizes{1}, Algorithm: "x", Checksums: make([]byte, maxPartSums+1)}).Append(nil), parseParts, ErrCorrupt},
 		{"part over 5 GiB", PartSizes{objstore.MaxPartSize + 1}.Append(nil), parseSizes, ErrCorrupt},
 	}
 	for _, c := range cases {

@@ -120,6 +120,9 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 			// Even of the only part, it is not the checksum of the bytes.
 			delete(q.w.Header(), c.Algorithm.Header())
 			delete(q.w.Header(), "x-amz-checksum-type")
+			if q.checksumMode() {
+				q.setChecksum(o.PartChecksum)
+			}
 		}
 		return send(o, status)
 	})
@@ -209,7 +212,7 @@ func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, error)
 }
 
 // getAttributes answers GetObjectAttributes. The parts of an object are counted;
-// they are not listed.
+// those of one with a composite checksum are listed, as AWS has it.
 func (q *request) getAttributes() error {
 	if err := q.checkVersion(); err != nil {
 		return err
@@ -234,9 +237,16 @@ func (q *request) getAttributes() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{
-		Bucket: q.bucket, Key: q.key, CustomerKey: key, NoChecksum: !wanted["Checksum"],
-	})
+	page, err := q.partsPage()
+	if err != nil {
+		return err
+	}
+	req := objstore.GetRequest{Bucket: q.bucket, Key: q.key, CustomerKey: key, NoChecksum: !wanted["Checksum"]}
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
+	var parts []objstore.PartInfo
+	if err == nil && wanted["ObjectParts"] && info.Parts > 0 {
+		info, parts, err = q.describeParts(req)
+	}
 	if err != nil {
 		return err
 	}
@@ -253,9 +263,7 @@ func (q *request) getAttributes() error {
 		x.close("Checksum")
 	}
 	if wanted["ObjectParts"] && info.Parts > 0 {
-		x.open("ObjectParts")
-		x.int("PartsCount", int64(info.Parts))
-		x.close("ObjectParts")
+		objectParts(&x, info.Parts, parts, page)
 	}
 	if wanted["StorageClass"] {
 		class := info.Meta.StorageClass

@@ -3,6 +3,8 @@ package s3api
 import (
 	"strings"
 	"testing"
+
+	"github.com/cofferfs/coffer/objstore/checksum"
 )
 
 // What AWS S3 itself answered, recorded 2026-02-21 by the LocalStack project
@@ -83,3 +85,73 @@ func TestTwoChecksumsAreRefusedBeforeTheirValues(t *testing.T) {
 		t.Error("a refused request stored something:", a)
 	}
 }
+
+func TestPartsOfCompositeObjectsAreDescribed(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	bodies := []string{strings.Repeat("a", 5<<20+1), "b"}
+	upload := func(key string, headers ...string) {
+		t.Helper()
+		id, part := d.begin("/bucket/"+key, headers...)
+		var done []string
+		for i, body := range bodies {
+			a := d.do("PUT", part(i+1), body)
+			a.ok(t, "part", 200)
+			sum := a.header.Get("x-amz-checksum-crc32c")
+			done = append(done, partXML(i+1, a.header.Get("Etag"), "<ChecksumCRC32C>"+sum+"</ChecksumCRC32C>"))
+		}
+		d.do("POST", "/bucket/"+key+"?uploadId="+id, completeXML(done...)).ok(t, "complete", 200)
+	}
+	upload("composite", "x-amz-checksum-algorithm", "CRC32C")
+	upload("full", "x-amz-checksum-algorithm", "CRC32C", "x-amz-checksum-type", "FULL_OBJECT")
+	d.do("PUT", "/bucket/copy", "", "x-amz-copy-source", "/bucket/composite").ok(t, "copy", 200)
+
+	attributes := func(key string, headers ...string) string {
+		t.Helper()
+		a := d.do("GET", "/bucket/"+key+"?attributes", "", append(headers, "x-amz-object-attributes", "ObjectParts")...)
+		a.ok(t, key, 200)
+		_, body, _ := strings.Cut(a.body, "<ObjectParts>")
+		body, _, _ = strings.Cut(body, "</ObjectParts>")
+		return body
+	}
+	part := func(n int, size string, sum string) string {
+		return "<Part><ChecksumCRC32C>" + sum + "</ChecksumCRC32C><PartNumber>" + string(rune('0'+n)) + "</PartNumber><Size>" + size + "</Size></Part>"
+	}
+	sums := [2]string{crc32cOf(bodies[0]), crc32cOf(bodies[1])}
+	both := part(1, "5242881", sums[0]) + part(2, "1", sums[1])
+	for _, key := range []string{"composite", "copy"} {
+		for _, c := range []struct {
+			headers []string
+			want    string
+		}{
+			{nil, "<IsTruncated>false</IsTruncated><MaxParts>1000</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + both + "<PartNumberMarker>0</PartNumberMarker>"},
+			{[]string{"x-amz-max-parts", "1"}, "<IsTruncated>true</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>1</NextPartNumberMarker>" + part(1, "5242881", sums[0]) + "<PartNumberMarker>0</PartNumberMarker>"},
+			{[]string{"x-amz-max-parts", "1", "x-amz-part-number-marker", "1"}, "<IsTruncated>false</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + part(2, "1", sums[1]) + "<PartNumberMarker>1</PartNumberMarker>"},
+			{[]string{"x-amz-max-parts", "1", "x-amz-part-number-marker", "10"}, "<IsTruncated>false</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>0</NextPartNumberMarker><PartNumberMarker>10</PartNumberMarker>"},
+			{[]string{"x-amz-max-parts", "5000"}, "<IsTruncated>false</IsTruncated><MaxParts>1000</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + both + "<PartNumberMarker>0</PartNumberMarker>"},
+		} {
+			if got := attributes(key, c.headers...); got != c.want+"<PartsCount>2</PartsCount>" {
+				t.Errorf("%s %v: %s", key, c.headers, got)
+			}
+		}
+		for _, method := range []string{"GET", "HEAD"} {
+			for n, sum := range sums {
+				a := d.do(method, "/bucket/"+key+"?partNumber="+string(rune('1'+n)), "", "x-amz-checksum-mode", "ENABLED")
+				if a.status != 206 || a.header.Get("x-amz-checksum-crc32c") != sum || a.header.Get("x-amz-checksum-type") != "COMPOSITE" {
+					t.Errorf("%s of part %d: %d %v", method, n+1, a.status, a.header)
+				}
+				if a = d.do(method, "/bucket/"+key+"?partNumber=1", ""); a.header.Get("x-amz-checksum-crc32c") != "" {
+					t.Errorf("%s without the mode: %v", method, a.header)
+				}
+			}
+		}
+	}
+	if got := attributes("full"); got != "<PartsCount>2</PartsCount>" {
+		t.Error("full object:", got)
+	}
+	for _, v := range []string{"x", "-1", "99999999999"} {
+		d.do("GET", "/bucket/composite?attributes", "", "x-amz-object-attributes", "ObjectParts", "x-amz-max-parts", v).want(t, v, 400, "InvalidArgument", "")
+	}
+}
+
+func crc32cOf(s string) string { return checksum.Format(checksum.Of(checksum.CRC32C, []byte(s))) }

@@ -1,0 +1,71 @@
+package record
+
+import (
+	"fmt"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+)
+
+// Parts describes the parts of a content that was uploaded in parts. A value
+// without checksums is PartSizes, version 1; one with them has version byte 2,
+// then, as fields of a record: 1 PartSizes, 2 algorithm, 3 checksums.
+type Parts struct {
+	Sizes PartSizes
+	// Algorithm of the checksums; empty when there are none.
+	Algorithm checksum.Algorithm
+	// Checksums are the parts' raw sums, one behind the other, sealed under the
+	// object key: sums of plaintext tell about it.
+	Checksums []byte
+}
+
+const partsVersion2 = 2 // on disk
+
+// Append encodes p behind dst.
+func (p *Parts) Append(dst []byte) []byte {
+	if len(p.Checksums) == 0 {
+		return p.Sizes.Append(dst)
+	}
+	at := len(dst)
+	e := newEncoder(dst)
+	e.bytes(1, p.Sizes.Append(nil))
+	e.str(2, string(p.Algorithm))
+	e.bytes(3, p.Checksums)
+	e.b[at] = partsVersion2
+	return e.b
+}
+
+// ParseParts parses a description of parts.
+func ParseParts(b []byte) (*Parts, error) {
+	p := &Parts{}
+	var err error
+	if len(b) == 0 || b[0] != partsVersion2 {
+		p.Sizes, err = ParsePartSizes(b)
+		return p, err
+	}
+	d := newDecoder([]byte{version1})
+	for d.b = b[1:]; d.next(); {
+		switch d.num {
+		case 1:
+			if p.Sizes, err = ParsePartSizes(d.val); err != nil {
+				return nil, err
+			}
+		case 2:
+			p.Algorithm = checksum.Algorithm(d.str())
+		case 3:
+			p.Checksums = d.copy()
+		default:
+			d.unknown()
+		}
+	}
+	if d.err == nil && (len(p.Sizes) == 0 || p.Algorithm == "" || len(p.Checksums) == 0 || len(p.Checksums) > maxPartSums) {
+		d.fail("parts")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("parts: %w", d.err)
+	}
+	return p, nil
+}
+
+// maxPartSums bounds Checksums: 10,000 sums of SHA-256, and the seal.
+const maxPartSums = objstore.MaxPartNumber*32 + 256

@@ -1,0 +1,73 @@
+package s3api
+
+import (
+	"strconv"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// partsPage is which parts GetObjectAttributes lists.
+type partsPage struct{ after, max int }
+
+func (q *request) partsPage() (p partsPage, err error) {
+	if p.after, err = q.intHeader("X-Amz-Part-Number-Marker", "x-amz-part-number-marker", 0); err != nil {
+		return p, err
+	}
+	p.max, err = q.intHeader("X-Amz-Max-Parts", "x-amz-max-parts", objstore.MaxListKeys)
+	p.max = min(p.max, objstore.MaxListKeys)
+	return p, err
+}
+
+// intHeader is intParam of a header; name is as clients write it.
+func (q *request) intHeader(key, name string, def int) (int, error) {
+	v := q.get(key)
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil {
+		return 0, errInvalidArgument("Provided "+name+" not an integer or within integer range", name, v)
+	}
+	if n < 0 {
+		return 0, errInvalidArgument("Argument "+name+" must be an integer between 0 and 2147483647", name, v)
+	}
+	return int(n), nil
+}
+
+// describeParts returns an object with the list of its parts; the list is nil
+// where S3 tells no more than how many there are.
+func (q *request) describeParts(req objstore.GetRequest) (info objstore.ObjectInfo, parts []objstore.PartInfo, err error) {
+	err = q.s.store.GetObject(q.ctx, q.caller, req, func(o *engine.Object) error {
+		info = o.Info
+		parts, err = o.Parts()
+		return err
+	})
+	return info, parts, err
+}
+
+// objectParts writes the element ObjectParts.
+func objectParts(x *xmlWriter, count int, parts []objstore.PartInfo, page partsPage) {
+	x.open("ObjectParts")
+	if parts != nil {
+		first := min(page.after, len(parts))
+		last := min(first+page.max, len(parts))
+		next := 0
+		if last > first {
+			next = parts[last-1].Number
+		}
+		x.bool("IsTruncated", last < len(parts) && page.max > 0)
+		x.int("MaxParts", int64(page.max))
+		x.int("NextPartNumberMarker", int64(next))
+		for _, p := range parts[first:last] {
+			x.open("Part")
+			x.text(checksumElement(p.Checksum.Algorithm), p.Checksum.Value)
+			x.int("PartNumber", int64(p.Number))
+			x.int("Size", p.Size)
+			x.close("Part")
+		}
+		x.int("PartNumberMarker", int64(page.after))
+	}
+	x.int("PartsCount", int64(count))
+	x.close("ObjectParts")
+}
