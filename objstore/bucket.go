@@ -50,7 +50,8 @@ type BucketInfo struct {
 type CreateBucketRequest struct {
 	Name string
 	// Mode, of the bucket's root directory in the mount; 0 means 0755.
-	Mode uint32
+	Mode      uint32
+	Ownership Ownership
 	// Configs are configuration documents that it has from the start.
 	Configs []NamedConfig
 }

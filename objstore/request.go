@@ -54,11 +54,14 @@ type Encryption struct {
 type Precondition struct {
 	IfMatch, IfNoneMatch               []string
 	IfModifiedSince, IfUnmodifiedSince Time
+	// OnlyNew, of a write: the caller may not replace what the key names.
+	// KindAccessDenied if it names something.
+	OnlyNew bool
 }
 
 // IsZero reports whether nothing is asked.
 func (p Precondition) IsZero() bool {
-	return len(p.IfMatch) == 0 && len(p.IfNoneMatch) == 0 && p.IfModifiedSince == 0 && p.IfUnmodifiedSince == 0
+	return len(p.IfMatch) == 0 && len(p.IfNoneMatch) == 0 && p.IfModifiedSince == 0 && p.IfUnmodifiedSince == 0 && !p.OnlyNew
 }
 
 // Range is a byte range as in a Range header: from First to Last inclusive;

@@ -163,6 +163,22 @@ func (s *Store) Authorize(ctx context.Context, p *Principal, a Access) error {
 	return p.withinSession(&a, r)
 }
 
+// Bound reports whether there is anything that p may not do in a bucket, so that
+// it has to be asked: of root nothing but the bucket's policy.
+func (s *Store) Bound(ctx context.Context, p *Principal, bucket string) (bool, error) {
+	if !p.root || p.session != nil {
+		return true, nil
+	}
+	if bucket == "" {
+		return false, nil
+	}
+	_, b, err := s.openRecord(ctx, "policy", bucket)
+	if objstore.IsKind(err, objstore.KindNoSuchBucket) {
+		return false, nil
+	}
+	return b.Configs&policyBit != 0, err
+}
+
 // Denied reports whether some policy denies a explicitly. It is for what needs
 // no Allow.
 func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error) {

@@ -12,11 +12,10 @@ import (
 
 // CreateBucket makes a bucket durably. KindBucketExists, KindInvalidBucketName.
 func (s *Store) CreateBucket(ctx context.Context, c objstore.Caller, req objstore.CreateBucketRequest) (objstore.BucketInfo, error) {
-	mode := req.Mode
-	if mode == 0 {
-		mode = defaultDirMode
+	if req.Mode == 0 {
+		req.Mode = defaultDirMode
 	}
-	info, _, _, err := s.createBucket(ctx, c, "create bucket", req.Name, mode, req.Configs)
+	info, _, _, err := s.createBucket(ctx, c, "create bucket", req)
 	if err == nil {
 		err = s.durable(ctx)
 	}
@@ -24,11 +23,12 @@ func (s *Store) CreateBucket(ctx context.Context, c objstore.Caller, req objstor
 }
 
 // createBucket makes a bucket, visible but not yet durable.
-func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name string, mode uint32, configs []objstore.NamedConfig) (info objstore.BucketInfo, root objstore.InodeID, n *record.Inode, err error) {
+func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op string, req objstore.CreateBucketRequest) (info objstore.BucketInfo, root objstore.InodeID, n *record.Inode, err error) {
+	name := req.Name
 	if !objstore.ValidBucketName(name) {
 		return info, 0, nil, objstore.E(objstore.KindInvalidBucketName, op, name, "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens")
 	}
-	for _, doc := range configs {
+	for _, doc := range req.Configs {
 		if err := checkConfig(op, name, doc.Name, doc.Document); err != nil {
 			return info, 0, nil, err
 		}
@@ -63,7 +63,7 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 			return err
 		}
 		x.s.fresh.add(root)
-		n = &record.Inode{Type: objstore.TypeDirectory, Mode: mode & 07777, Explicit: true}
+		n = &record.Inode{Type: objstore.TypeDirectory, Mode: req.Mode & 07777, Explicit: true}
 		x.adopt(top, objstore.RootInode, n)
 		n.Bucket = root
 		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
@@ -72,8 +72,8 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op, name st
 		}
 		x.touch(objstore.RootInode, top)
 		x.setInode(root, n)
-		b := &record.Bucket{Created: x.now, DEK: dek}
-		for _, doc := range configs {
+		b := &record.Bucket{Created: x.now, DEK: dek, Ownership: req.Ownership}
+		for _, doc := range req.Configs {
 			if err := x.setConfig(root, b, doc.Name, doc.Document); err != nil {
 				return err
 			}

@@ -80,7 +80,7 @@ func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, paren
 // KindInvalidBucketName for a name that no bucket can have.
 func (s *Store) Mkdir(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32) (objstore.Attr, error) {
 	if parent == objstore.RootInode {
-		_, ino, n, err := s.createBucket(ctx, c, "mkdir", name, mode, nil)
+		_, ino, n, err := s.createBucket(ctx, c, "mkdir", objstore.CreateBucketRequest{Name: name, Mode: mode})
 		if err != nil {
 			return objstore.Attr{}, err
 		}

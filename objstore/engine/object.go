@@ -144,10 +144,10 @@ func (x *tx) checkWrite(root objstore.InodeID, key string, pre objstore.Precondi
 	return x.checkWriteAs(x.s, root, key, pre)
 }
 
-// checkWriteAs checks If-Match and If-None-Match of a write against what the
+// checkWriteAs checks If-Match, If-None-Match and OnlyNew of a write against what the
 // key names now.
 func (r reader) checkWriteAs(s *Store, root objstore.InodeID, key string, pre objstore.Precondition) error {
-	if len(pre.IfMatch) == 0 && len(pre.IfNoneMatch) == 0 {
+	if len(pre.IfMatch) == 0 && len(pre.IfNoneMatch) == 0 && !pre.OnlyNew {
 		return nil
 	}
 	_, n, err := r.findKey(root, key)
@@ -166,6 +166,9 @@ func (r reader) checkWriteAs(s *Store, root objstore.InodeID, key string, pre ob
 	}
 	if len(pre.IfNoneMatch) > 0 && matches(pre.IfNoneMatch, tag) {
 		return objstore.E(objstore.KindPreconditionFailed, "write", key, "If-None-Match")
+	}
+	if pre.OnlyNew {
+		return objstore.E(objstore.KindAccessDenied, "write", key, "the caller may not replace objects")
 	}
 	return nil
 }

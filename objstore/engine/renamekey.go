@@ -175,8 +175,11 @@ func (m *keyMove) checkSource(x *tx) error {
 // checkTarget checks the conditions on the new key.
 func (m *keyMove) checkTarget(x *tx, e ends) error {
 	pre, key := m.req.DstPrecondition, m.req.DstKey
-	if pre.IsZero() {
+	switch {
+	case pre.IsZero():
 		return nil
+	case pre.OnlyNew && e.dst.Inode != 0:
+		return objstore.E(objstore.KindAccessDenied, m.op, key, "the caller may not replace objects")
 	}
 	_, n, err := x.findKey(m.root, key)
 	switch {

@@ -6,6 +6,10 @@ package policy
 // others. AWS can say that only of clients that send If-None-Match.
 const OverwriteObject = "coffer:OverwriteObject"
 
+// RenamePrefix is another: renaming all keys below a prefix takes it on both
+// prefixes, beside what renaming an object takes.
+const RenamePrefix = "coffer:RenamePrefix"
+
 // scope is what an action is about.
 type scope uint8
 
@@ -50,7 +54,7 @@ func init() {
 		"s3:PutObjectAcl", "s3:PutObjectLegalHold", "s3:PutObjectRetention", "s3:PutObjectTagging",
 		"s3:PutObjectVersionAcl", "s3:PutObjectVersionTagging", "s3:ReplicateDelete", "s3:ReplicateObject",
 		"s3:ReplicateTags", "s3:RestoreObject", "s3:UpdateObjectEncryption",
-		OverwriteObject,
+		OverwriteObject, RenamePrefix,
 	} {
 		actions[lowered(name)] = onObject
 	}

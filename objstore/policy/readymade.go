@@ -16,15 +16,15 @@ var readyMade = map[string]func(buckets, objects []string) document{
 	"readwrite": func(buckets, objects []string) document {
 		return document{[]rule{
 			{Sid: "Find", Effect: "Allow", Action: []string{"s3:ListAllMyBuckets", "s3:GetBucketLocation"}, Resource: []string{"*"}},
-			{Sid: "All", Effect: "Allow", Action: []string{"s3:*"}, Resource: append(buckets, objects...)},
+			{Sid: "All", Effect: "Allow", Action: []string{"s3:*", RenamePrefix}, Resource: append(buckets, objects...)},
 		}}
 	},
 	"backup": func(buckets, objects []string) document {
 		return document{[]rule{
 			{Sid: "Find", Effect: "Allow", Action: []string{"s3:ListAllMyBuckets", "s3:GetBucketLocation"}, Resource: []string{"*"}},
 			{Sid: "Read", Effect: "Allow", Action: []string{"s3:Get*", "s3:List*"}, Resource: append(buckets, objects...)},
-			{Sid: "WriteNew", Effect: "Allow", Action: []string{"s3:PutObject", "s3:AbortMultipartUpload"}, Resource: objects},
-			{Sid: "KeepAll", Effect: "Deny", Action: []string{"s3:Delete*", "s3:BypassGovernanceRetention", OverwriteObject}, Resource: []string{"*"}},
+			{Sid: "WriteNew", Effect: "Allow", Action: []string{"s3:PutObject", "s3:PutObjectAcl", "s3:AbortMultipartUpload"}, Resource: objects},
+			{Sid: "KeepAll", Effect: "Deny", Action: []string{"s3:Delete*", "s3:BypassGovernanceRetention", OverwriteObject, RenamePrefix}, Resource: []string{"*"}},
 		}}
 	},
 }

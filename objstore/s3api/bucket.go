@@ -16,8 +16,9 @@ func (q *request) createBucket() error {
 	if q.get("X-Amz-Bucket-Object-Lock-Enabled") == "true" {
 		return errHeader("x-amz-bucket-object-lock-enabled")
 	}
-	if o := q.get("X-Amz-Object-Ownership"); o != "" && o != "BucketOwnerEnforced" {
-		return errHeader("x-amz-object-ownership")
+	ownership, err := q.newOwnership()
+	if err != nil {
+		return err
 	}
 	if acl := q.get("X-Amz-Acl"); acl != "" && acl != "private" {
 		return newError(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership",
@@ -44,7 +45,7 @@ func (q *request) createBucket() error {
 	if err := q.checkLocation(doc.LocationConstraint); err != nil {
 		return err
 	}
-	req := objstore.CreateBucketRequest{Name: q.bucket}
+	req := objstore.CreateBucketRequest{Name: q.bucket, Ownership: ownership}
 	tags, err := newBucketTagRules.tags(doc.Tags.Tag)
 	if err != nil {
 		return err
@@ -73,7 +74,7 @@ func (q *request) checkLocation(c string) error {
 	switch {
 	case c == "" && region == defaultRegion, c == region && region != defaultRegion:
 		return nil
-	case c == defaultRegion && region == defaultRegion, region == defaultRegion && c != "EU" && !strings.Contains(c, "-"), c == "aws-global" && region == defaultRegion:
+	case c == defaultRegion && region == defaultRegion, region == defaultRegion && !strings.Contains(c, "-"), c == "aws-global" && region == defaultRegion:
 		return newError(http.StatusBadRequest, "InvalidLocationConstraint", "The specified location-constraint is not valid",
 			field("LocationConstraint", c))
 	case c == "":
@@ -138,11 +139,7 @@ func (q *request) listBuckets() error {
 	}
 	var list []objstore.BucketInfo
 	truncated := false
-	region := q.query.Get("bucket-region")
-	if region != "" && !q.s.validRegion(region) {
-		return newError(http.StatusBadRequest, "InvalidArgument", "Argument value "+region+" is not a valid AWS Region", field("ArgumentName", "bucket-region"))
-	}
-	if region == "" || region == q.s.o.Region {
+	if region := q.query.Get("bucket-region"); region == "" || region == q.s.o.Region {
 		if list, truncated, err = q.s.store.ListBuckets(q.ctx, q.caller, prefix, after, max); err != nil {
 			return err
 		}

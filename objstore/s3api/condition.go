@@ -149,15 +149,15 @@ func (q *request) writePrecondition(star bool) (objstore.Precondition, error) {
 	case hasMatch && !star && strings.Trim(match, " \t") == "*":
 		return refuse("If-Match", "We don't accept the provided value of If-Match header for this API")
 	case hasNone:
-		return objstore.Precondition{IfNoneMatch: []string{"*"}}, nil
+		return objstore.Precondition{IfNoneMatch: []string{"*"}, OnlyNew: q.onlyNew}, nil
 	case hasMatch:
 		tags := parseETags(match, true)
 		if len(tags) == 0 {
 			tags = []string{""} // an empty tag constrains, and matches nothing
 		}
-		return objstore.Precondition{IfMatch: tags}, nil
+		return objstore.Precondition{IfMatch: tags, OnlyNew: q.onlyNew}, nil
 	}
-	return objstore.Precondition{}, nil
+	return objstore.Precondition{OnlyNew: q.onlyNew}, nil
 }
 
 // writeCondition names the condition of a write, of which there is at most one.

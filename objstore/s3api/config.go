@@ -38,6 +38,24 @@ func empty(root string) func(*request) error {
 	}
 }
 
+// configurations answers for those that a bucket can have several of: with an
+// empty list, or that the one with the id is not there.
+func configurations(root string) func(*request) error {
+	return func(q *request) error {
+		if err := q.bucketExists(); err != nil {
+			return err
+		}
+		if _, ok := q.param("id"); ok {
+			return newError(http.StatusNotFound, "NoSuchConfiguration", "The specified configuration does not exist.")
+		}
+		var x xmlWriter
+		x.root(root)
+		x.bool("IsTruncated", false)
+		x.close(root)
+		return q.sendXML(http.StatusOK, &x)
+	}
+}
+
 // deleteUnset removes a configuration that is not there, which S3 takes for done.
 func (q *request) deleteUnset() error {
 	if err := q.bucketExists(); err != nil {
@@ -62,72 +80,15 @@ func (q *request) getBucketEncryption() error {
 	return q.sendXML(http.StatusOK, &x)
 }
 
-func (q *request) getPublicAccessBlock() error {
+func (q *request) getRequestPayment() error {
 	if err := q.bucketExists(); err != nil {
 		return err
 	}
 	var x xmlWriter
-	x.root("PublicAccessBlockConfiguration")
-	x.bool("BlockPublicAcls", true)
-	x.bool("IgnorePublicAcls", true)
-	x.bool("BlockPublicPolicy", true)
-	x.bool("RestrictPublicBuckets", true)
-	x.close("PublicAccessBlockConfiguration")
+	x.root("RequestPaymentConfiguration")
+	x.text("Payer", "BucketOwner")
+	x.close("RequestPaymentConfiguration")
 	return q.sendXML(http.StatusOK, &x)
-}
-
-func (q *request) getOwnershipControls() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	var x xmlWriter
-	x.root("OwnershipControls")
-	x.open("Rule")
-	x.text("ObjectOwnership", "BucketOwnerEnforced")
-	x.close("Rule")
-	x.close("OwnershipControls")
-	return q.sendXML(http.StatusOK, &x)
-}
-
-func (q *request) getBucketACL() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	return q.sendACL()
-}
-
-func (q *request) getObjectACL() error {
-	if err := q.objectExists(); err != nil {
-		return err
-	}
-	return q.sendACL()
-}
-
-// sendACL answers that the owner may do everything and nobody else anything.
-func (q *request) sendACL() error {
-	var x xmlWriter
-	x.root("AccessControlPolicy")
-	x.open("Owner")
-	x.text("ID", q.s.o.OwnerID)
-	x.close("Owner")
-	x.open("AccessControlList")
-	x.open("Grant")
-	x.b = append(x.b, `<Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="CanonicalUser">`...)
-	x.text("ID", q.s.o.OwnerID)
-	x.close("Grantee")
-	x.text("Permission", "FULL_CONTROL")
-	x.close("Grant")
-	x.close("AccessControlList")
-	x.close("AccessControlPolicy")
-	return q.sendXML(http.StatusOK, &x)
-}
-
-// refuseACL answers as a bucket whose ACLs are disabled.
-func (q *request) refuseACL() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	return errNoACL()
 }
 
 // objectExists finds the object that a subresource belongs to. Its key is not

@@ -252,21 +252,10 @@ func (q *request) refuseUnbuilt() error {
 			continue
 		}
 		switch lower := strings.ToLower(name); {
-		case lower == "x-amz-write-offset-bytes" && q.op != "PutObject",
+		case lower == "x-amz-write-offset-bytes",
 			strings.HasPrefix(lower, "x-amz-object-lock-"):
 			return errHeader(lower)
-		case strings.HasPrefix(lower, "x-amz-grant-"):
-			return errNoACL()
 		}
 	}
-	// What the owner alone may do is what holds anyway.
-	switch q.get("X-Amz-Acl") {
-	case "", "private", "bucket-owner-full-control", "bucket-owner-read":
-		return nil
-	}
-	return errNoACL()
-}
-
-func errNoACL() error {
-	return newError(http.StatusBadRequest, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+	return q.checkObjectACL()
 }

@@ -68,6 +68,9 @@ func (q *request) postForm() error {
 	if err := f.tagging(q.header); err != nil {
 		return err
 	}
+	if err := q.authorize(q.op); err != nil {
+		return err
+	}
 	// What is longer than this for certain need not be read to find out.
 	if n := q.r.ContentLength; n > file.max+maxFormBytes {
 		return errTooLarge(n, file.max)

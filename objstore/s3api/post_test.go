@@ -542,7 +542,7 @@ func TestMalformedForms(t *testing.T) {
 	d.post("bucket", f).want(t, "many fields", 400, "MaxPostPreDataLengthExceeded", long)
 	d.postRaw("/bucket", kind, strings.Repeat("preamble\r\n", 100_000)+body).want(t, "preamble", 400, "MaxPostPreDataLengthExceeded", long)
 	d.postRaw("/bucket", kind, strings.Replace(body, "\r\n\r\n", "\r\nX-Long: "+strings.Repeat("x", 1<<20)+"\r\n\r\n", 1)).want(t, "long header", 400, "MaxPostPreDataLengthExceeded", long)
-	d.postRaw("/bucket/k", kind, body).want(t, "a key in the path", 403, "AccessDenied", "Access Denied")
+	d.postRaw("/bucket/k", kind, body).want(t, "a key in the path", 405, "MethodNotAllowed", "")
 	if a := d.do("HEAD", "/bucket/k", ""); a.status != 404 {
 		t.Error("a refused form was stored")
 	}

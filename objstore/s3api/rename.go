@@ -38,6 +38,7 @@ func (q *request) renameObject() error {
 		DstPrecondition: q.conditions(readConditions),
 		Token:           token,
 	}
+	req.DstPrecondition.OnlyNew = q.onlyNew
 	if err := q.s.store.RenameObject(q.ctx, q.caller, req); err != nil {
 		return q.renameFailed(req, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -28,7 +29,12 @@ type request struct {
 	header http.Header // of the request, and what a presigned query has for headers
 	auth   *sigv4.Result
 	caller objstore.Caller
-	body   body
+	// principal is who asks. bounded: policies were asked whether he may. onlyNew:
+	// they forbid him to replace an object.
+	principal        *engine.Principal
+	bounded, onlyNew bool
+	peeked           []byte // of the body, for policies; nil: nothing
+	body             body
 
 	keys []*secret.Key // wiped at the end
 	code string        // S3's code of the error that was answered
@@ -76,17 +82,6 @@ func (q *request) authenticate() error {
 	}
 	q.body.init(q.w, auth.Body)
 	return q.identify()
-}
-
-// identify says on whose behalf the request runs, once its signature was
-// verified.
-func (q *request) identify() error {
-	if q.auth.Anonymous {
-		// Nothing is public before there are bucket policies.
-		return errAccessDenied("Access Denied")
-	}
-	q.caller = objstore.S3Caller(q.auth.AccessKeyID)
-	return nil
 }
 
 // checkOwner compares x-amz-expected-bucket-owner, by which a client makes sure

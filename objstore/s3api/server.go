@@ -19,8 +19,9 @@ import (
 // Options are what a Server is made of. Store and Credentials must be set.
 type Options struct {
 	Store *engine.Store
-	// Credentials finds the secret of an access key id; sigv4.ErrUnknownKey
-	// (wrapped) when there is none. The secret is lent.
+	// Credentials finds the secret of an access key id of the store itself, whose
+	// holder may do everything; sigv4.ErrUnknownKey (wrapped) when it is not one.
+	// Users are the Store's. The secret is lent.
 	Credentials func(ctx context.Context, accessKeyID string) (secret []byte, err error)
 	// Region that requests are signed for and that buckets are in. Empty:
 	// us-east-1.
@@ -92,16 +93,9 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	o.Domains = domains
-	return &Server{
-		o:     o,
-		store: o.Store,
-		log:   o.Logger,
-		verifier: &sigv4.Verifier{
-			Region: o.Region,
-			Lookup: o.Credentials,
-			Now:    o.Now,
-		},
-	}, nil
+	s := &Server{o: o, store: o.Store, log: o.Logger}
+	s.verifier = &sigv4.Verifier{Region: o.Region, Lookup: s.credentials, Session: s.session, Now: o.Now}
+	return s, nil
 }
 
 // HTTPServer returns an http.Server for s, without address, listener or TLS
@@ -199,7 +193,10 @@ func (q *request) run() (err error) {
 	if err := q.checkOwner(); err != nil {
 		return err
 	}
-	return route.handle(q)
+	if err := q.authorize(route.name); err != nil {
+		return err
+	}
+	return q.hideMissing(route.handle(q))
 }
 
 // logAccess writes the one event of this request.

@@ -32,7 +32,7 @@ func TestWhoDidNotSignIsRefused(t *testing.T) {
 		return d.send(r)
 	}
 	anonymous("GET", "/bucket/k").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
-	anonymous("GET", "/none/k").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
+	anonymous("GET", "/none/k").want(t, "anonymous", 404, "NoSuchBucket", "")
 	anonymous("GET", "/").want(t, "anonymous", 403, "AccessDenied", "Access Denied")
 	if a := anonymous("HEAD", "/bucket/k"); a.status != 403 || a.body != "" {
 		t.Error(a)

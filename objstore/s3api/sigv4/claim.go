@@ -35,6 +35,7 @@ type claim struct {
 	signed        []string
 	signature     [sha256.Size]byte
 	signatureHex  string // as sent
+	token         string // of a session, or empty
 
 	timestamp string // yyyymmddThhmmssZ, as in the string to sign
 	time      time.Time

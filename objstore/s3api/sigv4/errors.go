@@ -15,6 +15,12 @@ import (
 // exist or is not in force.
 var ErrUnknownKey = errors.New("sigv4: unknown access key id")
 
+// What a Session returns.
+var (
+	ErrInvalidToken = errors.New("sigv4: session token is none, or of another access key")
+	ErrExpiredToken = errors.New("sigv4: session has ended")
+)
+
 // Error is a refusal as S3 words it. Everything that Verify and Result.Body
 // hold against a request is an *Error; any other error comes from the Lookup or
 // the connection.
@@ -64,6 +70,10 @@ func (c *claim) errCredential(message string, fields ...Field) *Error {
 		return refuse(http.StatusBadRequest, "InvalidArgument", message, append([]Field{{"ArgumentName", "X-Amz-Credential"}}, fields...)...)
 	}
 	return errHeader(message, fields...)
+}
+
+func errExpiredToken() *Error {
+	return refuse(http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
 }
 
 // errToken is AWS's answer for a token that does not belong to the key.

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"time"
 )
 
 // Form is what a browser's POST form says of its signature, as the fields have
@@ -72,7 +73,7 @@ func (v *Verifier) verifyForm4(ctx context.Context, f Form, res *Result) error {
 	if err := c.check(v.Region, v.service()); err != nil {
 		return err
 	}
-	secret, err := v.secret(ctx, c.keyID)
+	secret, err := v.secret(ctx, c.keyID, f.SecurityToken)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,8 @@ func (v *Verifier) verifyForm4(ctx context.Context, f Form, res *Result) error {
 	if !hmac.Equal(want[:], c.signature[:]) {
 		return errSignature(c.keyID, f.Policy, f.Signature, "")
 	}
-	return res.signedBy(c.keyID, f.SecurityToken)
+	res.signedBy(c.keyID, f.SecurityToken, c.time)
+	return nil
 }
 
 func (v *Verifier) verifyForm2(ctx context.Context, f Form, res *Result) error {
@@ -94,14 +96,15 @@ func (v *Verifier) verifyForm2(ctx context.Context, f Form, res *Result) error {
 	if len(f.AccessKeyID) > maxKeyID {
 		return errInvalidAccessKeyID(f.AccessKeyID[:maxKeyID])
 	}
-	secret, err := v.secret(ctx, f.AccessKeyID)
+	secret, err := v.secret(ctx, f.AccessKeyID, f.SecurityToken)
 	if err != nil {
 		return err
 	}
 	if !equalV2(secret, f.Policy, f.SignatureV2) {
 		return errSignature(f.AccessKeyID, f.Policy, f.SignatureV2, "")
 	}
-	return res.signedBy(f.AccessKeyID, f.SecurityToken)
+	res.signedBy(f.AccessKeyID, f.SecurityToken, time.Time{})
+	return nil
 }
 
 // equalV2 compares a signature of version 2 with the one of text.
@@ -113,12 +116,8 @@ func equalV2(secret []byte, text, signature string) bool {
 }
 
 // signedBy sets who signed.
-func (res *Result) signedBy(keyID, token string) error {
-	if token != "" {
-		return errToken()
-	}
-	res.Anonymous, res.AccessKeyID = false, keyID
-	return nil
+func (res *Result) signedBy(keyID, token string, at time.Time) {
+	res.Anonymous, res.AccessKeyID, res.Token, res.Time = false, keyID, token, at
 }
 
 // ErrMissingField refuses a form without a field that it must have.

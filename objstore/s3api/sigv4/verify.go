@@ -51,6 +51,11 @@ import (
 // Verify wrapped.
 type Lookup func(ctx context.Context, accessKeyID string) (secret []byte, err error)
 
+// Session is a Lookup for an access key of a session, which is known by the
+// token that comes with it. The error wraps ErrInvalidToken for a token that is
+// none or belongs to another key, ErrExpiredToken for a session that has ended.
+type Session func(ctx context.Context, accessKeyID, token string) (secret []byte, err error)
+
 // Verifier verifies requests. Its fields are not changed once it is in use; it
 // may be used by many goroutines and is not copied.
 type Verifier struct {
@@ -60,6 +65,9 @@ type Verifier struct {
 	Service string
 	// Lookup is required.
 	Lookup Lookup
+	// Session is asked in place of Lookup when a request has a session token.
+	// Nil refuses every token.
+	Session Session
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// MaxSkew is how far the clock of a client may be off; 0 is 15 minutes.
@@ -74,8 +82,12 @@ type Result struct {
 	AccessKeyID string
 	// Anonymous says that the request carries no signature at all.
 	Anonymous bool
+	// Token is the session token that the request came with, or empty.
+	Token string
 	// Presigned says that the signature was in the query.
 	Presigned bool
+	// Time is when the request says that it was signed.
+	Time time.Time
 	// SignedHeaders are the lower-case names of the headers that are signed.
 	SignedHeaders []string
 	// QueryHeaders are the x-amz-* headers that the signer of a presigned
@@ -203,8 +215,8 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 	if missing := c.unsignedHeaders(r.Header, query); missing != nil {
 		return nil, errHeadersNotSigned(missing)
 	}
-	if token := securityToken(r.Header, query); token != "" {
-		return nil, errToken()
+	if err := c.takeToken(r.Header, query); err != nil {
+		return nil, err
 	}
 	now, maxSkew := time.Now, v.MaxSkew
 	if v.Now != nil {
@@ -235,7 +247,9 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 	}
 	res := &Result{
 		AccessKeyID:   c.keyID,
+		Token:         c.token,
 		Presigned:     c.presigned,
+		Time:          c.time,
 		SignedHeaders: c.signed,
 	}
 	if c.presigned {
@@ -258,12 +272,23 @@ func (v *Verifier) service() string {
 	return v.Service
 }
 
-// secret looks an access key up.
-func (v *Verifier) secret(ctx context.Context, keyID string) ([]byte, error) {
-	secret, err := v.Lookup(ctx, keyID)
+// secret looks an access key up, of a session if there is a token.
+func (v *Verifier) secret(ctx context.Context, keyID, token string) (secret []byte, err error) {
+	switch {
+	case token == "":
+		secret, err = v.Lookup(ctx, keyID)
+	case v.Session == nil:
+		return nil, errToken()
+	default:
+		secret, err = v.Session(ctx, keyID, token)
+	}
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return nil, errInvalidAccessKeyID(keyID)
+	case errors.Is(err, ErrInvalidToken):
+		return nil, errToken()
+	case errors.Is(err, ErrExpiredToken):
+		return nil, errExpiredToken()
 	case err != nil:
 		return nil, fmt.Errorf("sigv4: look up access key: %w", err)
 	case len(secret) == 0:
@@ -273,14 +298,20 @@ func (v *Verifier) secret(ctx context.Context, keyID string) ([]byte, error) {
 	return secret, nil
 }
 
-func securityToken(h http.Header, query []param) string {
-	token := h.Get("X-Amz-Security-Token")
+// takeToken finds the session token, which is signed as the other headers are,
+// or as the query is.
+func (c *claim) takeToken(h http.Header, query []param) *Error {
+	c.token = h.Get("X-Amz-Security-Token")
 	for i := range query {
-		if strings.EqualFold(query[i].name, "x-amz-security-token") && query[i].value != "" {
-			token = query[i].value
+		if !strings.EqualFold(query[i].name, "x-amz-security-token") || query[i].value == "" {
+			continue
 		}
+		if c.token != "" && c.token != query[i].value {
+			return errToken()
+		}
+		c.token = query[i].value
 	}
-	return token
+	return nil
 }
 
 // payloadHashes lists what the last line of the canonical request may be,
@@ -317,7 +348,7 @@ func (c *claim) payloadHashes(h http.Header, query []param) ([]string, *Error) {
 // is canonical decodes to one path only, so neither lets through a path that
 // was not signed.
 func (v *Verifier) match(r *http.Request, c *claim, query []param, hashes []string) (signingKey, string, error) {
-	secret, err := v.secret(r.Context(), c.keyID)
+	secret, err := v.secret(r.Context(), c.keyID, c.token)
 	if err != nil {
 		return signingKey{}, "", err
 	}

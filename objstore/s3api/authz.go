@@ -1,0 +1,436 @@
+package s3api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
+)
+
+// overwriteAction is denied to who may write new objects alone; see
+// policy.OverwriteObject.
+const overwriteAction = "coffer:OverwriteObject"
+
+// renamePrefixAction is what renaming all keys below a prefix takes, from and
+// to: nothing less could speak for keys that the request does not name.
+const renamePrefixAction = "coffer:RenamePrefix"
+
+// perKey stands in actions for what a handler asks for each key.
+const perKey = ""
+
+// actions are what an operation needs to be allowed ("Required permissions for
+// Amazon S3 API operations", S3 user guide), by its name in the tables of routes;
+// for a version where the request names one, see versionActions. What depends on
+// the request's headers is added by (*request).needs. An operation that is not
+// here is root's alone.
+var actions = map[string][]string{
+	"ListBuckets": {"s3:ListAllMyBuckets"},
+
+	"CreateBucket":         {"s3:CreateBucket"},
+	"HeadBucket":           {"s3:ListBucket"},
+	"DeleteBucket":         {"s3:DeleteBucket"},
+	"GetBucketLocation":    {"s3:GetBucketLocation"},
+	"ListObjects":          {"s3:ListBucket"},
+	"ListObjectsV2":        {"s3:ListBucket"},
+	"ListObjectVersions":   {"s3:ListBucketVersions"},
+	"ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
+	"DeleteObjects":        {perKey},
+
+	"GetBucketAcl":        {"s3:GetBucketAcl"},
+	"PutBucketAcl":        {"s3:PutBucketAcl"},
+	"GetBucketPolicy":     {"s3:GetBucketPolicy"},
+	"PutBucketPolicy":     {"s3:PutBucketPolicy"},
+	"DeleteBucketPolicy":  {"s3:DeleteBucketPolicy"},
+	"GetBucketVersioning": {"s3:GetBucketVersioning"},
+	"PutBucketVersioning": {"s3:PutBucketVersioning"},
+
+	"GetBucketPolicyStatus":         {"s3:GetBucketPolicyStatus"},
+	"GetBucketEncryption":           {"s3:GetEncryptionConfiguration"},
+	"PutBucketEncryption":           {"s3:PutEncryptionConfiguration"},
+	"DeleteBucketEncryption":        {"s3:PutEncryptionConfiguration"},
+	"GetBucketTagging":              {"s3:GetBucketTagging"},
+	"PutBucketTagging":              {"s3:PutBucketTagging"},
+	"DeleteBucketTagging":           {"s3:PutBucketTagging"},
+	"GetBucketCors":                 {"s3:GetBucketCORS"},
+	"PutBucketCors":                 {"s3:PutBucketCORS"},
+	"DeleteBucketCors":              {"s3:PutBucketCORS"},
+	"GetBucketWebsite":              {"s3:GetBucketWebsite"},
+	"PutBucketWebsite":              {"s3:PutBucketWebsite"},
+	"DeleteBucketWebsite":           {"s3:DeleteBucketWebsite"},
+	"GetBucketReplication":          {"s3:GetReplicationConfiguration"},
+	"PutBucketReplication":          {"s3:PutReplicationConfiguration"},
+	"DeleteBucketReplication":       {"s3:PutReplicationConfiguration"},
+	"GetObjectLockConfiguration":    {"s3:GetBucketObjectLockConfiguration"},
+	"PutObjectLockConfiguration":    {"s3:PutBucketObjectLockConfiguration"},
+	"GetPublicAccessBlock":          {"s3:GetBucketPublicAccessBlock"},
+	"PutPublicAccessBlock":          {"s3:PutBucketPublicAccessBlock"},
+	"DeletePublicAccessBlock":       {"s3:PutBucketPublicAccessBlock"},
+	"GetBucketOwnershipControls":    {"s3:GetBucketOwnershipControls"},
+	"PutBucketOwnershipControls":    {"s3:PutBucketOwnershipControls"},
+	"DeleteBucketOwnershipControls": {"s3:PutBucketOwnershipControls"},
+	"GetBucketLogging":              {"s3:GetBucketLogging"},
+	"PutBucketLogging":              {"s3:PutBucketLogging"},
+	"GetBucketRequestPayment":       {"s3:GetBucketRequestPayment"},
+	"PutBucketRequestPayment":       {"s3:PutBucketRequestPayment"},
+
+	"GetBucketLifecycleConfiguration":    {"s3:GetLifecycleConfiguration"},
+	"PutBucketLifecycleConfiguration":    {"s3:PutLifecycleConfiguration"},
+	"DeleteBucketLifecycle":              {"s3:PutLifecycleConfiguration"},
+	"GetBucketNotificationConfiguration": {"s3:GetBucketNotification"},
+	"PutBucketNotificationConfiguration": {"s3:PutBucketNotification"},
+	"GetBucketAccelerateConfiguration":   {"s3:GetAccelerateConfiguration"},
+	"PutBucketAccelerateConfiguration":   {"s3:PutAccelerateConfiguration"},
+
+	"GetBucketAnalyticsConfiguration":             {"s3:GetAnalyticsConfiguration"},
+	"ListBucketAnalyticsConfigurations":           {"s3:GetAnalyticsConfiguration"},
+	"PutBucketAnalyticsConfiguration":             {"s3:PutAnalyticsConfiguration"},
+	"DeleteBucketAnalyticsConfiguration":          {"s3:PutAnalyticsConfiguration"},
+	"GetBucketMetricsConfiguration":               {"s3:GetMetricsConfiguration"},
+	"ListBucketMetricsConfigurations":             {"s3:GetMetricsConfiguration"},
+	"PutBucketMetricsConfiguration":               {"s3:PutMetricsConfiguration"},
+	"DeleteBucketMetricsConfiguration":            {"s3:PutMetricsConfiguration"},
+	"GetBucketInventoryConfiguration":             {"s3:GetInventoryConfiguration"},
+	"ListBucketInventoryConfigurations":           {"s3:GetInventoryConfiguration"},
+	"PutBucketInventoryConfiguration":             {"s3:PutInventoryConfiguration"},
+	"DeleteBucketInventoryConfiguration":          {"s3:PutInventoryConfiguration"},
+	"GetBucketIntelligentTieringConfiguration":    {"s3:GetIntelligentTieringConfiguration"},
+	"ListBucketIntelligentTieringConfigurations":  {"s3:GetIntelligentTieringConfiguration"},
+	"PutBucketIntelligentTieringConfiguration":    {"s3:PutIntelligentTieringConfiguration"},
+	"DeleteBucketIntelligentTieringConfiguration": {"s3:PutIntelligentTieringConfiguration"},
+
+	"GetObject":               {"s3:GetObject"},
+	"HeadObject":              {"s3:GetObject"},
+	"GetObjectAttributes":     {"s3:GetObject", "s3:GetObjectAttributes"},
+	"GetObjectTagging":        {"s3:GetObjectTagging"},
+	"GetObjectAcl":            {"s3:GetObjectAcl"},
+	"GetObjectRetention":      {"s3:GetObjectRetention"},
+	"GetObjectLegalHold":      {"s3:GetObjectLegalHold"},
+	"GetObject?torrent":       {"s3:GetObjectTorrent"},
+	"SelectObjectContent":     {"s3:GetObject"},
+	"PutObject":               {"s3:PutObject"},
+	"PostObject":              {"s3:PutObject"},
+	"CopyObject":              {"s3:PutObject"},
+	"AppendObject":            {"s3:PutObject"},
+	"PutObjectTagging":        {"s3:PutObjectTagging"},
+	"PutObjectAcl":            {"s3:PutObjectAcl"},
+	"PutObjectRetention":      {"s3:PutObjectRetention"},
+	"PutObjectLegalHold":      {"s3:PutObjectLegalHold"},
+	"UpdateObjectEncryption":  {"s3:UpdateObjectEncryption"},
+	"RenameObject":            {"s3:PutObject"},
+	"RestoreObject":           {"s3:RestoreObject"},
+	"DeleteObject":            {"s3:DeleteObject"},
+	"DeleteObjectTagging":     {"s3:DeleteObjectTagging"},
+	"CreateMultipartUpload":   {"s3:PutObject"},
+	"UploadPart":              {"s3:PutObject"},
+	"CompleteMultipartUpload": {"s3:PutObject"},
+	"AbortMultipartUpload":    {"s3:AbortMultipartUpload"},
+	"ListParts":               {"s3:ListMultipartUploadParts"},
+}
+
+// versionActions are those that have another name for a version.
+var versionActions = map[string]string{
+	"s3:GetObject":           "s3:GetObjectVersion",
+	"s3:GetObjectAttributes": "s3:GetObjectVersionAttributes",
+	"s3:GetObjectTagging":    "s3:GetObjectVersionTagging",
+	"s3:GetObjectAcl":        "s3:GetObjectVersionAcl",
+	"s3:GetObjectTorrent":    "s3:GetObjectVersionTorrent",
+	"s3:PutObjectTagging":    "s3:PutObjectVersionTagging",
+	"s3:PutObjectAcl":        "s3:PutObjectVersionAcl",
+	"s3:DeleteObject":        "s3:DeleteObjectVersion",
+	"s3:DeleteObjectTagging": "s3:DeleteObjectVersionTagging",
+}
+
+// credentials finds the secret of an access key: the store's own, or a user's.
+func (s *Server) credentials(ctx context.Context, keyID string) ([]byte, error) {
+	secret, err := s.o.Credentials(ctx, keyID)
+	if !errors.Is(err, sigv4.ErrUnknownKey) {
+		return secret, err
+	}
+	if secret, err = s.store.UserSecret(keyID); err != nil {
+		return nil, sigv4.ErrUnknownKey
+	}
+	return secret, nil
+}
+
+// session finds the secret of a session.
+func (s *Server) session(ctx context.Context, keyID, token string) ([]byte, error) {
+	_, secret, err := s.store.SessionPrincipal(ctx, keyID, token, s.isRoot)
+	switch {
+	case errors.Is(err, engine.ErrInvalidToken):
+		return nil, sigv4.ErrInvalidToken
+	case errors.Is(err, engine.ErrExpiredToken):
+		return nil, sigv4.ErrExpiredToken
+	}
+	return secret, err
+}
+
+// isRoot tells the access keys of the store itself.
+func (s *Server) isRoot(keyID string) bool {
+	secret, err := s.o.Credentials(context.Background(), keyID)
+	return err == nil && len(secret) > 0
+}
+
+// identify says on whose behalf the request runs, once its signature was
+// verified. Whoever was taken out of force since then is nobody.
+func (q *request) identify() (err error) {
+	id := q.auth.AccessKeyID
+	switch {
+	case q.auth.Anonymous:
+		q.principal = engine.AnonymousPrincipal()
+		return nil
+	case q.auth.Token != "":
+		q.principal, _, err = q.s.store.SessionPrincipal(q.ctx, id, q.auth.Token, q.s.isRoot)
+	case q.s.isRoot(id):
+		q.principal = engine.RootPrincipal()
+	default:
+		q.principal, err = q.s.store.UserPrincipal(id)
+	}
+	if err != nil {
+		e := newError(http.StatusForbidden, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", field("AWSAccessKeyId", id))
+		e.cause = err
+		return e
+	}
+	q.caller = objstore.S3Caller(id)
+	return nil
+}
+
+// authorize refuses the request if its principal may not do all of it. What a
+// policy says of replacing an object is kept for the write's precondition.
+func (q *request) authorize(op string) error {
+	source, fromAnother := q.authorizedSource()
+	bound, err := q.bound(source.bucket)
+	if err != nil || !bound {
+		return err
+	}
+	q.bounded = true
+	for _, action := range q.needs(op) {
+		if action == perKey {
+			continue
+		}
+		if err := q.allow(action, q.bucket, q.key, q.version()); err != nil {
+			return err
+		}
+	}
+	if fromAnother {
+		if err := q.allowSource(op, source); err != nil {
+			return err
+		}
+	}
+	if q.key != "" && q.creates(op) {
+		q.onlyNew, err = q.s.store.Denied(q.ctx, q.principal, q.access(overwriteAction, q.bucket, q.key, ""))
+	}
+	return err
+}
+
+// bound reports whether anything has to be asked: of root nothing but a policy
+// of the bucket, or of the source's. A bucket that does not exist has none; the
+// handler says so.
+func (q *request) bound(source string) (bool, error) {
+	for _, bucket := range [...]string{q.bucket, source} {
+		bound, err := q.s.store.Bound(q.ctx, q.principal, bucket)
+		if err != nil || bound {
+			return bound, err
+		}
+	}
+	return false, nil
+}
+
+// needs lists the actions that the request's operation and headers ask for.
+func (q *request) needs(op string) []string {
+	list, ok := actions[op]
+	if !ok {
+		list = []string{"coffer:" + op} // which no policy of S3 allows
+	}
+	if version := q.version(); version != "" {
+		named := make([]string, len(list))
+		for i, a := range list {
+			if named[i] = versionActions[a]; named[i] == "" {
+				named[i] = a
+			}
+		}
+		list = named
+	}
+	add := func(action string) { list = append(list[:len(list):len(list)], action) }
+	has := func(header string) bool { _, ok := q.single(header); return ok }
+	if q.hasACL() {
+		switch {
+		case q.key == "" && op == "CreateBucket":
+			add("s3:PutBucketAcl")
+		case q.writes(op):
+			add("s3:PutObjectAcl")
+		}
+	}
+	if q.writes(op) {
+		if has("X-Amz-Tagging") {
+			add("s3:PutObjectTagging")
+		}
+		if has("X-Amz-Object-Lock-Mode") || has("X-Amz-Object-Lock-Retain-Until-Date") {
+			add("s3:PutObjectRetention")
+		}
+		if has("X-Amz-Object-Lock-Legal-Hold") {
+			add("s3:PutObjectLegalHold")
+		}
+	}
+	switch op {
+	case "CreateBucket":
+		if strings.EqualFold(q.get("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+			add("s3:PutBucketObjectLockConfiguration")
+			add("s3:PutBucketVersioning")
+		}
+		if has("X-Amz-Object-Ownership") {
+			add("s3:PutBucketOwnershipControls")
+		}
+	case "DeleteObject", "PutObjectRetention":
+		if q.bypasses() {
+			add("s3:BypassGovernanceRetention")
+		}
+	}
+	return list
+}
+
+// bypasses reports whether the request is to disregard governance retention.
+func (q *request) bypasses() bool {
+	return strings.EqualFold(q.get("X-Amz-Bypass-Governance-Retention"), "true")
+}
+
+// hasACL reports whether the request's headers say anything of ACLs.
+func (q *request) hasACL() bool {
+	for _, name := range [...]string{"X-Amz-Acl", "X-Amz-Grant-Full-Control", "X-Amz-Grant-Read", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write", "X-Amz-Grant-Write-Acp"} {
+		if _, ok := q.single(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// writes reports whether the headers of an operation describe an object.
+func (q *request) writes(op string) bool {
+	switch op {
+	case "PutObject", "PostObject", "CopyObject", "CreateMultipartUpload":
+		return true
+	}
+	return false
+}
+
+// creates reports whether an operation puts an object where one may be.
+func (q *request) creates(op string) bool {
+	switch op {
+	case "PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload", "RenameObject", "AppendObject":
+		return true
+	}
+	return false
+}
+
+// version is the version that the request names, empty for none.
+func (q *request) version() string {
+	v, _ := q.param("versionId")
+	return v
+}
+
+// authorizedSource is what the request copies or renames from. One that cannot
+// be read is refused by the handler.
+func (q *request) authorizedSource() (copySource, bool) {
+	if q.key == "" || q.r.Method != http.MethodPut {
+		return copySource{}, false
+	}
+	if _, ok := q.single("X-Amz-Copy-Source"); ok {
+		src, err := q.copySource()
+		return src, err == nil
+	}
+	if from, ok := q.single("X-Amz-Rename-Source"); ok {
+		key, err := parseRenameSource(from)
+		return copySource{bucket: q.bucket, key: key}, err == nil
+	}
+	return copySource{}, false
+}
+
+// allowSource asks for what a copy or a rename needs of its source.
+func (q *request) allowSource(op string, src copySource) error {
+	version := sourceVersion(q.get("X-Amz-Copy-Source"))
+	needs := []string{"s3:GetObject"}
+	switch {
+	case op == "RenameObject" && strings.HasSuffix(src.key, "/"):
+		if err := q.allow(renamePrefixAction, q.bucket, q.key, ""); err != nil {
+			return err
+		}
+		needs = []string{"s3:GetObject", "s3:DeleteObject", renamePrefixAction}
+	case op == "RenameObject":
+		needs = []string{"s3:GetObject", "s3:DeleteObject"}
+	case version != "":
+		needs = []string{"s3:GetObjectVersion"}
+	}
+	for _, action := range needs {
+		if err := q.allow(action, src.bucket, src.key, version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sourceVersion(header string) string {
+	_, version, _ := strings.Cut(header, "?versionId=")
+	return version
+}
+
+// allow refuses the request if its principal may not do action.
+func (q *request) allow(action, bucket, key, version string) error {
+	return q.denied(q.s.store.Authorize(q.ctx, q.principal, q.access(action, bucket, key, version)))
+}
+
+// denied keeps the store's sentence about an access that was denied.
+func (q *request) denied(err error) error {
+	var e *objstore.Error
+	if errors.As(err, &e) && e.Kind == objstore.KindAccessDenied && e.Msg != "" {
+		refused := errAccessDenied(e.Msg)
+		refused.cause = err
+		return refused
+	}
+	return err
+}
+
+// allowDelete asks for one key of DeleteObjects.
+func (q *request) allowDelete(key, version string) error {
+	if !q.bounded {
+		return nil
+	}
+	action := "s3:DeleteObject"
+	if version != "" {
+		action = "s3:DeleteObjectVersion"
+	}
+	err := q.allow(action, q.bucket, key, version)
+	if err == nil && q.bypasses() {
+		err = q.allow("s3:BypassGovernanceRetention", q.bucket, key, version)
+	}
+	return err
+}
+
+// hideMissing keeps it from who may not list a bucket which of its keys there
+// are: to him what is not there is forbidden, as what is there and not his.
+func (q *request) hideMissing(err error) error {
+	if err == nil || !q.bounded || q.key == "" {
+		return err
+	}
+	switch q.translate(err).Code {
+	case "NoSuchKey", "NoSuchVersion":
+	default:
+		return err
+	}
+	bucket := q.bucket
+	if src, ok := q.authorizedSource(); ok {
+		bucket = src.bucket
+	}
+	if refused := q.allow("s3:ListBucket", bucket, "", ""); refused != nil {
+		return refused
+	}
+	return err
+}
+
+// access describes what is asked for, with the request's condition keys.
+func (q *request) access(action, bucket, key, version string) engine.Access {
+	k := conditionKeys{q: q, bucket: bucket, key: key, version: version}
+	return engine.Access{Action: action, Bucket: bucket, Key: key, Values: k.values}
+}

@@ -1,0 +1,473 @@
+package s3api
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// user makes a user and returns the door as he sees it. A policy is the name of
+// a ready-made one, or statements.
+func (d *door) user(name string, policies ...string) *door {
+	d.t.Helper()
+	var list []objstore.UserPolicy
+	for _, p := range policies {
+		u := objstore.UserPolicy{Name: p}
+		if strings.HasPrefix(p, "{") {
+			u = objstore.UserPolicy{Name: "own", Document: statements(p)}
+		}
+		list = append(list, u)
+	}
+	k, err := d.store.AddUser(context.Background(), name, list)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return d.as(k.ID, k.Secret, "")
+}
+
+func (d *door) as(id, secret, token string) *door {
+	other := *d
+	other.creds = aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}
+	return &other
+}
+
+// anonymous sends a request that nobody signed.
+func (d *door) anonymous(method, target, body string, headers ...string) reply {
+	d.t.Helper()
+	r := d.request(method, target, body, headers...)
+	for _, name := range []string{"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"} {
+		r.Header.Del(name)
+	}
+	return d.send(r)
+}
+
+func statements(list ...string) string {
+	return `{"Version":"2012-10-17","Statement":[` + strings.Join(list, ",") + `]}`
+}
+
+// policy gives a bucket a policy.
+func (d *door) policy(bucket string, list ...string) {
+	d.t.Helper()
+	d.do("PUT", "/"+bucket+"?policy", statements(list...)).ok(d.t, "put policy", 204)
+}
+
+// open takes the public access block from a bucket.
+func (d *door) open(bucket string) {
+	d.t.Helper()
+	d.do("DELETE", "/"+bucket+"?publicAccessBlock", "").ok(d.t, "delete public access block", 204)
+}
+
+func TestEveryRouteHasAnAction(t *testing.T) {
+	for _, table := range []map[string]resource{serviceRoutes, bucketRoutes, objectRoutes} {
+		for method, res := range table {
+			list := []route{res.plain}
+			for _, s := range res.subresources {
+				list = append(list, s.route)
+			}
+			for _, r := range list {
+				if r.handle == nil || strings.Contains(r.name, "?") { // what is not built does nothing
+					continue
+				}
+				if _, ok := actions[r.name]; !ok {
+					t.Errorf("%s %s: say in actions (authz.go) what it needs to be allowed", method, r.name)
+				}
+			}
+		}
+	}
+}
+
+func TestReadyMadePoliciesAtTheDoor(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "old", "x")
+	users := map[string]*door{"root": d, "none": d.user("none"), "readonly": d.user("readonly", "readonly"), "readwrite": d.user("readwrite", "readwrite"), "backup": d.user("backup", "backup")}
+	for _, c := range []struct {
+		method, target, body string
+		headers              []string
+		allowed              string
+		status               int
+	}{
+		{"GET", "/", "", nil, "readonly readwrite backup", 200},
+		{"GET", "/bucket?list-type=2", "", nil, "readonly readwrite backup", 200},
+		{"HEAD", "/bucket", "", nil, "readonly readwrite backup", 200},
+		{"GET", "/bucket/old", "", nil, "readonly readwrite backup", 200},
+		{"HEAD", "/bucket/old", "", nil, "readonly readwrite backup", 200},
+		{"GET", "/bucket/none", "", nil, "readonly readwrite backup", 404},
+		{"GET", "/bucket?location", "", nil, "readonly readwrite backup", 200},
+		{"PUT", "/bucket/new-%s", "x", nil, "readwrite backup", 200},
+		{"PUT", "/bucket/new-%s", "y", nil, "readwrite", 200},
+		{"PUT", "/bucket/copy-%s", "", []string{"x-amz-copy-source", "bucket/old"}, "readwrite backup", 200},
+		{"PUT", "/bucket/copy-%s", "", []string{"x-amz-copy-source", "bucket/old"}, "readwrite", 200},
+		{"PUT", "/bucket/copy-%s?renameObject", "", []string{"x-amz-rename-source", "new-%s"}, "readwrite", 200},
+		{"POST", "/bucket/big-%s?uploads", "", nil, "readwrite backup", 200},
+		{"PUT", "/bucket/old?tagging", "<Tagging><TagSet/></Tagging>", nil, "readwrite", 200},
+		{"DELETE", "/bucket/copy-%s", "", nil, "readwrite", 204},
+		{"DELETE", "/bucket/none", "", nil, "readwrite", 204},
+		{"PUT", "/bucket?policy", statements(`{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}`), nil, "readwrite", 204},
+		{"DELETE", "/bucket?policy", "", nil, "readwrite", 204},
+		{"PUT", "/bucket2-%s", "", nil, "readwrite", 200},
+		{"DELETE", "/bucket", "", nil, "readwrite", 409},
+	} {
+		for name, u := range users {
+			var headers []string
+			for _, h := range c.headers {
+				headers = append(headers, strings.ReplaceAll(h, "%s", name))
+			}
+			a := u.do(c.method, strings.ReplaceAll(c.target, "%s", name), c.body, headers...)
+			want := 403
+			if name == "root" || strings.Contains(" "+c.allowed+" ", " "+name+" ") {
+				want = c.status
+			}
+			if a.status != want {
+				t.Errorf("%s: %s %s: %d %s, want %d", name, c.method, c.target, a.status, a.body, want)
+			}
+			if want == 403 && c.method != "HEAD" && a.fields["Code"] != "AccessDenied" {
+				t.Errorf("%s: %s %s: %s", name, c.method, c.target, a.body)
+			}
+		}
+	}
+	if got := d.get("bucket", "new-backup"); got != "x" {
+		t.Errorf("the backup is %q", got)
+	}
+}
+
+func TestBackupUserCannotOverwrite(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "first")
+	b := d.user("backup", "backup")
+	upload := func(key string) reply {
+		t.Helper()
+		a := b.do("POST", "/bucket/"+key+"?uploads", "")
+		a.ok(t, "create upload", 200)
+		_, rest, _ := strings.Cut(a.body, "<UploadId>")
+		id, _, _ := strings.Cut(rest, "</UploadId>")
+		part := b.do("PUT", "/bucket/"+key+"?partNumber=1&uploadId="+id, "part")
+		part.ok(t, "upload part", 200)
+		return b.do("POST", "/bucket/"+key+"?uploadId="+id, `<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>`+part.header.Get("ETag")+`</ETag></Part></CompleteMultipartUpload>`)
+	}
+	upload("new").ok(t, "complete a new key", 200)
+	if a := upload("k"); a.status != 403 && !strings.Contains(a.body, "AccessDenied") {
+		t.Errorf("complete over an old key: %v", a)
+	}
+	b.do("PUT", "/bucket/k", "second").want(t, "put", 403, "AccessDenied", "Access Denied")
+	b.do("PUT", "/bucket/k", "second", "If-None-Match", "*").want(t, "put if none", 412, "PreconditionFailed", "")
+	b.do("PUT", "/bucket/k", "", "x-amz-copy-source", "bucket/new").want(t, "copy", 403, "AccessDenied", "")
+	b.do("PUT", "/bucket/new?renameObject", "", "x-amz-rename-source", "k").want(t, "rename", 403, "AccessDenied", "")
+	b.do("DELETE", "/bucket/k", "").want(t, "delete", 403, "AccessDenied", "")
+	if got := d.get("bucket", "k"); got != "first" {
+		t.Errorf("the object is %q", got)
+	}
+	// Of many that write one new key at once, one does.
+	done := make(chan int, 8)
+	for i := range cap(done) {
+		go func() { done <- b.do("PUT", "/bucket/race", fmt.Sprint(i)).status }()
+	}
+	won := 0
+	for range cap(done) {
+		switch status := <-done; status {
+		case 200:
+			won++
+		case 403:
+		default:
+			t.Errorf("status %d", status)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d writers of one new key won", won)
+	}
+}
+
+func TestMissingKeysAreHiddenFromWhoMayNotList(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "there", "x")
+	get := d.user("get", `{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"*"}`)
+	list := d.user("list", `{"Effect":"Allow","Action":["s3:GetObject","s3:ListBucket"],"Resource":"*"}`)
+	get.do("GET", "/bucket/there", "").ok(t, "get", 200)
+	get.do("GET", "/bucket/missing", "").want(t, "get", 403, "AccessDenied",
+		`User: arn:aws:iam::000000000000:user/get is not authorized to perform: s3:ListBucket on resource: "arn:aws:s3:::bucket" because no identity-based policy allows the s3:ListBucket action`)
+	if a := get.do("HEAD", "/bucket/missing", ""); a.status != 403 {
+		t.Error(a.status)
+	}
+	get.do("PUT", "/bucket/new", "", "x-amz-copy-source", "bucket/missing").want(t, "copy", 403, "AccessDenied", "")
+	list.do("GET", "/bucket/missing", "").want(t, "get", 404, "NoSuchKey", "")
+	get.do("GET", "/none/missing", "").want(t, "no bucket", 404, "NoSuchBucket", "")
+}
+
+func TestDeleteObjectsAsksForEachKey(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "mine/a", "x")
+	d.put("bucket", "yours/a", "x")
+	u := d.user("alice", `{"Effect":"Allow","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::bucket/mine/*"}`)
+	body := `<Delete><Object><Key>mine/a</Key></Object><Object><Key>yours/a</Key></Object><Object><Key>mine/none</Key></Object></Delete>`
+	a := u.do("POST", "/bucket?delete", body, "Content-MD5", md5Base64(body))
+	a.ok(t, "delete", 200)
+	if strings.Count(a.body, "<Deleted>") != 2 || !strings.Contains(a.body, "<Error><Key>yours/a</Key><Code>AccessDenied</Code>") {
+		t.Error(a.body)
+	}
+	d.do("HEAD", "/bucket/yours/a", "").ok(t, "head", 200)
+	d.do("HEAD", "/bucket/mine/a", "").ok(t, "head", 404)
+}
+
+func TestConditionsOfTheRequest(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	d.do("PUT", "/bucket/k?tagging", `<Tagging><TagSet><Tag><Key>secret</Key><Value>yes</Value></Tag></TagSet></Tagging>`).ok(t, "tag", 200)
+	const (
+		object = `"Principal":"*","Action":["s3:PutObject","s3:GetObject","s3:PutObjectTagging"],"Resource":"arn:aws:s3:::bucket/*"`
+		bucket = `"Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"`
+	)
+	tagging := func(v string) string {
+		return `<Tagging><TagSet><Tag><Key>team</Key><Value>` + v + `</Value></Tag></TagSet></Tagging>`
+	}
+	sse := "x-amz-server-side-encryption"
+	for _, c := range []struct {
+		what, deny           string
+		method, target, body string
+		headers              []string
+		denied               bool
+	}{
+		{"no encryption", object + `,"Condition":{"Null":{"s3:x-amz-server-side-encryption":"true"}}`, "PUT", "/bucket/n", "x", nil, true},
+		{"encryption", object + `,"Condition":{"Null":{"s3:x-amz-server-side-encryption":"true"}}`, "PUT", "/bucket/n", "x", []string{sse, "AES256"}, false},
+		{"another mode", object + `,"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption":"aws:kms"}}`, "PUT", "/bucket/n", "x", []string{sse, "AES256"}, true},
+		// Before the header is validated: this would be 400.
+		{"bad algorithm", object + `,"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-customer-algorithm":"AES256"}}`, "PUT", "/bucket/n", "x",
+			[]string{"x-amz-server-side-encryption-customer-algorithm", "AES192"}, true},
+		{"no algorithm", object + `,"Condition":{"StringNotEquals":{"s3:x-amz-server-side-encryption-customer-algorithm":"AES256"},"Null":{"s3:x-amz-server-side-encryption-customer-algorithm":"false"}}`, "GET", "/bucket/k", "", nil, false},
+		{"prefix", bucket + `,"Condition":{"StringNotLike":{"s3:prefix":"home/*"}}`, "GET", "/bucket?list-type=2&prefix=other/", "", nil, true},
+		{"right prefix", bucket + `,"Condition":{"StringNotLike":{"s3:prefix":"home/*"}}`, "GET", "/bucket?list-type=2&prefix=home/x", "", nil, false},
+		{"delimiter", bucket + `,"Condition":{"StringEquals":{"s3:delimiter":"/"}}`, "GET", "/bucket?delimiter=/", "", nil, true},
+		{"max-keys", bucket + `,"Condition":{"NumericGreaterThan":{"s3:max-keys":"10"}}`, "GET", "/bucket?max-keys=11", "", nil, true},
+		{"few keys", bucket + `,"Condition":{"NumericGreaterThan":{"s3:max-keys":"10"}}`, "GET", "/bucket?max-keys=10", "", nil, false},
+		{"TLS", object + `,"Condition":{"Bool":{"aws:SecureTransport":"false"}}`, "GET", "/bucket/k", "", nil, false},
+		{"TLS version", object + `,"Condition":{"NumericLessThan":{"s3:TlsVersion":"1.3"}}`, "GET", "/bucket/k", "", nil, false},
+		{"old TLS", object + `,"Condition":{"NumericLessThan":{"s3:TlsVersion":"1.4"}}`, "GET", "/bucket/k", "", nil, true},
+		{"address", object + `,"Condition":{"IpAddress":{"aws:SourceIp":["127.0.0.0/8","::1"]}}`, "GET", "/bucket/k", "", nil, true},
+		{"another address", object + `,"Condition":{"IpAddress":{"aws:SourceIp":"192.0.2.0/24"}}`, "GET", "/bucket/k", "", nil, false},
+		{"agent", object + `,"Condition":{"StringLike":{"aws:UserAgent":"*curl*"}}`, "GET", "/bucket/k", "", []string{"User-Agent", "curl/8"}, true},
+		{"referer", object + `,"Condition":{"StringNotLike":{"aws:Referer":"https://example.com/*"}}`, "GET", "/bucket/k", "", []string{"Referer", "https://example.com/x"}, false},
+		{"past", object + `,"Condition":{"DateLessThan":{"aws:CurrentTime":"2020-01-01T00:00:00Z"}}`, "GET", "/bucket/k", "", nil, false},
+		{"epoch", object + `,"Condition":{"NumericGreaterThan":{"aws:EpochTime":"1000000000"}}`, "GET", "/bucket/k", "", nil, true},
+		{"signature", object + `,"Condition":{"StringNotEquals":{"s3:signatureversion":"AWS4-HMAC-SHA256"}}`, "GET", "/bucket/k", "", nil, false},
+		{"signature age", object + `,"Condition":{"NumericGreaterThan":{"s3:signatureAge":"600000"}}`, "GET", "/bucket/k", "", nil, false},
+		{"auth type", object + `,"Condition":{"StringEquals":{"s3:authType":"REST-HEADER"}}`, "GET", "/bucket/k", "", nil, true},
+		{"existing tag", object + `,"Condition":{"StringEquals":{"s3:ExistingObjectTag/secret":"yes"}}`, "GET", "/bucket/k", "", nil, true},
+		{"another tag", object + `,"Condition":{"StringEquals":{"s3:ExistingObjectTag/secret":"no"}}`, "GET", "/bucket/k", "", nil, false},
+		{"request tag", object + `,"Condition":{"StringEquals":{"s3:RequestObjectTag/team":"red"}}`, "PUT", "/bucket/n", "x", []string{"x-amz-tagging", "team=red"}, true},
+		{"request tag", object + `,"Condition":{"StringEquals":{"s3:RequestObjectTag/team":"red"}}`, "PUT", "/bucket/n", "x", []string{"x-amz-tagging", "team=blue"}, false},
+		{"tag keys", object + `,"Condition":{"ForAnyValue:StringEquals":{"s3:RequestObjectTagKeys":["team"]}}`, "PUT", "/bucket/n", "x", []string{"x-amz-tagging", "a=b&team=blue"}, true},
+		{"tag in the body", object + `,"Condition":{"StringEquals":{"s3:RequestObjectTag/team":"red"}}`, "PUT", "/bucket/k?tagging", tagging("red"), nil, true},
+		{"tag in the body", object + `,"Condition":{"StringEquals":{"s3:RequestObjectTag/team":"red"}}`, "PUT", "/bucket/k?tagging", tagging("blue"), nil, false},
+		{"copy source", object + `,"Condition":{"StringEquals":{"s3:x-amz-copy-source":"bucket/k"}}`, "PUT", "/bucket/n", "", []string{"x-amz-copy-source", "bucket/k"}, true},
+		{"storage class", object + `,"Condition":{"StringEquals":{"s3:x-amz-storage-class":"STANDARD_IA"}}`, "PUT", "/bucket/n", "x", []string{"x-amz-storage-class", "STANDARD_IA"}, true},
+		{"canned ACL", object + `,"Condition":{"StringEquals":{"s3:x-amz-acl":"private"}}`, "PUT", "/bucket/n", "x", []string{"x-amz-acl", "private"}, true},
+		{"if-none-match", object + `,"Condition":{"Null":{"s3:if-none-match":"true"}}`, "PUT", "/bucket/n2", "x", []string{"if-none-match", "*"}, false},
+		{"no user name", object + `,"Condition":{"StringLike":{"aws:username":"*"}}`, "GET", "/bucket/k", "", nil, false},
+		{"ARN", object + `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::000000000000:root"}}`, "GET", "/bucket/k", "", nil, true},
+	} {
+		d.policy("bucket", `{"Effect":"Deny",`+c.deny+`}`)
+		a := d.do(c.method, c.target, c.body, c.headers...)
+		if c.denied {
+			a.want(t, c.what, 403, "AccessDenied", "")
+			if !strings.Contains(a.fields["Message"], "with an explicit deny in a resource-based policy") {
+				t.Errorf("%s: %s", c.what, a.body)
+			}
+		} else if a.status != 200 {
+			t.Errorf("%s: %d %s", c.what, a.status, a.body)
+		}
+	}
+}
+
+func TestHomeDirectoriesByUserName(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	home := []string{
+		`{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::bucket/home/${aws:username}/*"},` +
+			`{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket","Condition":{"StringLike":{"s3:prefix":"home/${aws:username}/*"}}}`,
+	}
+	alice, bob := d.user("alice", home...), d.user("bob", home...)
+	alice.do("PUT", "/bucket/home/alice/f", "x").ok(t, "put", 200)
+	alice.do("GET", "/bucket?prefix=home/alice/", "").ok(t, "list", 200)
+	bob.do("GET", "/bucket/home/alice/f", "").want(t, "get", 403, "AccessDenied", "")
+	bob.do("GET", "/bucket?prefix=home/alice/", "").want(t, "list", 403, "AccessDenied", "")
+	bob.do("GET", "/bucket", "").want(t, "list all", 403, "AccessDenied", "")
+	bob.do("PUT", "/bucket/home/bob/f", "", "x-amz-copy-source", "bucket/home/alice/f").want(t, "copy", 403, "AccessDenied", "")
+}
+
+func TestAnonymousGetsWhatIsPublic(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "pub/a", "x")
+	d.put("bucket", "sec/a", "x")
+	public := statements(`{"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::bucket/pub/*"}`)
+	d.do("PUT", "/bucket?policy", public).want(t, "a public policy", 403, "AccessDenied",
+		`User: arn:aws:iam::000000000000:root is not authorized to perform: s3:PutBucketPolicy on resource: "arn:aws:s3:::bucket" because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.`)
+	d.open("bucket")
+	d.do("PUT", "/bucket?policy", public).ok(t, "put policy", 204)
+	d.anonymous("GET", "/bucket/pub/a", "").ok(t, "get", 200)
+	d.anonymous("PUT", "/bucket/pub/b", "y").ok(t, "put", 200)
+	d.anonymous("GET", "/bucket/pub/none", "").want(t, "missing", 403, "AccessDenied", "Access Denied")
+	d.anonymous("GET", "/bucket/sec/a", "").want(t, "secret", 403, "AccessDenied", "Access Denied")
+	d.anonymous("GET", "/bucket", "").want(t, "list", 403, "AccessDenied", "Access Denied")
+	d.anonymous("DELETE", "/bucket/pub/a", "").want(t, "delete", 403, "AccessDenied", "Access Denied")
+	d.anonymous("GET", "/", "").want(t, "buckets", 403, "AccessDenied", "Access Denied")
+	d.anonymous("PUT", "/another", "").want(t, "make a bucket", 403, "AccessDenied", "Access Denied")
+	d.do("PUT", "/bucket?publicAccessBlock", `<PublicAccessBlockConfiguration><RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>`).ok(t, "restrict", 200)
+	d.anonymous("GET", "/bucket/pub/a", "").want(t, "restricted", 403, "AccessDenied", "Access Denied")
+	d.do("GET", "/bucket/pub/a", "").ok(t, "root", 200)
+}
+
+func TestBucketPolicyIsKeptAsItIs(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.open("bucket")
+	for _, method := range []string{"GET", "GET status"} {
+		target := "/bucket?policy"
+		if method != "GET" {
+			target += "Status"
+		}
+		d.do("GET", target, "").want(t, method, 404, "NoSuchBucketPolicy", "The bucket policy does not exist", "BucketName", "bucket")
+	}
+	d.do("DELETE", "/bucket?policy", "").ok(t, "delete none", 204)
+	const text = `{ "Version": "2012-10-17",  "Statement": [{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}]}`
+	d.do("PUT", "/bucket?policy", text, "Content-MD5", md5Base64("other")).want(t, "another digest", 400, "BadDigest", "")
+	d.do("PUT", "/bucket?policy", text, "Content-MD5", md5Base64(text)).ok(t, "put", 204)
+	if a := d.do("GET", "/bucket?policy", ""); a.status != 200 || a.body != text || a.header.Get("Content-Type") != "application/json" {
+		t.Error(a, a.header)
+	}
+	if a := d.do("GET", "/bucket?policyStatus", ""); !strings.Contains(a.body, "<IsPublic>true</IsPublic>") {
+		t.Error(a)
+	}
+	for _, c := range []struct{ text, message string }{
+		{"", "Policies must be valid JSON and the first byte must be '{'"},
+		{"invalid json", "Policies must be valid JSON and the first byte must be '{'"},
+		{"{}", "Missing required field Statement"},
+		{statements(`{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::other/*"}`), "Policy has invalid resource"},
+		{statements(`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/nobody"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"}`), "Invalid principal in policy"},
+		{`{"Id":"` + strings.Repeat("x", 21<<10) + `"}`, "Policy exceeds the maximum allowed document size."},
+		{`{"Id":"` + strings.Repeat("x", 100<<10) + `"}`, "Policy exceeds the maximum allowed document size."},
+	} {
+		d.do("PUT", "/bucket?policy", c.text).want(t, c.message, 400, "MalformedPolicy", c.message)
+	}
+	if a := d.do("GET", "/bucket?policy", ""); a.body != text {
+		t.Errorf("a refused policy took its place: %s", a.body)
+	}
+	for _, c := range []struct {
+		owner, code string
+		status      int
+	}{{"000000000000", "", 204}, {"111111111111", "AccessDenied", 403}, {"abcd", "InvalidBucketOwnerAWSAccountID", 400}} {
+		if a := d.do("PUT", "/bucket?policy", text, "x-amz-expected-bucket-owner", c.owner); a.status != c.status || a.fields["Code"] != c.code {
+			t.Errorf("owner %s: %v", c.owner, a)
+		}
+	}
+	d.do("DELETE", "/bucket?policy", "").ok(t, "delete", 204)
+	d.do("GET", "/bucket?policy", "").want(t, "deleted", 404, "NoSuchBucketPolicy", "")
+	d.do("PUT", "/none?policy", text).want(t, "no bucket", 404, "NoSuchBucket", "")
+}
+
+func TestPublicAccessBlockAndOwnership(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	block := func(a, b, c, e bool) string {
+		return fmt.Sprintf("<BlockPublicAcls>%v</BlockPublicAcls><IgnorePublicAcls>%v</IgnorePublicAcls><BlockPublicPolicy>%v</BlockPublicPolicy><RestrictPublicBuckets>%v</RestrictPublicBuckets>", a, b, c, e)
+	}
+	is := func(target, want string) {
+		t.Helper()
+		if a := d.do("GET", target, ""); a.status != 200 || !strings.Contains(a.body, want) {
+			t.Errorf("%s: %v, want %s", target, a, want)
+		}
+	}
+	is("/bucket?publicAccessBlock", block(true, true, true, true))
+	d.do("PUT", "/bucket?publicAccessBlock", `<PublicAccessBlockConfiguration>`+block(true, false, true, false)+`</PublicAccessBlockConfiguration>`).ok(t, "put", 200)
+	is("/bucket?publicAccessBlock", block(true, false, true, false))
+	d.do("PUT", "/bucket?publicAccessBlock", `<PublicAccessBlockConfiguration/>`).want(t, "empty", 400, "InvalidRequest", "Must specify at least one configuration.")
+	d.do("PUT", "/bucket?publicAccessBlock", `<PublicAccessBlockConfiguration><BlockPublicAcls>yes</BlockPublicAcls></PublicAccessBlockConfiguration>`).want(t, "no boolean", 400, "MalformedXML", "")
+	for range 2 {
+		d.do("DELETE", "/bucket?publicAccessBlock", "").ok(t, "delete", 204)
+		d.do("GET", "/bucket?publicAccessBlock", "").want(t, "deleted", 404, "NoSuchPublicAccessBlockConfiguration", "The public access block configuration was not found", "BucketName", "bucket")
+	}
+
+	is("/bucket?ownershipControls", "<ObjectOwnership>BucketOwnerEnforced</ObjectOwnership>")
+	rule := func(s string) string {
+		return "<Rule><ObjectOwnership>" + s + "</ObjectOwnership></Rule>"
+	}
+	d.do("PUT", "/bucket?ownershipControls", "<OwnershipControls>"+rule("ObjectWriter")+"</OwnershipControls>").ok(t, "put", 200)
+	is("/bucket?ownershipControls", rule("ObjectWriter"))
+	for _, bad := range []string{"", rule("ObjectWriter") + rule("ObjectWriter"), rule("Random"), "<Rule/>"} {
+		d.do("PUT", "/bucket?ownershipControls", "<OwnershipControls>"+bad+"</OwnershipControls>").want(t, bad, 400, "MalformedXML", "")
+	}
+	for range 2 {
+		d.do("DELETE", "/bucket?ownershipControls", "").ok(t, "delete", 204)
+		d.do("GET", "/bucket?ownershipControls", "").want(t, "deleted", 404, "OwnershipControlsNotFoundError", "The bucket ownership controls were not found", "BucketName", "bucket")
+	}
+	d.do("PUT", "/bucket2", "", "x-amz-object-ownership", "BucketOwnerPreferred").ok(t, "create", 200)
+	is("/bucket2?ownershipControls", rule("BucketOwnerPreferred"))
+	for _, bad := range []string{"RandomValue", ""} {
+		d.do("PUT", "/bucket3", "", "x-amz-object-ownership", bad).want(t, bad, 400, "InvalidArgument", "Invalid x-amz-object-ownership header: "+bad, "ArgumentName", "x-amz-object-ownership")
+	}
+}
+
+func TestSessionTokens(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	ctx := context.Background()
+	u := d.user("alice", "readwrite")
+	p, err := d.store.UserPrincipal(u.creds.AccessKeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := d.store.BeginSession(ctx, p, engine.SessionRequest{
+		KeyID: u.creds.AccessKeyID, Role: "r", Name: "s", Duration: time.Hour,
+		Policy: statements(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := d.as(n.KeyID, n.Secret, n.Token)
+	in.do("GET", "/bucket/k", "").ok(t, "get", 200)
+	in.do("PUT", "/bucket/k", "y").want(t, "put", 403, "AccessDenied",
+		`User: arn:aws:sts::000000000000:assumed-role/r/s is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::bucket/k" because no session policy allows the s3:PutObject action`)
+	d.as(n.KeyID, n.Secret, "").do("GET", "/bucket/k", "").want(t, "without the token", 403, "InvalidAccessKeyId", "")
+	d.as(n.KeyID, "other", n.Token).do("GET", "/bucket/k", "").want(t, "another secret", 403, "SignatureDoesNotMatch", "")
+	d.as(u.creds.AccessKeyID, u.creds.SecretAccessKey, n.Token).do("GET", "/bucket/k", "").want(t, "another key's token", 400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+	d.as(n.KeyID, n.Secret, "garbage").do("GET", "/bucket/k", "").want(t, "garbage", 400, "InvalidToken", "")
+	url := in.link("GET", "/bucket/k", 3600)
+	get := func() reply { return d.follow("GET", url, "") }
+	get().ok(t, "presigned", 200)
+	if err := d.store.DisableUser(ctx, "alice", true); err != nil {
+		t.Fatal(err)
+	}
+	get().want(t, "presigned, disabled", 400, "InvalidToken", "")
+	u.do("GET", "/bucket/k", "").want(t, "disabled", 403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", "AWSAccessKeyId", u.creds.AccessKeyID)
+	if log := d.log.String(); strings.Contains(log, n.Token) || strings.Contains(log, n.Secret) || strings.Contains(log, u.creds.SecretAccessKey) {
+		t.Error("a secret is in the log")
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	n, err := d.store.BeginSession(context.Background(), engine.RootPrincipal(), engine.SessionRequest{KeyID: testKeyID, Duration: -time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.as(n.KeyID, n.Secret, n.Token).do("GET", "/bucket", "").want(t, "ended", 400, "ExpiredToken", "The provided token has expired.")
+}
+
+func md5Base64(s string) string {
+	sum := md5.Sum([]byte(s))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}

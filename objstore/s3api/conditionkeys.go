@@ -1,0 +1,230 @@
+package s3api
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/xml"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// conditionKeys are the condition keys of policies that a request has, for one
+// of the objects or buckets that it is about. They are of the request as it was
+// sent: a header whose value S3 would refuse is here all the same, and a default
+// that would take the place of one that is missing is not.
+type conditionKeys struct {
+	q                    *request
+	bucket, key, version string
+}
+
+// values finds the values of a key in lower case; ok is false if the request has
+// none.
+func (c *conditionKeys) values(key string) (values []string, ok bool) {
+	q := c.q
+	one := func(v string) ([]string, bool) { return []string{v}, true }
+	some := func(v string) ([]string, bool) { return []string{v}, v != "" }
+	switch key {
+	case "aws:username":
+		return some(q.principal.UserName())
+	case "aws:userid":
+		return one(q.principal.UserID())
+	case "aws:principalarn":
+		return some(q.principal.ARN())
+	case "aws:principalaccount":
+		if q.principal.Anonymous() {
+			return nil, false
+		}
+		return one(objstore.AccountID)
+	case "aws:principaltype":
+		return one(q.principalType())
+	case "aws:resourceaccount", "s3:resourceaccount":
+		return one(objstore.AccountID)
+	case "aws:requestedregion":
+		return one(q.s.o.Region)
+	case "aws:securetransport":
+		return one(strconv.FormatBool(q.r.TLS != nil))
+	case "aws:sourceip":
+		host, _, err := net.SplitHostPort(q.r.RemoteAddr)
+		return []string{host}, err == nil
+	case "aws:useragent":
+		return q.headerValue("User-Agent")
+	case "aws:referer":
+		return q.headerValue("Referer")
+	case "aws:currenttime":
+		return one(q.s.o.Now().UTC().Format("2006-01-02T15:04:05Z"))
+	case "aws:epochtime":
+		return one(strconv.FormatInt(q.s.o.Now().Unix(), 10))
+	case "aws:viaawsservice", "aws:principalisawsservice":
+		return one("false")
+	case "s3:authtype":
+		return some(q.authType())
+	case "s3:signatureversion":
+		return some(q.signatureVersion())
+	case "s3:signatureage":
+		if q.auth.Time.IsZero() {
+			return nil, false
+		}
+		return one(strconv.FormatInt(q.s.o.Now().Sub(q.auth.Time).Milliseconds(), 10))
+	case "s3:tlsversion":
+		return some(tlsVersion(q.r.TLS))
+	case "s3:versionid":
+		return some(c.version)
+	case "s3:prefix", "s3:delimiter", "s3:max-keys":
+		v, ok := q.param(key[len("s3:"):])
+		return []string{v}, ok
+	case "s3:if-match", "s3:if-none-match":
+		return q.headerValue(http.CanonicalHeaderKey(key[len("s3:"):]))
+	case "s3:objectcreationoperation":
+		return one(strconv.FormatBool(q.creates(q.op)))
+	case "s3:object-lock-mode", "s3:object-lock-legal-hold", "s3:object-lock-retain-until-date":
+		return q.headerValue(http.CanonicalHeaderKey("x-amz-" + key[len("s3:"):]))
+	case "s3:object-lock-remaining-retention-days":
+		return q.retentionDays()
+	case "s3:requestobjecttagkeys":
+		var keys []string
+		for _, t := range q.requestTags() {
+			keys = append(keys, t.Key)
+		}
+		return keys, len(keys) > 0
+	}
+	if name, ok := strings.CutPrefix(key, "s3:requestobjecttag/"); ok {
+		return tagValue(q.requestTags(), name)
+	}
+	if name, ok := strings.CutPrefix(key, "s3:existingobjecttag/"); ok {
+		return tagValue(c.existingTags(), name)
+	}
+	// The key of a customer is nobody's business.
+	if header, ok := strings.CutPrefix(key, "s3:x-amz-"); ok && !strings.HasSuffix(header, "customer-key") {
+		return q.headerValue(http.CanonicalHeaderKey("x-amz-" + header))
+	}
+	return nil, false
+}
+
+func (q *request) headerValue(name string) ([]string, bool) {
+	v, ok := q.single(name)
+	return []string{v}, ok
+}
+
+func (q *request) principalType() string {
+	switch {
+	case q.principal.Anonymous():
+		return "Anonymous"
+	case q.principal.SessionARN() != q.principal.ARN():
+		return "AssumedRole"
+	case q.principal.Root():
+		return "Account"
+	}
+	return "User"
+}
+
+func (q *request) authType() string {
+	switch {
+	case q.auth.Anonymous:
+		return ""
+	case q.op == "PostObject":
+		return "POST"
+	case q.auth.Presigned:
+		return "REST-QUERY-STRING"
+	}
+	return "REST-HEADER"
+}
+
+func (q *request) signatureVersion() string {
+	switch {
+	case q.auth.Anonymous:
+		return ""
+	case q.auth.Time.IsZero():
+		return "AWS" // Signature Version 2, of a form
+	}
+	return "AWS4-HMAC-SHA256"
+}
+
+func tlsVersion(s *tls.ConnectionState) string {
+	if s == nil {
+		return ""
+	}
+	return strings.TrimPrefix(tls.VersionName(s.Version), "TLS ")
+}
+
+// retentionDays are the days of retention that the request asks for.
+func (q *request) retentionDays() ([]string, bool) {
+	until, ok := q.single("X-Amz-Object-Lock-Retain-Until-Date")
+	if !ok {
+		return nil, false
+	}
+	t := parseHTTPTime(until)
+	if t == 0 {
+		return nil, false
+	}
+	days := t.Std().Sub(q.s.o.Now()).Hours() / 24
+	return []string{strconv.Itoa(int(max(days, 0)))}, true
+}
+
+func tagValue(tags []objstore.Tag, lower string) ([]string, bool) {
+	i := slices.IndexFunc(tags, func(t objstore.Tag) bool { return strings.EqualFold(t.Key, lower) })
+	if i < 0 {
+		return nil, false
+	}
+	return []string{tags[i].Value}, true
+}
+
+// requestTags are the tags that the request gives its object.
+func (q *request) requestTags() []objstore.Tag {
+	if q.op != "PutObjectTagging" {
+		tags, _ := q.taggingHeader() // bad ones are refused by the handler
+		return tags
+	}
+	var doc tagDocument
+	if xml.Unmarshal(q.peek(maxConfigBytes), &doc) != nil || doc.TagSet == nil {
+		return nil
+	}
+	var tags []objstore.Tag
+	for _, t := range doc.TagSet.Tag {
+		if t.Key != nil && t.Value != nil {
+			tags = append(tags, objstore.Tag{Key: *t.Key, Value: *t.Value})
+		}
+	}
+	return tags
+}
+
+// peek reads up to max bytes of the body ahead and returns them; who reads the
+// body then still gets all of it.
+func (q *request) peek(max int64) []byte {
+	if q.peeked == nil {
+		src := q.body.src
+		text, err := io.ReadAll(io.LimitReader(&q.body, max))
+		q.peeked = append(text, 0)[:len(text)] // not nil
+		rest := io.Reader(src)
+		if err != nil {
+			rest = failedReader{err}
+		}
+		q.body.src = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(text), rest), src}
+		q.body.n, q.body.end = 0, false
+	}
+	return q.peeked
+}
+
+type failedReader struct{ err error }
+
+func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
+
+// existingTags are the tags of the object as it is.
+func (c *conditionKeys) existingTags() []objstore.Tag {
+	if c.key == "" {
+		return nil
+	}
+	tags, _, err := c.q.s.store.ObjectTags(c.q.ctx, c.q.caller, objstore.TagsRequest{Bucket: c.bucket, Key: c.key})
+	if err != nil {
+		return nil
+	}
+	return tags
+}
