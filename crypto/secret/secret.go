@@ -59,6 +59,15 @@ func Random() *Key {
 	return k
 }
 
+// Clone returns a copy, to be wiped by itself.
+func (k *Key) Clone() *Key {
+	c, err := New(k.Bytes())
+	if err != nil {
+		panic("secret: a key has the size of a key: " + err.Error())
+	}
+	return c
+}
+
 // Spend reports whether k was made by Random and never spent before, and
 // spends it. Who encrypts a stream under a key spends it first: so no key can
 // encrypt two streams, and one that came out of storage none.

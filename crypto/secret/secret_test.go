@@ -12,6 +12,18 @@ import (
 	"testing"
 )
 
+func TestCloneIsWipedByItself(t *testing.T) {
+	k := Random()
+	c := k.Clone()
+	if !c.Equal(k) || c.Spend() {
+		t.Fatal("the clone is another key, or fresh")
+	}
+	k.Wipe()
+	if c.String() == "key:wiped" || k.String() != "key:wiped" {
+		t.Error("one was wiped with the other")
+	}
+}
+
 func TestOnlyKeysOfTheRightSizeAreMade(t *testing.T) {
 	for _, n := range []int{0, 1, Size - 1, Size + 1, 2 * Size} {
 		if k, err := New(make([]byte, n)); err == nil || k != nil {

@@ -44,7 +44,9 @@ func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.I
 	}
 }
 
-// Open opens a regular file. KindKeyUnavailable: its key is not at hand.
+// Open opens a regular file. Its key is not at hand: KindKeyRequired (SSE-C, see
+// LendKey), KindKeyDisabled, KindKeyPendingDeletion, KindNoSuchKey (SSE-KMS),
+// KindKeyUnavailable.
 func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeID, flags objstore.OpenFlags) (*File, error) {
 	if flags.Write || flags.Truncate {
 		if err := s.writable("open", ""); err != nil {
@@ -55,7 +57,7 @@ func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeI
 	if err != nil {
 		return nil, err
 	}
-	if err := n.load(ctx); err != nil {
+	if err := n.load(ctx, c); err != nil {
 		s.releaseNode(context.WithoutCancel(ctx), n)
 		return nil, err
 	}

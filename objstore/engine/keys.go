@@ -77,7 +77,10 @@ func (s *Store) keyError(op string, id kms.KeyID, err error) error {
 // an external key that was disabled, deleted or rotated; "" is all of them. A
 // file that is open keeps its key until it is closed; what begins after
 // ForgetKeys returned sees the key as it is now.
-func (s *Store) ForgetKeys(id kms.KeyID) { s.deks.forget(id) }
+func (s *Store) ForgetKeys(id kms.KeyID) {
+	s.deks.forget(id)
+	s.extents.ForgetKeys()
+}
 
 // DataKeys counts the data keys under each external key.
 func (s *Store) DataKeys(ctx context.Context) (map[kms.KeyID]int, error) {

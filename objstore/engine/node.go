@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -34,6 +35,7 @@ type node struct {
 	bucket   objstore.InodeID
 	content  record.Content
 	oek      *extent.Keys // nil while the content has no key
+	customer *secret.Key  // a customer's key, a copy of the node's own, under which oek is sealed; nil: it is under a data key
 	inline   []byte       // plaintext of an inline content, as of the last commit that was begun; nil: not in memory
 	stored   stored       // as of the last commit
 	size     int64        // with what is not yet committed
@@ -66,12 +68,14 @@ func newNode(s *Store, ino objstore.InodeID) *node {
 	return &node{s: s, ino: ino, windows: mapWindows{s: s}}
 }
 
-// load reads what the node needs from the inode's record. KindStale: there is none.
-func (n *node) load(ctx context.Context) error {
+// load reads what the node needs from the inode's record, for a caller who has
+// its key. KindStale: there is none. KindKeyRequired and the like: the caller
+// has not, whoever has the file open.
+func (n *node) load(ctx context.Context, c objstore.Caller) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.loaded {
-		return nil
+		return n.mayOpen(ctx, c)
 	}
 	rec, err := n.s.readInode(ctx, n.ino)
 	if err != nil {
@@ -80,12 +84,16 @@ func (n *node) load(ctx context.Context) error {
 	if rec.Type != objstore.TypeRegular {
 		return objstore.E(objstore.KindInvalidArgument, "open", "", "not a regular file")
 	}
-	if rec.Content.Mode != 0 {
-		oek, err := n.s.openOEK(ctx, &rec.Content, nil)
-		if err != nil {
+	switch rec.Content.Mode {
+	case objstore.SSENone:
+	case objstore.SSEC:
+		if n.oek, n.customer, err = n.s.openLent(ctx, c, &rec.Content); err != nil {
 			return err
 		}
-		n.oek = oek
+	default:
+		if n.oek, err = n.s.openOEK(ctx, &rec.Content, nil); err != nil {
+			return err
+		}
 	}
 	n.bucket, n.content, n.size, n.mtime = rec.Bucket, rec.Content, rec.Size, rec.Mtime
 	n.stored = stored{rec.Content, rec.Size, rec.Mtime}
@@ -94,11 +102,28 @@ func (n *node) load(ctx context.Context) error {
 	return nil
 }
 
+// mayOpen asks again for the key of a node that is loaded: it may have been
+// lent to another mount, or be locked by now. mu is held.
+func (n *node) mayOpen(ctx context.Context, c objstore.Caller) error {
+	switch n.content.Mode {
+	case objstore.SSEC:
+		if !n.s.lent.has(c.Origin, n.customer) {
+			return objstore.E(objstore.KindKeyRequired, "open", "", "the file is encrypted with a customer's key, which the mount has not been lent")
+		}
+	case objstore.SSEKMS, objstore.SSEDSSE:
+		_, err := n.s.dek(ctx, n.content.DEK)
+		return err
+	}
+	return nil
+}
+
 // dispose wipes the node after its last release.
 func (n *node) dispose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.oek.Wipe()
+	n.customer.Wipe()
+	n.customer = nil
 	clear(n.inline)
 	n.inline = nil
 	n.dropBuffers()

@@ -101,6 +101,7 @@ type Store struct {
 	cache   *cache
 	fresh   *freshDirectories
 	deks    *dekCache
+	lent    lentKeys
 	watch   *watchers
 	etagKey []byte
 
@@ -240,6 +241,7 @@ func (s *Store) Close() error {
 		s.watch.close()
 		s.background.Wait()
 		s.deks.drop()
+		s.lent.drop()
 	})
 	return s.closeErr
 }

@@ -16,25 +16,41 @@ func (s *Store) truncate(ctx context.Context, c objstore.Caller, ino objstore.In
 		return err
 	}
 	defer s.releaseNode(context.WithoutCancel(ctx), n)
-	if err := n.load(ctx); err != nil {
+	if err := n.load(ctx, c); err != nil {
 		return err
 	}
 	return n.truncate(ctx, c, size)
 }
 
-func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) error {
+func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) (err error) {
 	if err := n.s.writable("truncate", ""); err != nil {
 		return err
 	}
 	if size < 0 || size > objstore.MaxFileSize {
 		return objstore.E(objstore.KindTooLarge, "truncate", "", "file would be over 64 TiB")
 	}
+	empty, oek := record.Content{ID: newContentID()}, (*extent.Keys)(nil)
+	if size == 0 {
+		if oek, err = n.sealAgain(ctx, &empty); err != nil {
+			return err
+		}
+	}
+	used := false
+	defer func() {
+		if !used || err != nil {
+			oek.Wipe()
+		}
+	}()
 	return n.reshape(ctx, c, "truncate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
 		r := &reshaped{size: size, content: rec.Content}
+		used = false
 		switch {
 		case size == 0 && rec.Size > 0:
 			x.freeContent(&rec.Content)
-			r.content = record.Content{ID: newContentID(), Gen: rec.Content.Gen}
+			r.content = empty
+			r.content.Gen = rec.Content.Gen
+			r.oek = oek
+			used = true
 			r.allocated = 0
 		case size < rec.Size:
 			return r, x.cut(rec, r, k, size, rec.Size-size)
@@ -44,6 +60,19 @@ func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) erro
 		}
 		return r, nil
 	})
+}
+
+// sealAgain gives an empty content, which takes the place of the node's, a key
+// that is sealed as the node's is, so that a file stays under its key when it is
+// cut to nothing and written anew. nil: under the bucket's default, whose key is
+// made with the first write.
+func (n *node) sealAgain(ctx context.Context, c *record.Content) (*extent.Keys, error) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.content.Mode != objstore.SSEC {
+		return nil, nil
+	}
+	return n.s.newOEK(ctx, n.bucket, objstore.Encryption{Mode: objstore.SSEC, CustomerKey: n.customer}, c)
 }
 
 // punch makes n bytes at off a hole, within the size of the file.
@@ -64,7 +93,8 @@ type reshaped struct {
 	size      int64
 	allocated int64
 	content   record.Content
-	inline    bool // the inline data in memory, if any, is still right
+	oek       *extent.Keys // of the content, if it is another one; nil: it has none yet
+	inline    bool         // the inline data in memory, if any, is still right
 }
 
 // reshape commits what was written and then changes the content with fn, while
@@ -111,7 +141,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 	n.size = done.size
 	if n.content.ID != done.content.ID {
 		n.oek.Wipe()
-		n.oek = nil
+		n.oek = done.oek
 	}
 	n.content = done.content
 	n.mtime = n.s.now()

@@ -55,6 +55,14 @@ func (c *keyCache) put(id record.ExtentID, key *secret.Key) {
 	}
 }
 
+// forget drops all keys.
+func (c *keyCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.m)
+	c.lru.Init()
+}
+
 func (c *keyCache) drop(id record.ExtentID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

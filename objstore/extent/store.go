@@ -59,6 +59,10 @@ func New(d data.Store) *Store {
 	return &Store{data: d, blocks: blocks, filler: filler, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
 }
 
+// ForgetKeys drops the extent keys that are kept unsealed: for when a key above
+// them was locked or returned. Reads under way go on.
+func (s *Store) ForgetKeys() { s.keys.forget() }
+
 // Content names a content and lends the key that opens it.
 type Content struct {
 	// Refs is the id under which the content's chunk references are kept.

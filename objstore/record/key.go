@@ -62,8 +62,19 @@ func k128(fam byte, id [16]byte, extra int) []byte {
 // RootKey is the key of the root record.
 func RootKey() []byte { return []byte{famRoot} }
 
-// InodeKey is the key of an inode.
+// InodeKey is the key of an inode; InodePrefix is that of all.
 func InodeKey(ino objstore.InodeID) []byte { return k64(famInode, uint64(ino)) }
+
+// InodePrefix: see InodeKey.
+func InodePrefix() []byte { return []byte{famInode} }
+
+// ParseInodeKey returns the inode in an InodeKey.
+func ParseInodeKey(key []byte) (objstore.InodeID, error) {
+	if len(key) != 9 || key[0] != famInode {
+		return 0, fmt.Errorf("%w: inode key", ErrCorrupt)
+	}
+	return objstore.InodeID(binary.BigEndian.Uint64(key[1:])), nil
+}
 
 // BucketKey is the key of a bucket's record.
 func BucketKey(root objstore.InodeID) []byte { return k64(famBucket, uint64(root)) }
