@@ -30,6 +30,7 @@ type Status struct {
 	PID      int    `json:"pid"`
 	Store    string `json:"store"`
 	Endpoint string `json:"endpoint"`
+	HTTP     string `json:"http_endpoint"`
 	ReadOnly bool   `json:"read_only"`
 	Mounts   []struct {
 		Mountpoint string `json:"mountpoint"`

@@ -68,6 +68,7 @@ type Status struct {
 	Store    string      `json:"store"`
 	StoreID  string      `json:"store_id"`
 	Endpoint string      `json:"endpoint"`
+	HTTP     string      `json:"http_endpoint,omitempty"` // the one without TLS
 	ReadOnly bool        `json:"read_only"`
 	Mounts   []MountInfo `json:"mounts"`
 	Started  time.Time   `json:"started,omitzero"`
@@ -229,7 +230,7 @@ func (d *Daemon) Env() Env {
 func (d *Daemon) Status(ctx context.Context) Status {
 	s := Status{
 		Running: true, PID: os.Getpid(), Store: d.cfg.Store, StoreID: fmt.Sprintf("%x", d.store.sb.StoreID),
-		Endpoint: d.Endpoint(), ReadOnly: d.cfg.ReadOnly, Mounts: d.mountList(), Started: d.started.UTC(),
+		Endpoint: d.Endpoint(), HTTP: d.HTTPEndpoint(), ReadOnly: d.cfg.ReadOnly, Mounts: d.mountList(), Started: d.started.UTC(),
 		CABundle: d.cfg.caPath(), LogFile: d.cfg.LogFile,
 	}
 	if disk, err := d.store.statFS(); err == nil {

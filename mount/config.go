@@ -26,6 +26,9 @@ type Config struct {
 	Listen string
 	// ListenGiven: the caller asked for Listen, it is not the default.
 	ListenGiven bool
+	// HTTP is host:port of a second S3 door without TLS; empty: none. Port 0
+	// picks one.
+	HTTP string
 	// KeyFile and PassphraseFile unlock the keystore; at most one is set. Both
 	// empty: the key file at DefaultKeyFile.
 	KeyFile, PassphraseFile string
@@ -79,6 +82,11 @@ func (c *Config) Resolve() error {
 	}
 	if err := checkListen(c.Listen); err != nil {
 		return err
+	}
+	if c.HTTP != "" {
+		if err := checkListen(c.HTTP); err != nil {
+			return err
+		}
 	}
 	if c.LogFile == "" {
 		if c.LogFile, err = DefaultLogFile(c.Store); err != nil {
@@ -230,16 +238,20 @@ func checkWritable(dir string) error {
 	return &os.PathError{Op: "access", Path: dir, Err: err}
 }
 
-func (c *Config) listenHost() string {
-	host, _, err := net.SplitHostPort(c.Listen)
+func (c *Config) listenHost() string { return hostOf(c.Listen) }
+
+// hostOf is the host of host:port, or "".
+func hostOf(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
 	}
 	return host
 }
 
-func (c *Config) listenPort() string {
-	_, port, err := net.SplitHostPort(c.Listen)
+// portOf is the port of host:port, or "".
+func portOf(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
 	}

@@ -12,22 +12,17 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore/durable"
-	"github.com/cofferfs/coffer/objstore/s3api"
 )
 
 // Region is the region of the S3 door.
 const Region = "us-east-1"
 
 const (
-	// drainTimeout bounds the wait for S3 requests when the daemon ends.
-	drainTimeout = 15 * time.Second
 	// unmountTimeout bounds flushing and unmounting when the daemon ends.
 	unmountTimeout = 60 * time.Second
 	// memoryLimit is what the garbage collector aims to stay below, in bytes.
@@ -45,7 +40,8 @@ type Daemon struct {
 	store    *store
 	certs    *certSource
 	listener net.Listener
-	s3       *http.Server
+	plain    net.Listener   // of --http; nil: none
+	s3       []*http.Server // on listener, and on plain
 	admin    *http.Server
 	started  time.Time
 
@@ -78,6 +74,7 @@ type StartReport struct {
 	KeyFile   string   `json:"key_file,omitempty"`
 	KeyMade   bool     `json:"key_made"`
 	Endpoint  string   `json:"endpoint"`
+	HTTP      string   `json:"http_endpoint,omitempty"` // without TLS
 	LogFile   string   `json:"log_file,omitempty"`
 	Warnings  []string `json:"warnings,omitempty"`
 	AccessKey string   `json:"access_key"`
@@ -188,7 +185,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	tuneRuntime()
 	d := &Daemon{
 		cfg: cfg, log: log, started: time.Now(),
-		stop: make(chan struct{}), hurry: make(chan struct{}), failed: make(chan error, 2),
+		stop: make(chan struct{}), hurry: make(chan struct{}), failed: make(chan error, 3),
 	}
 	defer func() {
 		if err != nil {
@@ -216,10 +213,14 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 		return nil, StartReport{}, err
 	}
 	r := d.store.report()
-	r.Endpoint = d.Endpoint()
+	r.Endpoint, r.HTTP = d.Endpoint(), d.HTTPEndpoint()
+	if w := plainWarning(d.plain); w != "" {
+		r.Warnings = append(r.Warnings, w)
+		log.Warn(w)
+	}
 	// A passphrase took 64 MiB that are garbage now.
 	debug.FreeOSMemory()
-	log.Info("started", "store", cfg.Store, "store_id", r.StoreID, "endpoint", r.Endpoint, "pid", os.Getpid(), "read_only", cfg.ReadOnly)
+	log.Info("started", "store", cfg.Store, "store_id", r.StoreID, "endpoint", r.Endpoint, "http", r.HTTP, "pid", os.Getpid(), "read_only", cfg.ReadOnly)
 	return d, r, nil
 }
 
@@ -237,69 +238,6 @@ func tuneRuntime() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-}
-
-func (d *Daemon) listen(ctx context.Context) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", d.cfg.Listen)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return hinted(fmt.Errorf("listen address %s is in use by another program", d.cfg.Listen), "choose another with --listen; port 0 picks a free one")
-	case errors.Is(err, syscall.EACCES):
-		return hinted(fmt.Errorf("may not listen on %s", d.cfg.Listen), "ports below 1024 are root's: choose another with --listen")
-	case err != nil:
-		return fmt.Errorf("listen on %s: %w", d.cfg.Listen, err)
-	}
-	d.listener = ln
-	return nil
-}
-
-func (d *Daemon) startS3() error {
-	names := namesFor(d.cfg.listenHost())
-	server, err := s3api.New(s3api.Options{
-		Store:       d.store.engine,
-		Credentials: d.store.creds.lookup,
-		Region:      Region,
-		Domains:     names.dns,
-		Logger:      quiet(d.log.With("part", "s3"), d.cfg.Debug),
-	})
-	if err != nil {
-		return err
-	}
-	d.s3 = server.HTTPServer()
-	d.s3.TLSConfig = d.certs.tlsConfig()
-	d.goServe("S3 door", func() error { return d.s3.ServeTLS(d.listener, "", "") })
-	return nil
-}
-
-// goServe runs a server until it is shut down.
-func (d *Daemon) goServe(what string, serve func() error) {
-	d.tasks.Add(1)
-	go func() {
-		defer d.tasks.Done()
-		if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			d.failed <- fmt.Errorf("%s: %w", what, err)
-		}
-	}()
-}
-
-// Endpoint is the URL of the S3 door.
-func (d *Daemon) Endpoint() string {
-	host, port, err := net.SplitHostPort(d.listener.Addr().String())
-	if err != nil {
-		return ""
-	}
-	asked := d.cfg.listenHost()
-	ip := net.ParseIP(asked)
-	switch {
-	case asked == "" || ip != nil && ip.IsUnspecified():
-		host = "127.0.0.1"
-	case ip == nil && !strings.EqualFold(asked, "localhost"):
-		// For localhost the address is better: with a name clients ask for
-		// bucket.localhost, which few systems resolve.
-		host = asked
-	}
-	return "https://" + net.JoinHostPort(host, port)
 }
 
 // Stop asks the daemon to end; Run does it.
@@ -353,12 +291,7 @@ func (d *Daemon) end() error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		dctx, cancel := context.WithTimeout(ctx, drainTimeout)
-		defer cancel()
-		if err := d.s3.Shutdown(dctx); err != nil {
-			d.log.Warn("S3 requests under way were cut off", "error", err)
-			d.s3.Close()
-		}
+		d.drainS3(ctx)
 	}()
 	d.unmountAll(ctx)
 	<-drained
@@ -389,11 +322,7 @@ func (d *Daemon) end() error {
 
 // closeEarly takes down what StartDaemon had begun.
 func (d *Daemon) closeEarly() {
-	if d.s3 != nil {
-		d.s3.Close()
-	} else if d.listener != nil {
-		d.listener.Close()
-	}
+	d.closeListeners()
 	if d.admin != nil {
 		d.admin.Close()
 		d.removeRunFiles()

@@ -183,7 +183,7 @@ func TestRequestsUnderWayAreFinishedWhenTheDaemonEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	entered := make(chan struct{})
-	d.s3.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	d.s3[0].Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		close(entered)
 		<-d.stop
 		if err := d.store.engine.Sync(context.Background()); err != nil {
@@ -220,7 +220,7 @@ func TestSecondSignalCutsTheWaitingShort(t *testing.T) {
 		t.Fatal(err)
 	}
 	entered, release := make(chan struct{}), make(chan struct{})
-	d.s3.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered); <-release })
+	d.s3[0].Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { close(entered); <-release })
 	client := s3Client(t, c)
 	go func() {
 		if resp, err := client.Get(d.Endpoint()); err == nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -64,6 +65,9 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 			res.Mount = info
 			if cfg.ListenGiven && !sameListen(cfg.Listen, status.Endpoint) {
 				note(fmt.Sprintf("the running daemon serves S3 on %s: --listen was not used", status.Endpoint))
+			}
+			if cfg.HTTP != "" && !sameListen(cfg.HTTP, status.HTTP) {
+				note("the running daemon was started without this --http: it was not used")
 			}
 			tell(res)
 			if foreground {
@@ -309,6 +313,6 @@ func notRunning(cfg *Config, err error) error {
 // sameListen reports whether a daemon with that endpoint could have been asked
 // to listen on addr.
 func sameListen(addr, endpoint string) bool {
-	c := Config{Listen: addr}
-	return endpoint == "https://"+addr || c.listenPort() == "0"
+	_, at, _ := strings.Cut(endpoint, "://")
+	return at == addr || portOf(addr) == "0" && endpoint != ""
 }

@@ -65,6 +65,9 @@ const (
 	KindNoLock                         // the version has no retention, or no legal hold
 	KindMalformedPolicy                // a policy document that cannot be read or kept
 	KindIdempotency                    // a client's token stands for another request
+	KindInvalidOffset                  // an append to an object of another size
+	KindTooManyParts                   // an object was appended to too often
+	KindEncryptionMismatch             // an append with other encryption than the object's
 	numKinds
 )
 
@@ -141,6 +144,7 @@ var kindNames = [numKinds]string{
 	"too many configurations", "no such key", "key disabled", "key pending deletion", "no such version", "delete marker", "object locked", "bucket state",
 	"no object lock", "no lock",
 	"malformed policy", "token of another request",
+	"invalid write offset", "too many parts", "other encryption",
 }
 
 func (k Kind) String() string {

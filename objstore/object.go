@@ -61,7 +61,9 @@ type PutRequest struct {
 	Bucket, Key string
 	Body        io.Reader
 	// Size in bytes, or -1 when unknown. A body of another length is KindMalformed.
-	Size         int64
+	Size int64
+	// Offset of an AppendObject, in bytes.
+	Offset       int64
 	Meta         ObjectMeta
 	Tags         []Tag // see CheckTags
 	Encryption   Encryption

@@ -86,6 +86,10 @@ var (
 		Name: "listen", Usage: "`ADDR` of the S3 server; port 0 picks a free one, which status and env show",
 		EnvVars: []string{"COFFER_LISTEN"}, DefaultText: mount.DefaultListen,
 	}
+	httpFlag = &cli.StringFlag{
+		Name: "http", Usage: "`ADDR` of a second S3 server without TLS, which takes no customer's keys and serves nothing under SSE-KMS",
+		EnvVars: []string{"COFFER_HTTP"}, DefaultText: "none",
+	}
 	keyFileFlag = &cli.StringFlag{
 		Name: "key-file", Usage: "`FILE` with the key of the store; made if it does not exist when the store is made",
 		EnvVars: []string{"COFFER_KEY_FILE"}, DefaultText: "$XDG_CONFIG_HOME/coffer/keys/ID.key, for root /etc/coffer/keys/ID.key",
@@ -103,6 +107,7 @@ func config(c *cli.Context) mount.Config {
 		Store:          c.String("store"),
 		Listen:         c.String("listen"),
 		ListenGiven:    c.String("listen") != "",
+		HTTP:           c.String("http"),
 		KeyFile:        c.String("key-file"),
 		PassphraseFile: c.String("passphrase-file"),
 		Guard:          true,

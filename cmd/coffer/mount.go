@@ -36,7 +36,7 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 		Flags: []cli.Flag{
 			storeFlag,
 			&cli.StringFlag{Name: "bucket", Usage: "mount this bucket `B` alone", EnvVars: []string{"COFFER_BUCKET"}},
-			listenFlag,
+			listenFlag, httpFlag,
 			&cli.BoolFlag{Name: "foreground", Usage: "stay, and log to standard error", EnvVars: []string{"COFFER_FOREGROUND"}},
 			&cli.BoolFlag{Name: "read-only", Usage: "refuse every change", EnvVars: []string{"COFFER_READ_ONLY"}},
 			&cli.BoolFlag{Name: "allow-other", Usage: "let other users into the mount; file modes decide what they may do", EnvVars: []string{"COFFER_ALLOW_OTHER"}},
@@ -117,6 +117,9 @@ func printEndpoint(w io.Writer, r mount.StartReport) {
 	// Inside double quotes a quoted path stays right: $(...) is parsed anew.
 	fmt.Fprintf(w, "  eval \"$(coffer env%s)\"\n", store)
 	fmt.Fprintln(w, "  aws s3 ls")
+	if r.HTTP != "" {
+		fmt.Fprintf(w, "the same without TLS %s\n", r.HTTP)
+	}
 	if strings.TrimSpace(r.LogFile) != "" {
 		fmt.Fprintf(w, "log %s\n", r.LogFile)
 	}

@@ -15,7 +15,7 @@ func serveCommand() *cli.Command {
 		Description: `Opens the store's S3 server and logs to standard error until SIGTERM or SIGINT
 ends it; a second signal cuts the waiting for requests short. A store that does
 not exist is made, as by coffer init. coffer mount can add mounts meanwhile.`,
-		Flags: []cli.Flag{storeFlag, listenFlag, keyFileFlag, passphraseFlag, debugFlag},
+		Flags: []cli.Flag{storeFlag, listenFlag, httpFlag, keyFileFlag, passphraseFlag, debugFlag},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
 				return err

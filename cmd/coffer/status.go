@@ -16,12 +16,10 @@ func statusCommand() *cli.Command {
 		Usage: "tell about a store and its daemon",
 		Description: `Exit code 3 means that no daemon has the store open. With --json the answer is
 one object, in that case too: running, pid (0 without a daemon), store, store_id,
-endpoint, read_only, mounts (mountpoint, bucket, read_only, allow_other, cache),
-started, log_file, ca_bundle, and figures in bytes.`,
-		Flags: []cli.Flag{
-			storeFlag,
-			jsonFlag,
-		},
+endpoint, http_endpoint (with --http), read_only, mounts (mountpoint, bucket,
+read_only, allow_other, cache), started, log_file, ca_bundle, and figures in
+bytes.`,
+		Flags: []cli.Flag{storeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
 				return err
@@ -49,6 +47,9 @@ func printStatus(w io.Writer, s mount.Status) {
 	fmt.Fprintf(w, "store     %s%s\n", s.Store, mode)
 	fmt.Fprintf(w, "daemon    process %d, running since %s\n", s.PID, s.Started.Local().Format(time.DateTime))
 	fmt.Fprintf(w, "endpoint  %s\n", s.Endpoint)
+	if s.HTTP != "" {
+		fmt.Fprintf(w, "          %s (without TLS)\n", s.HTTP)
+	}
 	if s.LogFile != "" {
 		fmt.Fprintf(w, "log       %s\n", s.LogFile)
 	}

@@ -42,6 +42,9 @@ func Concat(a Algorithm, parts []Part) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(nil, uint32(crc)), nil
 }
 
+// Combines reports whether Concat takes sums of a.
+func Combines(a Algorithm) bool { return fieldOf(a) != nil }
+
 func bigEndian(sum []byte) (v uint64) {
 	for _, b := range sum {
 		v = v<<8 | uint64(b)

@@ -254,6 +254,30 @@ func (c *contentModel) copyObject() {
 	c.names[to] = c.names[from].clone()
 }
 
+// appendObject adds to what a name has. Files that are open stay as they are.
+func (c *contentModel) appendObject() {
+	to := rapid.SampledFrom(modelNames).Draw(c.t, "to")
+	now, p := c.names[to], c.bytes()
+	if now == nil {
+		now = newSparse()
+	} else {
+		c.commit(to)
+	}
+	if rapid.IntRange(0, 9).Draw(c.t, "empty") == 0 {
+		p = nil
+	}
+	want := now.clone()
+	want.put(p, now.size)
+	info, err := c.k.s.AppendObject(bg, s3C, objstore.PutRequest{
+		Bucket: "bucket", Key: to, Body: bytes.NewReader(p), Size: rapid.SampledFrom([]int64{-1, int64(len(p))}).Draw(c.t, "size"), Offset: now.size,
+	})
+	c.must("append", err)
+	if info.Size != want.size {
+		c.t.Fatalf("appended to %d bytes, want %d", info.Size, want.size)
+	}
+	c.names[to] = want
+}
+
 // upload makes an object of parts: bodies and ranges of others.
 func (c *contentModel) upload() {
 	to := rapid.SampledFrom(modelNames).Draw(c.t, "to")
@@ -415,7 +439,7 @@ func TestContentsAreWhatWasWritten(t *testing.T) {
 		ops := map[string]func(){
 			"open": c.open, "open 2": c.open, "close": c.closeFile, "write": c.write, "write 2": c.write, "write 3": c.write,
 			"scatter": c.scatter, "read": c.read, "truncate": c.truncate, "allocate": c.allocate, "flush": c.flush, "seek": c.seek,
-			"unlink": c.unlink, "put": c.putObject, "copy": c.copyObject, "copy 2": c.copyObject, "upload": c.upload, "housekeeping": c.housekeeping,
+			"unlink": c.unlink, "put": c.putObject, "copy": c.copyObject, "copy 2": c.copyObject, "upload": c.upload, "append": c.appendObject, "append 2": c.appendObject, "housekeeping": c.housekeeping,
 			"check": func() { c.check(true) },
 		}
 		actions := make(map[string]func(*rapid.T))

@@ -290,6 +290,11 @@ func (cp *share) finish(x *tx) error {
 	if cp.marked {
 		x.txn.Delete(record.GarbageKey(cp.dst.Refs))
 	}
+	return cp.rest(x)
+}
+
+// rest shares what steps left.
+func (cp *share) rest(x *tx) error {
 	n, err := cp.step(x, maxShareRest)
 	if err == nil && n < cp.size-cp.done {
 		err = fmt.Errorf("engine: %d chunks do not hold %d bytes", maxShareRest, cp.size-cp.done)

@@ -36,6 +36,12 @@ type ingest struct {
 	size    int64
 	marked  bool
 	noSmall bool // never keep it inline
+
+	// Of an append: where the body begins, what of it is not hashed, and what is
+	// done in the first transaction before the body's extents are mapped.
+	base     int64
+	unhashed int64 // no more than extent.MaxInline
+	first    func(x *tx) error
 }
 
 // newIngest begins an ingest that computes algs and what ETags of that form need.
@@ -83,7 +89,7 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	}
 	if eof && n <= extent.MaxInline && !in.noSmall {
 		in.size = int64(n)
-		in.hasher.Write(buf.arena)
+		in.hasher.Write(buf.arena[in.unhashed:])
 		if err := in.checkLength(want); err != nil || n == 0 {
 			return err
 		}
@@ -166,7 +172,7 @@ func fill(body io.Reader, b *buffer, size int) (n int, eof bool, err error) {
 // consume hashes and encrypts buffers, both at once, in order. When it fails it
 // stops the reading of the body.
 func (in *ingest) consume(ctx context.Context, stop func(), work <-chan *buffer, places <-chan struct{}) error {
-	off := int64(0)
+	off := in.base
 	var failed error
 	for b := range work {
 		if failed == nil {
@@ -184,9 +190,10 @@ func (in *ingest) consume(ctx context.Context, stop func(), work <-chan *buffer,
 // take hashes and encrypts one buffer.
 func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
 	var g errgroup.Group
-	g.Go(func() error { in.hasher.Write(b.arena); return nil })
+	g.Go(func() error { in.hasher.Write(b.arena[in.unhashed:]); return nil })
 	err := in.encrypt(ctx, b, off)
 	_ = g.Wait() // the hasher never fails
+	in.unhashed = 0
 	if err == nil && len(in.maps) >= in.s.ingestStep {
 		err = in.step(ctx)
 	}
@@ -213,12 +220,17 @@ func (in *ingest) encrypt(ctx context.Context, b *buffer, off int64) error {
 func (in *ingest) step(ctx context.Context) error {
 	err := in.s.update(ctx, objstore.Caller{}, "put", "", func(x *tx) error {
 		x.txn.Set(record.GarbageKey(in.c.Refs), []byte{1})
+		if in.first != nil {
+			if err := in.first(x); err != nil {
+				return err
+			}
+		}
 		return in.putMaps(x)
 	})
 	if err != nil {
 		return err
 	}
-	in.marked = true
+	in.marked, in.first = true, nil
 	in.batch.Release()
 	in.maps = in.maps[:0]
 	return nil
@@ -235,8 +247,13 @@ func (in *ingest) putMaps(x *tx) error {
 // finish puts the rest of the body into the request's last transaction, and
 // tells the layout that came of it.
 func (in *ingest) finish(x *tx) (record.Layout, error) {
+	if in.first != nil {
+		if err := in.first(x); err != nil {
+			return 0, err
+		}
+	}
 	switch {
-	case in.size == 0:
+	case in.size == 0 && len(in.maps) == 0:
 		return record.LayoutEmpty, nil
 	case in.small != nil:
 		x.txn.Set(record.InlineKey(in.c.Refs), in.inline)

@@ -92,6 +92,7 @@ func drawInode(t *rapid.T) *Inode {
 		m := drawMeta(t)
 		n.Meta = &m
 	}
+	n.Content.Appends = u32.Draw(t, "appends")
 	if rapid.Bool().Draw(t, "renamed") {
 		n.Renamed = drawID(t, "renamed as")
 	}

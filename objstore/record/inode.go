@@ -97,6 +97,7 @@ type Content struct {
 	ETag      ETagKind
 	ETagSum   [16]byte
 	PartCount uint32 // > 0: uploaded in parts
+	Appends   uint32 // how often it was appended to; may be ignored
 
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
@@ -162,6 +163,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	if n.Renamed != (RenameID{}) {
 		e.bytes(85, n.Renamed[:])
 	}
+	e.uint(86, uint64(c.Appends))
 	return e.b
 }
 
@@ -240,6 +242,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Meta = parseMeta(&d)
 		case 85:
 			n.Renamed = d.id()
+		case 86:
+			c.Appends = d.uint32()
 		case 59:
 			n.TagCount = d.uint8()
 		case 70:

@@ -74,7 +74,7 @@ func (q *request) checkLocation(c string) error {
 	switch {
 	case c == "" && region == defaultRegion, c == region && region != defaultRegion:
 		return nil
-	case c == defaultRegion && region == defaultRegion, region == defaultRegion && !strings.Contains(c, "-"), c == "aws-global" && region == defaultRegion:
+	case c == defaultRegion && region == defaultRegion, region == defaultRegion && c != "EU" && !strings.Contains(c, "-"), c == "aws-global" && region == defaultRegion:
 		return newError(http.StatusBadRequest, "InvalidLocationConstraint", "The specified location-constraint is not valid",
 			field("LocationConstraint", c))
 	case c == "":
@@ -139,7 +139,11 @@ func (q *request) listBuckets() error {
 	}
 	var list []objstore.BucketInfo
 	truncated := false
-	if region := q.query.Get("bucket-region"); region == "" || region == q.s.o.Region {
+	region := q.query.Get("bucket-region")
+	if region != "" && !q.s.validRegion(region) {
+		return newError(http.StatusBadRequest, "InvalidArgument", "Argument value "+region+" is not a valid AWS Region", field("ArgumentName", "bucket-region"))
+	}
+	if region == "" || region == q.s.o.Region {
 		if list, truncated, err = q.s.store.ListBuckets(q.ctx, q.caller, prefix, after, max); err != nil {
 			return err
 		}

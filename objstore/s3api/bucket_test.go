@@ -120,6 +120,14 @@ func TestListBucketsPages(t *testing.T) {
 	if err != nil || len(other.Buckets) != 0 {
 		t.Errorf("%+v, %v", other, err)
 	}
+	d.do("GET", "/?bucket-region=eu-east-1", "").want(t, "no region", 400, "InvalidArgument", "Argument value eu-east-1 is not a valid AWS Region", "ArgumentName", "bucket-region")
+	a := d.do("GET", "/?prefix=b-&max-buckets=1", "")
+	if a.status != 200 || element(a.body, "Prefix") != "b-" || element(a.body, "ContinuationToken") == "" {
+		t.Error(a)
+	}
+	if a := d.do("GET", "/?prefix=B-", ""); a.status != 200 || !strings.Contains(a.body, "<Buckets></Buckets>") || element(a.body, "Prefix") != "B-" {
+		t.Error(a)
+	}
 }
 
 func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
@@ -147,7 +155,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		case "policy":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedPolicy", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
-		case "tagging", "cors":
+		case "tagging", "cors", "website", "replication":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedXML", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
 		default:
@@ -199,7 +207,7 @@ func TestMethodsThatAreNone(t *testing.T) {
 			t.Errorf("%s %s: no Allow", c.method, c.target)
 		}
 	}
-	for _, target := range []string{"/bucket/k?torrent", "/bucket?inventory&id=1"} {
+	for _, target := range []string{"/bucket/k?torrent", "/bucket?encryption"} {
 		method := map[bool]string{true: http.MethodGet, false: http.MethodPut}[strings.Contains(target, "torrent")]
 		if a := d.do(method, target, ""); a.status != 501 {
 			t.Errorf("%s %s: %v", method, target, a)

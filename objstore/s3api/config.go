@@ -38,24 +38,6 @@ func empty(root string) func(*request) error {
 	}
 }
 
-// configurations answers for those that a bucket can have several of: with an
-// empty list, or that the one with the id is not there.
-func configurations(root string) func(*request) error {
-	return func(q *request) error {
-		if err := q.bucketExists(); err != nil {
-			return err
-		}
-		if _, ok := q.param("id"); ok {
-			return newError(http.StatusNotFound, "NoSuchConfiguration", "The specified configuration does not exist.")
-		}
-		var x xmlWriter
-		x.root(root)
-		x.bool("IsTruncated", false)
-		x.close(root)
-		return q.sendXML(http.StatusOK, &x)
-	}
-}
-
 // deleteUnset removes a configuration that is not there, which S3 takes for done.
 func (q *request) deleteUnset() error {
 	if err := q.bucketExists(); err != nil {
@@ -77,17 +59,6 @@ func (q *request) getBucketEncryption() error {
 	x.bool("BucketKeyEnabled", false)
 	x.close("Rule")
 	x.close("ServerSideEncryptionConfiguration")
-	return q.sendXML(http.StatusOK, &x)
-}
-
-func (q *request) getRequestPayment() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	var x xmlWriter
-	x.root("RequestPaymentConfiguration")
-	x.text("Payer", "BucketOwner")
-	x.close("RequestPaymentConfiguration")
 	return q.sendXML(http.StatusOK, &x)
 }
 

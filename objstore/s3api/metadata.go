@@ -252,7 +252,7 @@ func (q *request) refuseUnbuilt() error {
 			continue
 		}
 		switch lower := strings.ToLower(name); {
-		case lower == "x-amz-write-offset-bytes",
+		case lower == "x-amz-write-offset-bytes" && q.op != "PutObject",
 			strings.HasPrefix(lower, "x-amz-object-lock-"):
 			return errHeader(lower)
 		}

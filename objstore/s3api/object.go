@@ -3,6 +3,7 @@ package s3api
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -58,9 +59,17 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	if stored == "" {
 		stored = checksum.CRC64NVME
 	}
-	info, err := q.s.store.PutObject(q.ctx, q.caller, objstore.PutRequest{
+	offset, appends, err := q.writeOffset()
+	if err != nil {
+		return none, err
+	}
+	store := q.s.store.PutObject
+	if appends {
+		store = q.s.store.AppendObject
+	}
+	info, err := store(q.ctx, q.caller, objstore.PutRequest{
 		Bucket: q.bucket, Key: q.key,
-		Body: body, Size: size,
+		Body: body, Size: size, Offset: offset,
 		Meta: meta, Tags: tags, Encryption: enc, Precondition: pre,
 		Algorithms: d.algorithms(stored),
 		Store:      stored,
@@ -73,8 +82,37 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	return info, nil
 }
 
+// writeOffset reads x-amz-write-offset-bytes, with which PutObject appends, as S3
+// has it for directory buckets. What describes an object stays as it was: a
+// request that says otherwise of an object that is there is refused.
+func (q *request) writeOffset() (offset int64, appends bool, err error) {
+	const name = "x-amz-write-offset-bytes"
+	text, ok := q.single(writeOffsetHeader)
+	if !ok {
+		return 0, false, nil
+	}
+	if offset, err = strconv.ParseInt(text, 10, 64); err != nil || offset < 0 {
+		return 0, false, errInvalidArgument("The write offset must be a number of bytes.", name, text)
+	}
+	if offset == 0 {
+		return 0, true, nil
+	}
+	for header := range q.header {
+		lower := strings.ToLower(header)
+		if strings.HasPrefix(lower, metaPrefix) || lower == "x-amz-tagging" || strings.HasPrefix(lower, "x-amz-object-lock-") {
+			return 0, false, errInvalidRequest("The " + lower + " header cannot be used when appending to an object.")
+		}
+	}
+	return offset, true, nil
+}
+
+const writeOffsetHeader = "X-Amz-Write-Offset-Bytes"
+
 // setStored tells what was stored.
 func (q *request) setStored(info *objstore.ObjectInfo) {
+	if _, appends := q.single(writeOffsetHeader); appends {
+		q.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
+	}
 	q.set("ETag", quoteETag(info.ETag))
 	q.setSSE(info.SSE)
 	q.setChecksum(info.Checksum)

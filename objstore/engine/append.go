@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// maxAppends is how often an object can be appended to (AWS: "Appending data to
+// objects in directory buckets"). Each time may add a chunk reference, and all
+// of them are shared anew by the next.
+const maxAppends = 10_000
+
+// AppendObject adds the body to the end of an object, durably, without reading
+// or moving what it holds: the object becomes a new inode, whose content shares
+// the chunks of the old one and is encrypted in the same way. Who has the old
+// one open stays on it. req.Offset is the size that the object must have;
+// KindInvalidOffset. Metadata, tags and owner stay as they are: Meta and Tags of
+// the request count only where offset 0 makes a new object.
+//
+// The ETag becomes that of files written through the mount, since an MD5 would
+// take reading everything. A checksum of the whole object is kept where it can
+// be combined from the old one and that of the body, which CRCs can; otherwise
+// there is none any more. Part numbers are forgotten.
+//
+// Objects of up to extent.MaxInline bytes are written anew with what is added.
+func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstore.PutRequest) (objstore.ObjectInfo, error) {
+	var none objstore.ObjectInfo
+	if err := checkPut("append", req.Key, req.Encryption, &req.Meta, req.Tags); err != nil {
+		return none, err
+	}
+	// The ETag of a write's condition is checked with all others, in the end.
+	src, err := s.openSource(ctx, req.Bucket, req.Key, objstore.Precondition{}, customerOf(req.Encryption))
+	if objstore.IsKind(err, objstore.KindNotFound) && req.Offset == 0 {
+		if req.Precondition.IsZero() {
+			req.Precondition.IfNoneMatch = []string{"*"} // somebody may be faster
+		}
+		return s.PutObject(ctx, c, req)
+	}
+	if err != nil {
+		return none, err
+	}
+	defer src.oek.Wipe()
+	a := &appending{s: s, req: req, src: src}
+	if err := a.check(); err != nil {
+		return none, err
+	}
+	info, err := a.run(ctx, c)
+	if errors.Is(err, errLostRace) {
+		err = objstore.E(objstore.KindConflict, "append", req.Key, "the object changed meanwhile")
+	}
+	return info, err
+}
+
+// customerOf is the part of a write's encryption that reads what is there.
+func customerOf(e objstore.Encryption) objstore.Encryption {
+	if e.Mode == objstore.SSEC {
+		return e
+	}
+	return objstore.Encryption{}
+}
+
+// appending is one AppendObject to an object that exists.
+type appending struct {
+	s   *Store
+	req objstore.PutRequest
+	src *source
+}
+
+// check refuses what can be refused before the body is read.
+func (a *appending) check() error {
+	n, key := a.src.n, a.req.Key
+	switch {
+	case n.Content.ID.IsZero() && n.Size == 0 && key[len(key)-1] == '/':
+		return objstore.E(objstore.KindInvalidRequest, "append", key, "A directory that nobody has put an object for cannot be appended to.")
+	case a.req.Offset != n.Size:
+		return errOffset(key, n.Size)
+	case n.Content.Appends >= maxAppends:
+		return objstore.E(objstore.KindTooManyParts, "append", key, "")
+	case a.req.Size >= 0 && a.req.Size > objstore.MaxObjectSize-n.Size:
+		return objstore.E(objstore.KindTooLarge, "append", key, "the object would be over 50 TiB")
+	}
+	if mode := a.req.Encryption.Mode; mode != objstore.SSENone && mode != a.mode() {
+		return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
+	}
+	if id := a.req.Encryption.KMSKeyID; id != "" && id != n.Content.KMSKeyID {
+		return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
+	}
+	return nil
+}
+
+func errOffset(key string, size int64) error {
+	return objstore.E(objstore.KindInvalidOffset, "append", key, fmt.Sprintf("the object has %d bytes", size))
+}
+
+// mode is how the object is encrypted; an empty file may have no key yet.
+func (a *appending) mode() objstore.SSEMode { return sseInfo(&a.src.n.Content).Mode }
+
+func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.ObjectInfo, error) {
+	var info objstore.ObjectInfo
+	s, req, old := a.s, a.req, &a.src.n.Content
+	root, _, err := s.openTarget(ctx, "append", req.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if err := s.earlyPrecondition(ctx, root, req.Key, req.Precondition); err != nil {
+		return info, err
+	}
+	enc := req.Encryption
+	enc.Mode, enc.KMSKeyID, enc.BucketKey = a.mode(), old.KMSKeyID, old.BucketKey
+	content, oek, err := s.newContent(ctx, root, enc)
+	if err != nil {
+		return info, err
+	}
+	defer oek.Wipe()
+	content.Appends = old.Appends + 1
+	dst := extent.Of(content.ID, oek)
+	in, err := s.newIngest(dst, objstore.ETagsOpaque, a.algorithms())
+	if err != nil {
+		return info, err
+	}
+	defer in.close()
+	body, before, err := a.body(ctx, in)
+	if err != nil {
+		return info, err
+	}
+	if old.Layout == record.LayoutChunks {
+		cp := &share{s: s, dst: dst, src: extent.Of(old.ID, a.src.oek), size: a.src.n.Size, layout: old.Layout}
+		err := cp.steps(ctx)
+		in.first, in.marked = cp.rest, cp.marked
+		if err != nil {
+			return info, err
+		}
+	}
+	want := req.Size
+	if want >= 0 {
+		want += before
+	}
+	if err := in.read(ctx, body, want); err != nil {
+		return info, s.bodyError(ctx, req.Key, err)
+	}
+	added := in.size - before
+	sums := in.hasher.Sums()
+	if req.Verify != nil {
+		if err := req.Verify(sums); err != nil {
+			return info, err
+		}
+	}
+	sum, err := a.checksum(sums, added)
+	if err != nil {
+		return info, err
+	}
+	if sum != nil {
+		sealChecksum(&content, oek, *sum)
+	}
+	if !plainETags(content.Mode) {
+		randomETag(&content)
+	}
+	ino, err := s.newInode(ctx)
+	if err != nil {
+		return info, err
+	}
+	rec := newObject(content, a.src.n.Size+added, objstore.ObjectMeta{})
+	rec.Meta = a.src.n.Meta
+	rec.Allocated = a.src.n.Allocated + added
+	err = s.update(ctx, c, "append", req.Key, func(x *tx) error {
+		from, now, err := x.same(req.Bucket, req.Key, a.src.n)
+		if errors.Is(err, errLostRace) {
+			if _, n, err := x.findKey(root, req.Key); err == nil && n.Size != req.Offset {
+				return errOffset(req.Key, n.Size)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := x.checkWrite(root, req.Key, req.Precondition); err != nil {
+			return err
+		}
+		n := *rec
+		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, now.Btime
+		if n.Content.Layout, err = in.finish(x); err != nil {
+			return err
+		}
+		if old.Layout == record.LayoutChunks {
+			n.Content.Layout = record.LayoutChunks
+		}
+		attrs, err := x.xattrs(from, now)
+		if err != nil {
+			return err
+		}
+		x.setXattrs(ino, &n, attrs)
+		if err := x.putKey(root, req.Key, ino, &n); err != nil {
+			return err
+		}
+		*rec = n
+		return nil
+	})
+	if err != nil {
+		return info, err
+	}
+	in.marked = false
+	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
+		return info, err
+	}
+	return s.describe(req.Bucket, req.Key, ino, rec, sum), nil
+}
+
+// algorithms are those of the request and, where the object has a checksum that
+// can be continued, that one.
+func (a *appending) algorithms() []checksum.Algorithm {
+	algs := a.req.Algorithms
+	alg := a.continued()
+	for _, have := range algs {
+		if have == alg {
+			return algs
+		}
+	}
+	if alg == "" {
+		return algs
+	}
+	return append(append([]checksum.Algorithm(nil), algs...), alg)
+}
+
+// continued is the algorithm of the object's checksum when that of the whole
+// follows from it and from the body's. An empty object has that of the request.
+func (a *appending) continued() checksum.Algorithm {
+	sum := a.src.sum
+	switch {
+	case a.src.n.Size == 0:
+		return a.req.Store
+	case sum == nil || sum.Type != checksum.FullObject || !checksum.Combines(sum.Algorithm):
+		return ""
+	}
+	return sum.Algorithm
+}
+
+// checksum is that of the whole object, nil when there is none.
+func (a *appending) checksum(sums checksum.Sums, added int64) (*objstore.Checksum, error) {
+	alg := a.continued()
+	if alg == "" {
+		return nil, nil
+	}
+	sum := sums[alg]
+	if a.src.n.Size > 0 {
+		old, err := checksum.Parse(alg, a.src.sum.Value)
+		if err != nil {
+			return nil, a.s.wrap("append", a.req.Key, err)
+		}
+		if sum, err = checksum.Concat(alg, []checksum.Part{{Sum: old, Size: a.src.n.Size}, {Sum: sum, Size: added}}); err != nil {
+			return nil, a.s.wrap("append", a.req.Key, err)
+		}
+	}
+	return &objstore.Checksum{Algorithm: alg, Type: checksum.FullObject, Value: checksum.Format(sum)}, nil
+}
+
+// body prepares the ingest. What is small enough to be inline is put before the
+// body, since it has no chunks to share; before is how much that is, and does not
+// go into the checksums of the body.
+func (a *appending) body(ctx context.Context, in *ingest) (body io.Reader, before int64, err error) {
+	n := a.src.n
+	if n.Content.Layout != record.LayoutInline {
+		in.base, in.noSmall = n.Size, n.Size > 0
+		return a.req.Body, 0, nil
+	}
+	var plain []byte
+	err = a.s.view(ctx, "append", a.req.Key, func(r reader) error {
+		plain, err = r.inlineData(extent.Of(n.Content.ID, a.src.oek))
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	plain = plain[:min(int64(len(plain)), n.Size)]
+	if n.Size > extent.MaxInline {
+		// A file whose end is a hole: what there is becomes an extent of its own.
+		defer clear(plain)
+		in.base, in.noSmall = n.Size, true
+		piece, err := in.batch.Encrypt(ctx, plain)
+		if err != nil {
+			return nil, 0, a.s.wrap("append", a.req.Key, err)
+		}
+		in.maps = append(in.maps, extent.Mapping{Len: uint32(len(plain)), Piece: piece})
+		return a.req.Body, 0, nil
+	}
+	in.unhashed = n.Size
+	hole := make([]byte, n.Size-int64(len(plain)))
+	return io.MultiReader(bytes.NewReader(plain), bytes.NewReader(hole), a.req.Body), n.Size, nil
+}
