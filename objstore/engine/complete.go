@@ -38,7 +38,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
 			return err
 		}
-		if err := x.checkWrite(u.root, req.Key, req.Precondition); err != nil {
+		if err := x.checkComplete(u, req); err != nil {
 			return err
 		}
 		parts, err := x.chosenParts(u, req)
@@ -95,6 +95,23 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		return info, err
 	}
 	return s.info(req.Bucket, req.Key, ino, rec, oek)
+}
+
+// checkComplete checks the conditions of a Complete. One that holds only because
+// of what happened to the key since the upload began is a conflict, as AWS has it:
+// whoever completes does not know of that.
+func (x *tx) checkComplete(u *upload, req objstore.CompleteRequest) error {
+	if err := x.checkWrite(u.root, req.Key, req.Precondition); err != nil || req.Precondition.IsZero() || u.rec.Found == 0 {
+		return err
+	}
+	ino, _, err := x.findKey(u.root, req.Key)
+	if err != nil && !objstore.IsKind(err, objstore.KindNotFound) {
+		return err
+	}
+	if record.FoundInode(ino) != u.rec.Found {
+		return objstore.E(objstore.KindConflict, "complete upload", req.Key, "the object changed since the upload began")
+	}
+	return nil
 }
 
 // completed answers a Complete whose upload is gone: with the object, when it

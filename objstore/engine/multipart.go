@@ -114,6 +114,11 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		if _, err := x.bucketRoot(req.Bucket); err != nil {
 			return err
 		}
+		ino, _, err := x.findKey(root, req.Key)
+		if err != nil && !objstore.IsKind(err, objstore.KindNotFound) {
+			return err
+		}
+		u.rec.Found = record.FoundInode(ino)
 		x.txn.Set(record.UploadKey(root, req.Key, u.id), u.rec.Append(nil))
 		return nil
 	})

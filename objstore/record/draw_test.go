@@ -171,6 +171,7 @@ func drawUpload(t *rapid.T) *Upload {
 	u.ETags = drawForm(t)
 	u.Tags = pairs(t, "tags")
 	u.Lock = drawLock(t)
+	u.Found = Found(rapid.Uint64().Draw(t, "found"))
 	return u
 }
 

@@ -19,7 +19,17 @@ type Upload struct {
 	Tags      map[string]string // of the object
 	ETags     objstore.ETagForm // of its parts and of the object: the bucket's when it began
 	Lock      objstore.Lock     // of the object, where one was asked for
+
+	// Found is what the key named when the upload began; may be ignored.
+	Found Found
 }
+
+// Found is what a key named: 0 when that is not known, 1 for nothing, otherwise
+// one more than an inode's number.
+type Found uint64
+
+// FoundInode is the Found of an inode, or of none when ino is 0.
+func FoundInode(ino objstore.InodeID) Found { return Found(ino) + 1 }
 
 // Append encodes u behind dst.
 func (u *Upload) Append(dst []byte) []byte {
@@ -42,6 +52,7 @@ func (u *Upload) Append(dst []byte) []byte {
 	if len(u.Tags) > 0 {
 		e.bytes(21, appendPairs(nil, u.Tags))
 	}
+	e.uint(85, uint64(u.Found))
 	return e.b
 }
 
@@ -82,6 +93,8 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Lock.Hold = objstore.LegalHold(d.uint8())
 		case 21:
 			u.Tags, d.err = parsePairs(d.val)
+		case 85:
+			u.Found = Found(d.uint())
 		default:
 			d.unknown()
 		}
