@@ -72,13 +72,14 @@ func (x *tx) same(bucket, key string, n *record.Inode) (objstore.InodeID, *recor
 	return ino, now, nil
 }
 
-// CopyObject copies without reading or moving data, durably: the copy shares
-// the source's chunks, whose keys are sealed anew under its own object key. Only
-// a checksum that the source does not have makes it read the source.
+// CopyObject copies without moving data, durably: the copy shares the source's
+// chunks, whose keys are sealed anew under its own object key. Only a checksum
+// that the source does not have makes it read the source.
 //
-// The copy of an object that was uploaded in parts keeps the ETag with its
-// "-N", since another one would take reading all of it. In a bucket of opaque
-// ETags every copy has one of its own.
+// The copy of an object that was uploaded in parts is of one part; to have the
+// ETag of that it is read, if it has no more than rereadLimit bytes. A larger one
+// keeps its parts and the ETag with their "-N". In a bucket of opaque ETags every
+// copy has one of its own.
 func (s *Store) CopyObject(ctx context.Context, c objstore.Caller, req objstore.CopyRequest) (objstore.ObjectInfo, error) {
 	for try := 1; ; try++ {
 		info, err := s.copyOnce(ctx, c, req)
@@ -189,30 +190,23 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 // over: it is the content's.
 func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *extent.Keys) error {
 	from := &src.n.Content
-	c.PartCount = from.PartCount
+	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
 	if etags == objstore.ETagsMD5 {
+		if kind, _, err := openMD5(from, src.oek); err == nil && kind == record.ETagMultipart && src.n.Size <= rereadLimit {
+			return s.copyOfParts(ctx, get, req.Store, src, c, oek)
+		}
 		if err := copyETag(from, src.oek, c, oek); err != nil {
 			return s.wrap("copy", req.SrcKey, err)
 		}
 	}
+	c.PartCount = from.PartCount
 	sum := src.sum
 	if req.Store != "" && (sum == nil || sum.Algorithm != req.Store) {
-		h, err := checksum.New(req.Store)
-		if err != nil {
-			return objstore.Wrap(objstore.KindInvalidArgument, "copy", req.SrcKey, err)
-		}
-		get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey}
-		err = s.GetObject(ctx, objstore.Caller{}, get, func(o *Object) error {
-			if o.n.Content.ID != from.ID || o.n.Content.Gen != from.Gen {
-				return errLostRace
-			}
-			_, err := o.WriteTo(h)
-			return err
-		})
+		sums, err := s.reread(ctx, get, from, req.Store)
 		if err != nil {
 			return err
 		}
-		sum = &objstore.Checksum{Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(h.Sum(req.Store))}
+		sum = &objstore.Checksum{Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store])}
 	}
 	if sum != nil {
 		sealChecksum(c, oek, *sum)

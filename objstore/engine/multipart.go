@@ -258,7 +258,8 @@ func partInfo(number int, p *record.Part) objstore.PartInfo {
 }
 
 // CopyPart makes a part of another object's range, sharing its chunks, durably.
-// Its ETag is a keyed hash and it has no checksum: both would take reading it.
+// A large range is not read: the part then has a keyed hash for its ETag and no
+// checksum (see describePart).
 func (s *Store) CopyPart(ctx context.Context, c objstore.Caller, req objstore.CopyPartRequest) (objstore.PartInfo, objstore.UploadInfo, error) {
 	for try := 1; ; try++ {
 		info, up, err := s.copyPartOnce(ctx, c, req)
@@ -299,14 +300,8 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		return info, up, objstore.E(objstore.KindTooLarge, "copy part", req.Key, "part is over 5 GiB")
 	}
 	part := record.Part{ID: newContentID(), Size: size, Allocated: size, ETags: u.rec.ETags}
-	part.ETagSum = s.keyedSum(part.ID, 0)
-	if part.ETags == objstore.ETagsMD5 && plainETags(u.rec.Content.Mode) && off == 0 && size == src.n.Size && src.n.Content.ETag == record.ETagMD5 {
-		part.ETagSum = src.n.Content.ETagSum
-	}
-	if off == 0 && size == src.n.Size && src.sum != nil && src.sum.Algorithm == u.algorithm() && src.sum.Type == checksum.FullObject {
-		if b, err := checksum.Parse(src.sum.Algorithm, src.sum.Value); err == nil {
-			part.ChecksumAlgo, part.Checksum = src.sum.Algorithm, b
-		}
+	if err := s.describePart(ctx, req, u, src, off, &part); err != nil {
+		return info, up, err
 	}
 	cp := &share{
 		s: s, dst: u.part(part.ID, oek), src: extent.Of(src.n.Content.ID, src.oek),

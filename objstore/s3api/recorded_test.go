@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -89,7 +90,7 @@ func TestTwoChecksumsAreRefusedBeforeTheirValues(t *testing.T) {
 func TestPartsOfCompositeObjectsAreDescribed(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")
-	bodies := []string{strings.Repeat("a", 5<<20+1), "b"}
+	bodies := []string{strings.Repeat("a", 16<<20), "b"} // more than a copy reads
 	upload := func(key string, headers ...string) {
 		t.Helper()
 		id, part := d.begin("/bucket/"+key, headers...)
@@ -118,14 +119,14 @@ func TestPartsOfCompositeObjectsAreDescribed(t *testing.T) {
 		return "<Part><ChecksumCRC32C>" + sum + "</ChecksumCRC32C><PartNumber>" + string(rune('0'+n)) + "</PartNumber><Size>" + size + "</Size></Part>"
 	}
 	sums := [2]string{crc32cOf(bodies[0]), crc32cOf(bodies[1])}
-	both := part(1, "5242881", sums[0]) + part(2, "1", sums[1])
+	both := part(1, "16777216", sums[0]) + part(2, "1", sums[1])
 	for _, key := range []string{"composite", "copy"} {
 		for _, c := range []struct {
 			headers []string
 			want    string
 		}{
 			{nil, "<IsTruncated>false</IsTruncated><MaxParts>1000</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + both + "<PartNumberMarker>0</PartNumberMarker>"},
-			{[]string{"x-amz-max-parts", "1"}, "<IsTruncated>true</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>1</NextPartNumberMarker>" + part(1, "5242881", sums[0]) + "<PartNumberMarker>0</PartNumberMarker>"},
+			{[]string{"x-amz-max-parts", "1"}, "<IsTruncated>true</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>1</NextPartNumberMarker>" + part(1, "16777216", sums[0]) + "<PartNumberMarker>0</PartNumberMarker>"},
 			{[]string{"x-amz-max-parts", "1", "x-amz-part-number-marker", "1"}, "<IsTruncated>false</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + part(2, "1", sums[1]) + "<PartNumberMarker>1</PartNumberMarker>"},
 			{[]string{"x-amz-max-parts", "1", "x-amz-part-number-marker", "10"}, "<IsTruncated>false</IsTruncated><MaxParts>1</MaxParts><NextPartNumberMarker>0</NextPartNumberMarker><PartNumberMarker>10</PartNumberMarker>"},
 			{[]string{"x-amz-max-parts", "5000"}, "<IsTruncated>false</IsTruncated><MaxParts>1000</MaxParts><NextPartNumberMarker>2</NextPartNumberMarker>" + both + "<PartNumberMarker>0</PartNumberMarker>"},
@@ -155,3 +156,62 @@ func TestPartsOfCompositeObjectsAreDescribed(t *testing.T) {
 }
 
 func crc32cOf(s string) string { return checksum.Format(checksum.Of(checksum.CRC32C, []byte(s))) }
+
+// The MD5s are those of 0123456789, 01234567, 1 and 0.
+func TestCopiesHaveTheETagsAndChecksumsThatAWSComputes(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "src", "0123456789")
+	for _, alg := range []string{"", "CRC32C", "SHA256"} {
+		var headers []string
+		if alg != "" {
+			headers = []string{"x-amz-checksum-algorithm", alg}
+		}
+		id, part := d.begin("/bucket/parts", headers...)
+		for i, c := range []struct{ span, data, md5 string }{
+			{"", "0123456789", "781e5e245d69b566979b86e28d23f2c7"},
+			{"bytes=0-7", "01234567", "2e9ec317e197819358fbc43afca7d837"},
+			{"bytes=1-1", "1", "c4ca4238a0b923820dcc509a6f75849b"},
+			{"bytes=0-0", "0", "cfcd208495d565ef66e7dff9f98764da"},
+		} {
+			headers := []string{"x-amz-copy-source", "/bucket/src"}
+			if c.span != "" {
+				headers = append(headers, "x-amz-copy-source-range", c.span)
+			}
+			a := d.do("PUT", part(i+1), "", headers...)
+			a.ok(t, c.span, 200)
+			want := ""
+			if alg != "" {
+				want = checksum.Format(checksum.Of(checksum.Algorithm(alg), []byte(c.data)))
+			}
+			if !strings.Contains(element(a.body, "ETag"), c.md5) || alg != "" && element(a.body, "Checksum"+alg) != want || alg == "" && strings.Contains(a.body, "Checksum") {
+				t.Errorf("%s %s: %v, want %s %s", alg, c.span, a, c.md5, want)
+			}
+		}
+		list := d.do("GET", "/bucket/parts?uploadId="+id, "")
+		if strings.Count(list.body, "<Checksum"+alg+">") != 4 && alg != "" || !strings.Contains(list.body, "c4ca4238a0b923820dcc509a6f75849b") {
+			t.Error(list)
+		}
+	}
+
+	// An object of parts is copied to one of one part.
+	body := strings.Repeat("a", 5<<20) + "b"
+	id, part := d.begin("/bucket/multi", "x-amz-checksum-algorithm", "SHA1")
+	one := d.do("PUT", part(1), body[:5<<20])
+	two := d.do("PUT", part(2), body[5<<20:])
+	d.do("POST", "/bucket/multi?uploadId="+id, completeXML(
+		partXML(1, one.header.Get("Etag"), "<ChecksumSHA1>"+one.header.Get("x-amz-checksum-sha1")+"</ChecksumSHA1>"),
+		partXML(2, two.header.Get("Etag"), "<ChecksumSHA1>"+two.header.Get("x-amz-checksum-sha1")+"</ChecksumSHA1>"))).ok(t, "complete", 200)
+	d.do("PUT", "/bucket/copy", "", "x-amz-copy-source", "/bucket/multi").ok(t, "copy", 200)
+	a := d.do("HEAD", "/bucket/copy", "", "x-amz-checksum-mode", "ENABLED")
+	if a.header.Get("Etag") != `"`+hex.EncodeToString(checksum.Of(checksum.MD5, []byte(body)))+`"` || a.header.Get("x-amz-checksum-type") != "FULL_OBJECT" ||
+		a.header.Get("x-amz-checksum-sha1") != checksum.Format(checksum.Of(checksum.SHA1, []byte(body))) {
+		t.Error(a.header)
+	}
+	if a := d.do("GET", "/bucket/copy?attributes", "", "x-amz-object-attributes", "ObjectParts"); strings.Contains(a.body, "ObjectParts") {
+		t.Error("the copy has parts:", a)
+	}
+	if d.get("bucket", "copy") != body {
+		t.Error("other bytes")
+	}
+}
