@@ -16,10 +16,13 @@ type ObjectInfo struct {
 	Size         int64
 	ETag         ETag
 	LastModified Time
-	Parts        int // of a multipart upload, otherwise 0
-	Meta         ObjectMeta
-	Tags         int // number of tags
-	SSE          SSEInfo
+	// Since when the object's age counts for lifecycle rules: LastModified, or when
+	// its file was made if that is later (a copy that keeps times is not old).
+	Since Time
+	Parts int // of a multipart upload, otherwise 0
+	Meta  ObjectMeta
+	Tags  int // number of tags
+	SSE   SSEInfo
 	// Checksum is the one stored with the object; nil when there is none, or
 	// when the object's key was needed to read it and was not at hand.
 	Checksum *Checksum

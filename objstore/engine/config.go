@@ -22,13 +22,12 @@ func (s *Store) BucketConfig(ctx context.Context, c objstore.Caller, bucket stri
 	if !name.Valid() {
 		return nil, errConfigName(op, name)
 	}
-	none := objstore.E(objstore.KindNoSuchConfig, op, bucket, string(name))
 	root, b, err := s.openRecord(ctx, op, bucket)
 	if err != nil {
 		return nil, err
 	}
 	if b.Configs&name.Of() == 0 {
-		return nil, none
+		return nil, errNoConfig
 	}
 	if doc, ok := s.cache.config(root, name); ok {
 		return doc, nil
@@ -41,7 +40,7 @@ func (s *Store) BucketConfig(ctx context.Context, c objstore.Caller, bucket stri
 		}
 		v, err := r.Get(record.ConfigKey(root, name))
 		if errors.Is(err, meta.ErrNotFound) {
-			return none
+			return errNoConfig
 		}
 		if err != nil {
 			return err
@@ -214,6 +213,10 @@ func (x *tx) bucketRecord(name string) (objstore.InodeID, *record.Bucket, error)
 	b, err := x.bucket(root)
 	return root, b, err
 }
+
+// errNoConfig is one for all: it is the answer to most of who asks, with each
+// request.
+var errNoConfig error = objstore.E(objstore.KindNoSuchConfig, "bucket configuration", "", "")
 
 func errConfigName(op string, name objstore.ConfigName) error {
 	return objstore.E(objstore.KindInvalidArgument, op, string(name), "there are no configuration documents of that name")

@@ -253,7 +253,7 @@ func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, 
 // describe is info with the object's checksum at hand.
 func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Inode, sum *objstore.Checksum) objstore.ObjectInfo {
 	info := objstore.ObjectInfo{
-		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime,
+		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime, Since: since(n),
 		Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
 		SSE: sseInfo(&n.Content),
 	}
@@ -265,6 +265,10 @@ func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Ino
 	}
 	return info
 }
+
+// since is when an object's age begins to count: a file that a program made with
+// the times of another one is not old.
+func since(n *record.Inode) objstore.Time { return max(n.Mtime, n.Btime) }
 
 // guessType is the Content-Type of what was written through the mount: by its
 // name, as S3 clients guess it; S3's own default otherwise.

@@ -155,7 +155,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		case "policy":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedPolicy", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
-		case "tagging", "cors", "website", "replication":
+		case "tagging", "cors", "lifecycle", "website", "replication":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedXML", "")
 			d.do("DELETE", "/plain?"+sub, "").ok(t, "DELETE "+sub, 204)
 		default:

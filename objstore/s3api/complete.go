@@ -80,6 +80,7 @@ func (q *request) completeUpload() error {
 	if info.SSE.Mode != objstore.SSEC {
 		q.setSSE(info.SSE)
 	}
+	q.setExpiration(&info)
 	var x xmlWriter
 	x.root("CompleteMultipartUploadResult")
 	x.text("Location", q.location())

@@ -115,6 +115,7 @@ func (q *request) copyObject() error {
 	}
 	q.settle()
 	q.setSSE(info.SSE)
+	q.setExpiration(&info)
 	return q.sendCopy("CopyObjectResult", info.ETag, info.LastModified, info.Checksum)
 }
 

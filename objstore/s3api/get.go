@@ -144,6 +144,9 @@ func contentRange(o *engine.Object) string {
 // setPart sets the headers of a response with a part of an object, or all of it.
 func (q *request) setPart(o *engine.Object, overrides http.Header) {
 	q.setObjectHeaders(&o.Info)
+	if _, version := q.param("versionId"); !version {
+		q.setExpiration(&o.Info)
+	}
 	q.set("Content-Length", strconv.FormatInt(o.Length, 10))
 	// A checksum of the whole says nothing of a part.
 	if o.Length == o.Info.Size && q.checksumMode() {

@@ -150,7 +150,7 @@ func (c *identified) put(q *request) error {
 	if err != nil {
 		return err
 	}
-	n, err := q.readShape(&c.shape)
+	n, err := q.readShape(&c.shape, maxConfigBytes)
 	if err != nil {
 		return err
 	}

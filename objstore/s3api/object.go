@@ -116,6 +116,7 @@ func (q *request) setStored(info *objstore.ObjectInfo) {
 	q.set("ETag", quoteETag(info.ETag))
 	q.setSSE(info.SSE)
 	q.setChecksum(info.Checksum)
+	q.setExpiration(info)
 }
 
 // contentLength is the length of the body that the client declared, as S3

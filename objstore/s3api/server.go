@@ -13,6 +13,7 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/lifecycle"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -49,11 +50,12 @@ type Options struct {
 
 // Server is the S3 door, an http.Handler. It may be used by many goroutines.
 type Server struct {
-	o        Options
-	store    *engine.Store
-	verifier *sigv4.Verifier
-	log      *slog.Logger
-	cors     parsed[*corsDocument]
+	o         Options
+	store     *engine.Store
+	verifier  *sigv4.Verifier
+	log       *slog.Logger
+	cors      parsed[*corsDocument]
+	lifecycle parsed[[]lifecycle.Rule]
 }
 
 // New makes a Server. It does not take over the Store.

@@ -77,7 +77,7 @@ func (n *node) value(path ...string) string {
 // write writes what is in n.
 func (n *node) write(x *xmlWriter) {
 	if len(n.kids) == 0 {
-		x.b = appendEscaped(x.b, strings.TrimSpace(n.text))
+		x.b = appendEscaped(x.b, n.text)
 	}
 	for _, k := range n.kids {
 		if k.name == "Grantee" {
@@ -138,14 +138,16 @@ func number(s string) bool {
 	return err == nil
 }
 
-// fits says whether n is of the shape.
+// fits says whether n is of the shape. The white space between elements is
+// dropped.
 func (s *shape) fits(n *node) bool {
 	if s.text != nil {
 		return len(n.kids) == 0 && s.text(n.text)
 	}
-	if len(n.kids) == 0 && strings.TrimSpace(n.text) != "" {
+	if strings.TrimSpace(n.text) != "" {
 		return false
 	}
+	n.text = ""
 	seen := make(map[string]int, len(s.kids))
 	for _, k := range n.kids {
 		at := slices.IndexFunc(s.kids, func(s shape) bool { return s.name == k.name })
@@ -163,9 +165,9 @@ func (s *shape) fits(n *node) bool {
 }
 
 // readShape reads a request document of a shape.
-func (q *request) readShape(s *shape) (*node, error) {
+func (q *request) readShape(s *shape, limit int64) (*node, error) {
 	n := new(node)
-	if err := q.readDocument(maxConfigBytes, s.name, n); err != nil {
+	if err := q.readDocument(limit, s.name, n); err != nil {
 		return nil, err
 	}
 	if !s.fits(n) {

@@ -32,7 +32,7 @@ func putShape(name objstore.ConfigName, s shape, check func(*request, *node) err
 		if err := q.bucketExists(); err != nil {
 			return err
 		}
-		n, err := q.readShape(&s)
+		n, err := q.readShape(&s, maxConfigBytes)
 		if err != nil {
 			return err
 		}
@@ -184,7 +184,7 @@ func (q *request) putReplication() error {
 	if err := q.bucketExists(); err != nil {
 		return err
 	}
-	if _, err := q.readShape(&replicationShape); err != nil {
+	if _, err := q.readShape(&replicationShape, maxConfigBytes); err != nil {
 		return err
 	}
 	return errNotBuilt("Replication")
