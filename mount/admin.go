@@ -27,6 +27,7 @@ import (
 //	POST /v1/umount        umountRequest -> umountReply
 //	POST /v1/wait          umountRequest -> umountReply, when that mount is gone
 //	POST /v1/bucket/etag   bucketETag -> bucketETag
+//	POST /v1/user          UserRequest -> UserReply
 //	POST /v1/key           KeyRequest -> KeyReply
 //	GET  /debug/pprof/...
 //
@@ -34,7 +35,7 @@ import (
 // not be of one version: unknown fields are ignored.
 
 // maxAdminBody bounds what either side reads of the other, in bytes.
-const maxAdminBody = 1 << 20
+const maxAdminBody = 8 << 20
 
 type apiError struct {
 	Error string `json:"error"`
@@ -180,6 +181,9 @@ func (d *Daemon) adminHandler() http.Handler {
 		return umountReply{}, d.wait(ctx, r.Mountpoint)
 	}))
 	mux.HandleFunc("POST /v1/bucket/etag", answer(d.answerBucketETag))
+	mux.HandleFunc("POST /v1/user", answer(func(ctx context.Context, q UserRequest) (UserReply, error) {
+		return userAdmin(context.WithoutCancel(ctx), d.store.engine, d.log, q)
+	}))
 	mux.HandleFunc("POST /v1/key", answer(d.keys.do))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

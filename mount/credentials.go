@@ -2,14 +2,12 @@ package mount
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -25,7 +23,8 @@ type accessKey struct {
 	Created time.Time `json:"created"`
 }
 
-// credentials are the access keys of a store. They do not change while it is open.
+// credentials are the access keys of a store itself, whose holder may do
+// everything; users have theirs in the engine. They do not change while it is open.
 type credentials struct {
 	keys []accessKey
 }
@@ -71,17 +70,7 @@ func makeCredentials(ctx context.Context, s settings) (*credentials, error) {
 	return c, nil
 }
 
-// newAccessKey makes a key in the shape of AWS's own, 20 and 40 characters,
-// since some clients insist on it. The secret has 240 random bits.
 func newAccessKey(now time.Time) accessKey {
-	var id [9]byte // 15 characters, of which 14 are used
-	var sec [30]byte
-	rand.Read(id[:])
-	rand.Read(sec[:])
-	defer clear(sec[:])
-	return accessKey{
-		ID:      "COFFER" + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])[:14],
-		Secret:  base64.RawURLEncoding.EncodeToString(sec[:]),
-		Created: now.UTC().Truncate(time.Second),
-	}
+	id, secret := engine.NewKeyPair(engine.KeyPrefix)
+	return accessKey{ID: id, Secret: secret, Created: now.UTC().Truncate(time.Second)}
 }

@@ -12,8 +12,14 @@ import (
 // open or, if none has, in this process, which then needs the key file or
 // passphrase.
 func RunKey(ctx context.Context, cfg Config, q KeyRequest) (KeyReply, error) {
+	return askOrDo(ctx, cfg, "/v1/key", q, keyDirectly)
+}
+
+// askOrDo has the daemon that has a store open do something or, if none has,
+// does it directly.
+func askOrDo[Q, A any](ctx context.Context, cfg Config, path string, q Q, directly func(context.Context, Config, Q) (A, error)) (a A, err error) {
 	if err := cfg.Resolve(); err != nil {
-		return KeyReply{}, err
+		return a, err
 	}
 	// Another process may be starting or ending a daemon of this store just now.
 	deadline := time.Now().Add(startPatience)
@@ -21,22 +27,21 @@ func RunKey(ctx context.Context, cfg Config, q KeyRequest) (KeyReply, error) {
 		c := newClient(cfg.socketPath())
 		_, err := aliveStatus(ctx, &cfg, c)
 		if err == nil {
-			var r KeyReply
-			err = c.call(ctx, "/v1/key", q, &r)
+			err = c.call(ctx, path, q, &a)
 			if !errors.Is(err, errNoDaemon) {
-				return r, err
+				return a, err
 			}
 		}
 		if !errors.Is(err, errNoDaemon) {
-			return KeyReply{}, err
+			return a, err
 		}
-		r, err := keyDirectly(ctx, cfg, q)
+		a, err = directly(ctx, cfg, q)
 		if CodeOf(err) != CodeInUse || time.Now().After(deadline) {
-			return r, err
+			return a, err
 		}
 		select {
 		case <-ctx.Done():
-			return KeyReply{}, ctx.Err()
+			return a, ctx.Err()
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
