@@ -156,6 +156,14 @@ func (m *Mounted) Flush(ctx context.Context) error {
 	}
 }
 
+// DropPages makes the kernel write back and forget the pages of a file. It must
+// not be called by what the kernel waits for.
+func (m *Mounted) DropPages(ino objstore.InodeID) {
+	if node, ok := m.fs.node(ino); ok {
+		m.fs.notice("inode", m.server.InodeNotify(node, 0, 0))
+	}
+}
+
 // syncfs calls syncfs(2) on the mount, which starts writing back all dirty
 // pages. Newer kernels do not wait for the end of it where a FUSE daemon
 // answers (AS_NO_DATA_INTEGRITY). The descriptor keeps the mount busy for that

@@ -29,6 +29,8 @@ import (
 //	POST /v1/bucket/etag   bucketETag -> bucketETag
 //	POST /v1/user          UserRequest -> UserReply
 //	POST /v1/key           KeyRequest -> KeyReply
+//	POST /v1/key/lend      LendRequest -> LendReply
+//	POST /v1/key/return    LendRequest -> LendReply
 //	GET  /debug/pprof/...
 //
 // An error is an apiError with a status other than 200. Client and daemon need
@@ -185,6 +187,12 @@ func (d *Daemon) adminHandler() http.Handler {
 		return userAdmin(context.WithoutCancel(ctx), d.store.engine, d.log, q)
 	}))
 	mux.HandleFunc("POST /v1/key", answer(d.keys.do))
+	mux.HandleFunc("POST /v1/key/lend", answer(func(ctx context.Context, r LendRequest) (LendReply, error) {
+		return d.Lend(r)
+	}))
+	mux.HandleFunc("POST /v1/key/return", answer(func(ctx context.Context, r LendRequest) (LendReply, error) {
+		return d.Return(context.WithoutCancel(ctx), r)
+	}))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

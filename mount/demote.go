@@ -66,7 +66,7 @@ func (d *Daemon) demote(s *served) (err error) {
 				return err
 			}
 		}
-		if err = d.mountFS(root, false, cover); err != nil {
+		if err = d.mountFS(root, false, cover, func(origin uint32) error { return d.store.engine.ShareLentKeys(s.origin, origin) }); err != nil {
 			unix.Close(fd)
 			return err
 		}

@@ -34,6 +34,15 @@ func (d *Daemon) mountList() []MountInfo {
 	return []MountInfo{}
 }
 
+// describe is a mount point's MountInfo as it is now.
+func (d *Daemon) describe(p *mountPoint) MountInfo {
+	info := p.MountInfo
+	if p.of != nil {
+		info.SSECKeys = d.store.engine.LentKeys(p.of.origin)
+	}
+	return info
+}
+
 // publish makes the list anew that mountList returns. mountsMu is held.
 func (d *Daemon) publish() {
 	list := []MountInfo{}
@@ -42,7 +51,7 @@ func (d *Daemon) publish() {
 			continue
 		}
 		for _, p := range s.points {
-			list = append(list, p.MountInfo)
+			list = append(list, d.describe(p))
 		}
 	}
 	d.listed.Store(&list)

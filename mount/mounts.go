@@ -35,6 +35,11 @@ type MountRequest struct {
 	ReadOnly   bool      `json:"read_only"`
 	AllowOther bool      `json:"allow_other"`
 	Cache      CacheMode `json:"cache"`
+	// SSECKeys are customers' keys, 32 bytes each, lent to the mount: with some it
+	// shares no other mount's kernel caches.
+	SSECKeys [][]byte `json:"sse_c_keys,omitempty"`
+	// SSECKeyFiles are files with such keys, which RunMount reads.
+	SSECKeyFiles []string `json:"-"`
 	// UID and GID own a bucket that has to be made.
 	UID uint32 `json:"uid"`
 	GID uint32 `json:"gid"`
@@ -65,6 +70,8 @@ type MountInfo struct {
 	// Cache is writeback or through, or "shared" for a mount that shows a part
 	// of another one, through the same kernel caches.
 	Cache string `json:"cache"`
+	// SSECKeys is how many customers' keys the mount has been lent.
+	SSECKeys int `json:"sse_c_keys"`
 	// Made names what the request made beside the mount.
 	Made []string `json:"made,omitempty"`
 }
@@ -81,6 +88,7 @@ type served struct {
 	readOnly  bool
 	other     bool
 	writeback bool
+	origin    uint32        // what the engine calls it
 	points    []*mountPoint // in the order in which they were made
 	covered   bool          // by mounts that took its place; see demote.go
 	guarded   uint64        // what the guard calls it
@@ -107,6 +115,7 @@ func (s *served) overlaps(bucket string) bool {
 
 // Mount adds a mount. When it returns the mount is usable.
 func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
+	defer wipeAll(r.SSECKeys)
 	if err := r.Validate(); err != nil {
 		return MountInfo{}, err
 	}
@@ -138,16 +147,16 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	if err != nil {
 		return MountInfo{}, err
 	}
-	if s := bindable(with, r); s != nil {
+	if s := d.bindable(with, r); s != nil {
 		err = d.bind(s, p)
 	} else {
-		err = d.serve(with, root, r.Cache, p)
+		err = d.serve(with, root, r.Cache, p, r.SSECKeys)
 	}
 	if err != nil {
 		return MountInfo{}, err
 	}
-	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache)
-	info := p.MountInfo
+	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache, "sse_c_keys", len(r.SSECKeys))
+	info := d.describe(p)
 	p.Made = nil // that was this request's alone
 	d.publish()
 	return info, nil
@@ -180,11 +189,14 @@ func (d *Daemon) rootOf(bucket string) (objstore.InodeID, error) {
 // bindable returns the served file system that a new mount can share: a mount
 // that shows the same files through the same kernel caches is coherent with it
 // by nature, and keeps the writeback cache. Only root may bind.
-func bindable(with []*served, r MountRequest) *served {
-	if !canUnmountDirectly() || r.Cache != CacheAuto {
+func (d *Daemon) bindable(with []*served, r MountRequest) *served {
+	if !canUnmountDirectly() || r.Cache != CacheAuto || len(r.SSECKeys) > 0 {
 		return nil
 	}
 	for _, s := range with {
+		if d.store.engine.LentKeys(s.origin) > 0 {
+			continue // its keys are not for the new one
+		}
 		if s.writeback && s.shows(r.Bucket) && s.other == r.AllowOther && s.source(r.Bucket, r.ReadOnly) != nil {
 			return s
 		}
@@ -224,7 +236,7 @@ func (d *Daemon) bind(s *served, p *mountPoint) error {
 }
 
 // serve mounts a file system of its own on p.
-func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p *mountPoint) error {
+func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p *mountPoint, keys [][]byte) error {
 	writeback := len(with) == 0 && !p.ReadOnly && cache != CacheThrough
 	if cache == CacheWriteback && !writeback {
 		return errors.New("the writeback cache is only for a writable mount whose files no other mount shows")
@@ -238,15 +250,20 @@ func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p
 			}
 		}
 	}
-	return d.mountFS(root, writeback, p)
+	return d.mountFS(root, writeback, p, func(origin uint32) error { return d.lendAll(origin, keys) })
 }
 
-// mountFS mounts root on p and serves it. mountsMu is held.
-func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) error {
+// mountFS mounts root on p and serves it, with the keys that lend lends it.
+// mountsMu is held.
+func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, lend func(origin uint32) error) error {
 	if d.guard == nil && d.cfg.Guard {
 		d.guard = startGuard(d.log)
 	}
 	d.lastOrigin++
+	if err := lend(d.lastOrigin); err != nil {
+		d.store.engine.ReturnKeys(d.lastOrigin)
+		return err
+	}
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
 		Root:       root,
 		Origin:     d.lastOrigin,
@@ -257,11 +274,12 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) e
 		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
 	})
 	if err != nil {
+		d.store.engine.ReturnKeys(d.lastOrigin)
 		return fmt.Errorf("mount on %q: %w", p.Mountpoint, err)
 	}
 	s := &served{
 		fs: mounted, root: root, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
-		writeback: writeback, points: []*mountPoint{p}, done: make(chan struct{}),
+		writeback: writeback, origin: d.lastOrigin, points: []*mountPoint{p}, done: make(chan struct{}),
 	}
 	p.Cache, p.of = string(CacheThrough), s
 	if writeback {
@@ -282,6 +300,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint) e
 // through us, or by umount(8) or fusermount.
 func (d *Daemon) ended(s *served) {
 	s.err = d.store.engine.Sync(context.Background())
+	d.store.engine.ReturnKeys(s.origin)
 	d.mountsMu.Lock()
 	defer d.mountsMu.Unlock()
 	d.log.Info("file system ended", "mountpoint", s.fs.Dir(), "error", s.err)

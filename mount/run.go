@@ -36,6 +36,12 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 	if r.Mountpoint, err = resolveMountpoint(r.Mountpoint); err != nil {
 		return err
 	}
+	keys, notes, err := readCustomerKeys(r.SSECKeyFiles)
+	if err != nil {
+		return err
+	}
+	defer wipeAll(keys)
+	r.SSECKeys = keys
 	r.UID, r.GID = requester()
 	cfg.ReadOnly = r.ReadOnly
 	if err := checkFUSE(r.AllowOther); err != nil {
@@ -49,7 +55,7 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 	if state != dirStore && cfg.ReadOnly {
 		return errNoStore(&cfg)
 	}
-	res := MountResult{}
+	res := MountResult{Notes: notes}
 	note := func(s string) { res.Notes = append(res.Notes, s) }
 	if err := freeHung(cfg.Store, note); err != nil {
 		return err
@@ -81,7 +87,10 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 				tell(res)
 			}
 			if foreground {
-				err = runForeground(ctx, cfg, &r, NewLogger(cfg), started)
+				// A daemon that ends while it starts is tried again with the same keys.
+				once := r
+				once.SSECKeys = cloneAll(keys)
+				err = runForeground(ctx, cfg, &once, NewLogger(cfg), started)
 			} else if report, info, serr := startBackground(ctx, cfg, r); serr == nil {
 				started(report, info)
 				return nil

@@ -15,9 +15,10 @@ import (
 
 func keyCommand() *cli.Command {
 	c := &cli.Command{
-		Name:      "key",
-		Usage:     "manage the keys of SSE-KMS",
-		UsageText: "coffer key create|list|show|rotate|disable|enable|delete|cancel-delete [--store DIR] [KEY]",
+		Name:  "key",
+		Usage: "manage the keys of SSE-KMS, and lend those of SSE-C to mounts",
+		UsageText: "coffer key create|list|show|rotate|disable|enable|delete|cancel-delete [--store DIR] [KEY]\n" +
+			"coffer key lend|return MOUNTPOINT FILE...",
 		Description: `Manages the external keys in the store's keystore, which objects stored with
 SSE-KMS are encrypted under, each with its own choice:
 
@@ -28,7 +29,10 @@ KEY is a name, an alias (alias/NAME) or an ARN, as coffer key list shows them.
 The daemon is asked if one has the store open, and knows of a change at once;
 otherwise the keystore is opened here, with --key-file or --passphrase-file.
 The store uses two keys by itself, "store" and "sse-s3": they can be rotated and
-neither disabled nor deleted. coffer key COMMAND --help tells about each.`,
+neither disabled nor deleted.
+
+Customers' keys (SSE-C) are never stored: lend and return tell a mount about one
+that lies in a file. coffer key COMMAND --help tells about each.`,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("there is no command %q", "key "+c.Args().First())
@@ -39,6 +43,7 @@ neither disabled nor deleted. coffer key COMMAND --help tells about each.`,
 	c.Subcommands = []*cli.Command{
 		keyCreateCommand(), keyListCommand(), keyShowCommand(), keyRotateCommand(),
 		keyDisableCommand(), keyEnableCommand(), keyDeleteCommand(), keyCancelDeleteCommand(),
+		keyLendCommand(), keyReturnCommand(),
 	}
 	return c
 }

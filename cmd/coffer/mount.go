@@ -31,6 +31,10 @@ mount all of them with --cache=through, which does without from the start.
 With --read-only nothing is changed by either door if this starts the daemon;
 the mount alone is read-only if the daemon runs already.
 
+A file that was stored with a customer's key (SSE-C) can be listed, renamed and
+removed in every mount. It opens in one that was lent its key, with --sse-c-key
+or coffer key lend; elsewhere opening it fails with ENOKEY.
+
 A daemon that mount started ends, and its S3 server with it, when its last
 mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 		Flags: []cli.Flag{
@@ -43,6 +47,10 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 			&cli.StringFlag{
 				Name: "cache", Usage: "`MODE` of the kernel's write cache: auto, writeback (fast, alone on its files) or through (can share them)",
 				EnvVars: []string{"COFFER_CACHE"}, Value: string(mount.CacheAuto),
+			},
+			&cli.StringSliceFlag{
+				Name: "sse-c-key", Usage: "lend the mount the customer's key in `FILE`, for files under SSE-C; can be given several times",
+				EnvVars: []string{"COFFER_SSE_C_KEY"},
 			},
 			keyFileFlag, passphraseFlag, debugFlag,
 		},
@@ -57,6 +65,8 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 				ReadOnly:   c.Bool("read-only"),
 				AllowOther: c.Bool("allow-other"),
 				Cache:      mount.CacheMode(c.String("cache")),
+
+				SSECKeyFiles: c.StringSlice("sse-c-key"),
 			}
 			return mount.RunMount(c.Context, config(c), r, c.Bool("foreground"), func(res mount.MountResult) {
 				printMount(c.App.Writer, c.App.ErrWriter, res)

@@ -17,8 +17,8 @@ func statusCommand() *cli.Command {
 		Description: `Exit code 3 means that no daemon has the store open. With --json the answer is
 one object, in that case too: running, pid (0 without a daemon), store, store_id,
 endpoint, http_endpoint (with --http), read_only, mounts (mountpoint, bucket,
-read_only, allow_other, cache), started, log_file, ca_bundle, and figures in
-bytes.`,
+read_only, allow_other, cache, sse_c_keys), started, log_file, ca_bundle, and
+figures in bytes.`,
 		Flags: []cli.Flag{storeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
 			if err := noArgs(c); err != nil {
@@ -72,7 +72,11 @@ func printStatus(w io.Writer, s mount.Status) {
 		if m.ReadOnly {
 			what += ", read-only"
 		}
-		fmt.Fprintf(w, "%s  %s (%s, cache %s)\n", label, m.Mountpoint, what, m.Cache)
+		what += ", cache " + m.Cache
+		if m.SSECKeys > 0 {
+			what += fmt.Sprintf(", %s lent", count(m.SSECKeys, "SSE-C key"))
+		}
+		fmt.Fprintf(w, "%s  %s (%s)\n", label, m.Mountpoint, what)
 	}
 }
 
