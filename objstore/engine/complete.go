@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -321,12 +322,13 @@ func (s *Store) ListUploads(ctx context.Context, c objstore.Caller, req objstore
 		if err != nil {
 			return err
 		}
-		return r.listUploads(root, req, &res)
+		return r.listUploads(root, s.uploadTag(root, req.KeyMarker), req, &res)
 	})
 	return res, err
 }
 
-func (r reader) listUploads(root objstore.InodeID, req objstore.ListUploadsRequest, res *objstore.ListUploadsResult) error {
+// listUploads reads a page; tag is that of the marker's key.
+func (r reader) listUploads(root objstore.InodeID, tag [4]byte, req objstore.ListUploadsRequest, res *objstore.ListUploadsResult) error {
 	rng := meta.Prefix(record.UploadPrefix(root, req.Prefix))
 	switch {
 	case req.KeyMarker == "":
@@ -336,9 +338,9 @@ func (r reader) listUploads(root objstore.InodeID, req objstore.ListUploadsReque
 		// Behind every upload of that key: keys have no NUL, and 1 is next to it.
 		rng.Start = maxKey(rng.Start, append(record.UploadPrefix(root, req.KeyMarker), 1))
 	default:
-		id, ok := uploadID(req.UploadMarker)
-		if !ok {
-			return objstore.E(objstore.KindInvalidArgument, "list uploads", string(req.UploadMarker), "Invalid uploadId marker")
+		id, err := r.uploadMarker(root, tag, req)
+		if err != nil {
+			return err
 		}
 		rng.Start = maxKey(rng.Start, append(record.UploadKey(root, req.KeyMarker, id), 0))
 	}
@@ -378,6 +380,24 @@ func (r reader) listUploads(root objstore.InodeID, req objstore.ListUploadsReque
 			return nil
 		}
 	}
+}
+
+// uploadMarker is the marker of a page of uploads. It must be of an upload of that
+// key, though not of one that is still under way.
+func (r reader) uploadMarker(root objstore.InodeID, tag [4]byte, req objstore.ListUploadsRequest) (record.UploadID, error) {
+	id, ok := uploadID(req.UploadMarker)
+	if ok && [4]byte(id[8:12]) != tag {
+		// Or of one that was begun before ids had tags.
+		_, err := r.Get(record.UploadKey(root, req.KeyMarker, id))
+		if err != nil && !errors.Is(err, meta.ErrNotFound) {
+			return id, err
+		}
+		ok = err == nil
+	}
+	if !ok {
+		return id, objstore.E(objstore.KindInvalidArgument, "list uploads", string(req.UploadMarker), "Invalid uploadId marker")
+	}
+	return id, nil
 }
 
 func maxKey(a, b []byte) []byte {

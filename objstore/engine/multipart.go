@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -24,6 +25,15 @@ func uploadID(id objstore.UploadID) (u record.UploadID, ok bool) {
 	}
 	copy(u[:], b)
 	return u, true
+}
+
+// uploadTag are the four bytes behind the time in the id of a key's uploads. They
+// tell the id of another key's upload from that of one that is gone meanwhile,
+// with which a listing of uploads goes on.
+func (s *Store) uploadTag(root objstore.InodeID, key string) (tag [4]byte) {
+	sum := sha256.Sum256([]byte(key))
+	full := s.keyedSum([16]byte(sum[:16]), uint64(root))
+	return [4]byte(full[:4])
 }
 
 func noUpload(op string, id objstore.UploadID) error {
@@ -104,6 +114,8 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
+	tag := s.uploadTag(root, req.Key)
+	copy(u.rec.Content.ID[8:], tag[:])
 	u.id = record.UploadID(u.rec.Content.ID)
 	oek, err := s.newOEK(ctx, root, req.Encryption, &u.rec.Content)
 	if err != nil {

@@ -66,13 +66,19 @@ func (q *request) websiteRedirect() (string, error) {
 // contentEncoding is Content-Encoding without aws-chunked, which belongs to the
 // request and not to the object.
 func contentEncoding(values []string) string {
+	all := strings.Join(values, ",")
 	var kept []string
-	for _, v := range values {
-		for c := range strings.SplitSeq(v, ",") {
-			if c = strings.Trim(c, " \t"); c != "" && !strings.EqualFold(c, "aws-chunked") {
-				kept = append(kept, c)
-			}
+	cut := false
+	for c := range strings.SplitSeq(all, ",") {
+		switch c = strings.Trim(c, " \t"); {
+		case strings.EqualFold(c, "aws-chunked"):
+			cut = true
+		case c != "":
+			kept = append(kept, c)
 		}
+	}
+	if !cut {
+		return all // as it was sent, spaces and all
 	}
 	return strings.Join(kept, ",")
 }

@@ -317,6 +317,7 @@ func TestContentEncodingLeavesOutThatOfTheRequest(t *testing.T) {
 	}{
 		{nil, ""}, {[]string{"aws-chunked"}, ""}, {[]string{"gzip"}, "gzip"},
 		{[]string{"aws-chunked,gzip"}, "gzip"}, {[]string{"gzip, AWS-chunked , br"}, "gzip,br"}, {[]string{"gzip", "aws-chunked"}, "gzip"},
+		{[]string{"deflate, gzip"}, "deflate, gzip"},
 	} {
 		if got := contentEncoding(c.values); got != c.want {
 			t.Errorf("%q: %q", c.values, got)

@@ -215,3 +215,24 @@ func TestCopiesHaveTheETagsAndChecksumsThatAWSComputes(t *testing.T) {
 		t.Error("other bytes")
 	}
 }
+
+func TestUploadMarkerMustBeOfItsKey(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	a, _ := d.begin("/bucket/a")
+	b, _ := d.begin("/bucket/b")
+	page := func(key, upload string) reply {
+		return d.do("GET", "/bucket?uploads&max-uploads=1&key-marker="+key+"&upload-id-marker="+upload, "")
+	}
+	if r := page("a", a); r.status != 200 || element(r.body, "Key") != "b" {
+		t.Error(r)
+	}
+	for _, bad := range [][2]string{{"a", b}, {"b", a}, {"a", "nonsense"}, {"x", a}} {
+		page(bad[0], bad[1]).want(t, bad[0], 400, "InvalidArgument", "Invalid uploadId marker", "ArgumentName", "upload-id-marker", "ArgumentValue", bad[1])
+	}
+	// An upload that ends does not end the listing that stood at it.
+	d.do("DELETE", "/bucket/a?uploadId="+a, "").ok(t, "abort", 204)
+	if r := page("a", a); r.status != 200 || element(r.body, "Key") != "b" {
+		t.Error(r)
+	}
+}
