@@ -57,7 +57,10 @@ type Suite byte
 // These values are on disk.
 const (
 	SuiteDARE20 Suite = 1 // one DARE 2.0 stream, AES-256-GCM
-	// 2 is reserved for two layers under independent keys (DSSE).
+	// SuiteTwoLayers is a DARE 2.0 stream that holds another one (DSSE-KMS), each
+	// under a key of its own. The keys of each layer are sealed under parents of
+	// that layer only, up to a DEK of its own.
+	SuiteTwoLayers Suite = 2
 )
 
 // Extent is what an extent's key is bound to: all that a reader must know
@@ -65,9 +68,10 @@ const (
 type Extent struct {
 	ChunkID  [16]byte
 	ExtentID [16]byte
-	PlainLen PlainSize // 1 to MaxExtent; authenticates the stream's end
+	PlainLen PlainSize // 1 to MaxExtent; authenticates the stream's end. With two layers: of the inner stream
 	Suite    Suite
-	// Base is the stream's base nonce, as Encrypt returned it. A package's
+	// Base is the stream's base nonce, as Encrypt returned it; with two layers
+	// that of the layer whose key it is. A package's
 	// position is told by its nonce relative to Base alone, so Base has to be
 	// authentic for packages to be read by position.
 	Base Nonce
@@ -83,7 +87,7 @@ func SealExtentKey(parent *secret.Key, e Extent, key *secret.Key) []byte {
 // any field of e is not what was sealed), ErrVersion (unknown suite). The key
 // decrypts only; the caller owns it and wipes it.
 func OpenExtentKey(parent *secret.Key, e Extent, sealed []byte) (*secret.Key, error) {
-	if e.Suite != SuiteDARE20 {
+	if e.Suite != SuiteDARE20 && e.Suite != SuiteTwoLayers {
 		return nil, fmt.Errorf("open extent key: suite %d: %w", e.Suite, ErrVersion)
 	}
 	k, err := OpenKeyCompact(parent, e.binding(), sealed)

@@ -46,6 +46,20 @@ type BucketInfo struct {
 	ETags   ETagForm // of objects that are made from now on
 }
 
+// BucketEncryption is how a bucket's new objects are encrypted when nothing else
+// is asked for, through either door.
+type BucketEncryption struct {
+	// Mode is SSES3, SSEKMS or SSEDSSE. SSENone, SSE-S3 by default: it was never
+	// set.
+	Mode SSEMode
+	// KMSKeyID is the external key as it was given, which need not exist; empty:
+	// the managed key of S3.
+	KMSKeyID  string
+	BucketKey bool
+	// BlockSSEC refuses new objects under customers' keys.
+	BlockSSEC bool
+}
+
 // CreateBucketRequest asks for a new bucket.
 type CreateBucketRequest struct {
 	Name string

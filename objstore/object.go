@@ -132,6 +132,13 @@ type RenameRequest struct {
 	Token string
 }
 
+// UpdateEncryptionRequest asks for another way of sealing an object's key.
+type UpdateEncryptionRequest struct {
+	Bucket, Key string
+	// Encryption of Mode SSEKMS.
+	Encryption Encryption
+}
+
 // ListRequest asks for one page of keys in byte order.
 type ListRequest struct {
 	Bucket    string

@@ -35,6 +35,9 @@ const (
 	SSEDSSE SSEMode = 4 // DSSE-KMS: two layers
 )
 
+// MaxKMSKeyID bounds the id of an external key as a request has it, in bytes.
+const MaxKMSKeyID = 2048
+
 // Encryption is what a request says about encryption.
 type Encryption struct {
 	Mode SSEMode
@@ -44,8 +47,9 @@ type Encryption struct {
 	Context map[string]string
 	// CustomerKey is the key for SSEC; the caller wipes it after the request.
 	CustomerKey *secret.Key
-	// BucketKey as requested and answered.
-	BucketKey bool
+	// BucketKey as requested and answered. The bucket's default says what holds
+	// when BucketKeyGiven is false.
+	BucketKey, BucketKeyGiven bool
 }
 
 // Precondition is a set of conditional headers (RFC 9110 section 13; AWS:

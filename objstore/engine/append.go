@@ -49,7 +49,7 @@ func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstor
 	}
 	defer src.oek.Wipe()
 	a := &appending{s: s, req: req, src: src}
-	if err := a.check(); err != nil {
+	if err := a.check(ctx); err != nil {
 		return none, err
 	}
 	info, err := a.run(ctx, c)
@@ -75,7 +75,7 @@ type appending struct {
 }
 
 // check refuses what can be refused before the body is read.
-func (a *appending) check() error {
+func (a *appending) check(ctx context.Context) error {
 	n, key := a.src.n, a.req.Key
 	switch {
 	case n.Content.ID.IsZero() && n.Size == 0 && key[len(key)-1] == '/':
@@ -90,8 +90,14 @@ func (a *appending) check() error {
 	if mode := a.req.Encryption.Mode; mode != objstore.SSENone && mode != a.mode() {
 		return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
 	}
-	if id := a.req.Encryption.KMSKeyID; id != "" && id != n.Content.KMSKeyID {
-		return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
+	if id := a.req.Encryption.KMSKeyID; id != "" {
+		info, err := a.s.resolveKey(ctx, "append", id)
+		if err != nil {
+			return err
+		}
+		if string(info.ID) != n.Content.KMSKeyID {
+			return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
+		}
 	}
 	return nil
 }
@@ -101,7 +107,7 @@ func errOffset(key string, size int64) error {
 }
 
 // mode is how the object is encrypted; an empty file may have no key yet.
-func (a *appending) mode() objstore.SSEMode { return sseInfo(&a.src.n.Content).Mode }
+func (a *appending) mode() objstore.SSEMode { return a.s.sseInfo(&a.src.n.Content).Mode }
 
 func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.ObjectInfo, error) {
 	var info objstore.ObjectInfo
@@ -113,9 +119,7 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	if err := s.earlyPrecondition(ctx, root, req.Key, req.Precondition); err != nil {
 		return info, err
 	}
-	enc := req.Encryption
-	enc.Mode, enc.KMSKeyID, enc.BucketKey = a.mode(), old.KMSKeyID, old.BucketKey
-	content, oek, err := s.newContent(ctx, root, enc)
+	content, oek, err := s.contentLike(ctx, root, old, req.Encryption)
 	if err != nil {
 		return info, err
 	}

@@ -283,7 +283,7 @@ func (s *Store) ListParts(ctx context.Context, c objstore.Caller, req objstore.L
 		if err != nil {
 			return err
 		}
-		res.Upload = u.info(req.Bucket, req.Key)
+		res.Upload = u.info(s, req.Bucket, req.Key)
 		if req.After >= objstore.MaxPartNumber {
 			return nil
 		}
@@ -322,13 +322,13 @@ func (s *Store) ListUploads(ctx context.Context, c objstore.Caller, req objstore
 		if err != nil {
 			return err
 		}
-		return r.listUploads(root, s.uploadTag(root, req.KeyMarker), req, &res)
+		return r.listUploads(s, root, s.uploadTag(root, req.KeyMarker), req, &res)
 	})
 	return res, err
 }
 
 // listUploads reads a page; tag is that of the marker's key.
-func (r reader) listUploads(root objstore.InodeID, tag [4]byte, req objstore.ListUploadsRequest, res *objstore.ListUploadsResult) error {
+func (r reader) listUploads(s *Store, root objstore.InodeID, tag [4]byte, req objstore.ListUploadsRequest, res *objstore.ListUploadsResult) error {
 	rng := meta.Prefix(record.UploadPrefix(root, req.Prefix))
 	switch {
 	case req.KeyMarker == "":
@@ -372,7 +372,7 @@ func (r reader) listUploads(root objstore.InodeID, tag [4]byte, req objstore.Lis
 			if err != nil {
 				return err
 			}
-			info := (&upload{root, id, rec}).info(req.Bucket, key)
+			info := (&upload{root, id, rec}).info(s, req.Bucket, key)
 			res.Uploads = append(res.Uploads, info)
 			res.NextKey, res.NextUpload = key, info.ID
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
@@ -135,7 +136,10 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err != nil {
 		return info, err
 	}
-	cp := &share{s: s, dst: extent.Of(content.ID, oek), src: extent.Of(src.n.Content.ID, src.oek), size: src.n.Size, layout: src.n.Content.Layout}
+	cp := &share{
+		s: s, dst: extent.Of(content.ID, oek), src: extent.Of(src.n.Content.ID, src.oek), size: src.n.Size, layout: src.n.Content.Layout,
+		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey},
+	}
 	s.busy.add(content.ID)
 	defer cp.close()
 	if err := cp.steps(ctx); err != nil {
@@ -153,9 +157,12 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		}
 		n := *rec
 		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
-		n.Content.Layout = src.n.Content.Layout
 		if err := cp.finish(x); err != nil {
 			return err
+		}
+		n.Content.Layout = cp.layout
+		if cp.anew != nil {
+			n.Allocated = n.Size // holes were written as zeros
 		}
 		if n.Content.PartCount > 0 {
 			if err := x.copyParts(src, &n.Content, oek); err != nil {
@@ -179,7 +186,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err != nil {
 		return info, err
 	}
-	cp.marked = false
+	cp.done()
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
@@ -221,12 +228,29 @@ type share struct {
 	dst, src extent.Content
 	srcOff   int64
 	size     int64
-	layout   record.Layout
-	done     int64
+	layout   record.Layout // in the end that of the copy
+	shared   int64
 	marked   bool
+	// What layers of encryption keep from being shared is encrypted anew: from is
+	// read with get.
+	from *record.Content
+	get  objstore.GetRequest
+	anew *ingest
+	part bool // of an upload
+}
+
+// done says that the copy was committed.
+func (cp *share) done() {
+	cp.marked = false
+	if cp.anew != nil {
+		cp.anew.marked = false
+	}
 }
 
 func (cp *share) close() {
+	if cp.anew != nil {
+		cp.anew.close()
+	}
 	cp.s.busy.remove(cp.dst.Refs)
 	if cp.marked {
 		cp.s.wakeReaper()
@@ -238,7 +262,10 @@ func (cp *share) steps(ctx context.Context) error {
 	if cp.layout != record.LayoutChunks {
 		return nil
 	}
-	for cp.size-cp.done > int64(cp.s.shareStep)*record.MaxChunk {
+	if cp.dst.OEK.Two() != cp.src.OEK.Two() {
+		return cp.recrypt(ctx)
+	}
+	for cp.size-cp.shared > int64(cp.s.shareStep)*record.MaxChunk {
 		var n int64
 		err := cp.s.update(ctx, objstore.Caller{}, "copy", "", func(x *tx) (err error) {
 			x.txn.Set(record.GarbageKey(cp.dst.Refs), []byte{1})
@@ -249,14 +276,14 @@ func (cp *share) steps(ctx context.Context) error {
 			return err
 		}
 		cp.marked = true
-		cp.done += n
+		cp.shared += n
 	}
 	return nil
 }
 
 func (cp *share) step(x *tx, limit int) (int64, error) {
 	e := x.s.extents.Edit(x.txn)
-	n, err := e.Share(cp.dst, cp.done, cp.src, cp.srcOff+cp.done, cp.size-cp.done, limit)
+	n, err := e.Share(cp.dst, cp.shared, cp.src, cp.srcOff+cp.shared, cp.size-cp.shared, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -264,7 +291,11 @@ func (cp *share) step(x *tx, limit int) (int64, error) {
 }
 
 // finish shares the rest in the request's last transaction.
-func (cp *share) finish(x *tx) error {
+func (cp *share) finish(x *tx) (err error) {
+	if cp.anew != nil {
+		cp.layout, err = cp.anew.finish(x)
+		return err
+	}
 	switch cp.layout {
 	case record.LayoutInline:
 		plain, err := x.inlineData(cp.src)
@@ -290,9 +321,37 @@ func (cp *share) finish(x *tx) error {
 // rest shares what steps left.
 func (cp *share) rest(x *tx) error {
 	n, err := cp.step(x, maxShareRest)
-	if err == nil && n < cp.size-cp.done {
-		err = fmt.Errorf("engine: %d chunks do not hold %d bytes", maxShareRest, cp.size-cp.done)
+	if err == nil && n < cp.size-cp.shared {
+		err = fmt.Errorf("engine: %d chunks do not hold %d bytes", maxShareRest, cp.size-cp.shared)
 	}
+	return err
+}
+
+// recrypt reads the source and encrypts it anew, a bounded part at a time. The
+// copy has as many layers as its keys.
+func (cp *share) recrypt(ctx context.Context) error {
+	in, err := cp.s.newIngest(cp.dst, objstore.ETagsOpaque, nil) // its ETag and checksum are the source's
+	if err != nil {
+		return err
+	}
+	cp.anew, in.noSmall = in, cp.part
+	body, w := io.Pipe()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		err := cp.s.GetObject(ctx, objstore.Caller{}, cp.get, func(o *Object) error {
+			if o.n.Content.ID != cp.from.ID || o.n.Content.Gen != cp.from.Gen {
+				return errLostRace
+			}
+			o.Offset, o.Length = cp.srcOff, cp.size
+			_, err := o.WriteTo(w)
+			return err
+		})
+		w.CloseWithError(err)
+	}()
+	err = in.read(ctx, body, cp.size)
+	body.Close()
+	<-read
 	return err
 }
 

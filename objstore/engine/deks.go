@@ -8,6 +8,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -26,7 +27,14 @@ type dekCache struct {
 
 	mu   sync.Mutex // guards the fields below
 	keys map[record.DEKID]cachedDEK
+	ids  map[dekOf]record.DEKID // of buckets' data keys; never changed but by note
 	era  dekEra
+}
+
+// dekOf names a data key of a bucket by what it is for (see dekHash).
+type dekOf struct {
+	root objstore.InodeID
+	hash [32]byte
 }
 
 // dekEra counts calls of forget: what the key service said before one is not
@@ -40,7 +48,7 @@ type cachedDEK struct {
 }
 
 func newDEKCache(now func() time.Time) *dekCache {
-	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK)}
+	return &dekCache{now: now, keys: make(map[record.DEKID]cachedDEK), ids: make(map[dekOf]record.DEKID)}
 }
 
 // get returns a key, or nil and what put wants to know.
@@ -77,6 +85,24 @@ func (c *dekCache) put(id record.DEKID, ek kms.KeyID, k *secret.Key, era dekEra)
 	return k
 }
 
+// find returns the id of a bucket's data key, if it is known.
+func (c *dekCache) find(of dekOf) (record.DEKID, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	id, ok := c.ids[of]
+	return id, ok
+}
+
+// note keeps the id of a bucket's data key.
+func (c *dekCache) note(of dekOf, id record.DEKID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.ids) >= dekCacheSize {
+		clear(c.ids)
+	}
+	c.ids[of] = id
+}
+
 // forget drops the keys under ek, "" all of them. Requests under way may still
 // use one.
 func (c *dekCache) forget(ek kms.KeyID) {
@@ -96,6 +122,7 @@ func (c *dekCache) drop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.keys)
+	clear(c.ids)
 }
 
 func newDEKID() record.DEKID {

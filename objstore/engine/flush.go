@@ -37,6 +37,9 @@ type pending struct {
 // the content held inline goes with the first buffer that becomes extents.
 func (n *node) seal(log bool) error {
 	ctx := context.Background()
+	if err := n.ensureKey(ctx); err != nil { // it tells how many layers to encrypt in
+		return err
+	}
 	if n.content.Layout == record.LayoutInline {
 		plain, err := n.loadInlineLocked(ctx)
 		if err != nil {
@@ -72,7 +75,7 @@ func (n *node) seal(log bool) error {
 // pushLogged is push for few bytes that must be durable at once: they go into
 // the metadata (extent.Batch.Log). They are encrypted here and now.
 func (n *node) pushLogged(b *buffer) {
-	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatch(), done: make(chan struct{})}
+	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatchOf(n.oek.Two()), done: make(chan struct{})}
 	n.sealed = append(n.sealed, p)
 	p.maps, p.err = n.s.encryptRanges(context.Background(), p.batch, b, true, n.chunkBounds)
 	close(p.done)
@@ -99,7 +102,7 @@ type chunkRange struct{ start, end int64 }
 
 // push adds a buffer to the sealed ones and encrypts it in the background.
 func (n *node) push(b *buffer) {
-	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatch(), done: make(chan struct{})}
+	p := &pending{s: n.s, buf: b, size: int64(len(b.arena)), batch: n.s.extents.NewBatchOf(n.oek.Two()), done: make(chan struct{})}
 	n.sealed = append(n.sealed, p)
 	c := extent.Of(n.content.ID, nil)
 	n.s.encrypting <- struct{}{}
@@ -132,7 +135,7 @@ func (p *pending) release() {
 func (s *Store) encryptRanges(ctx context.Context, batch *extent.Batch, b *buffer, log bool, bounds func(off int64) (start, end int64, err error)) ([]extent.Mapping, error) {
 	var maps []extent.Mapping
 	var run []dirty // of one chunk, not yet encrypted
-	runLen := 0
+	runLen, most := 0, batch.MaxPlain()
 	flush := func() error {
 		if len(run) == 0 {
 			return nil
@@ -153,11 +156,11 @@ func (s *Store) encryptRanges(ctx context.Context, batch *extent.Batch, b *buffe
 					return nil, err
 				}
 			}
-			m := int32(min(int64(d.len), end-d.off, int64(record.MaxExtent-runLen)))
+			m := int32(min(int64(d.len), end-d.off, int64(most-runLen)))
 			run = append(run, dirty{d.off, m, d.pos})
 			runLen += int(m)
 			d = dirty{d.off + int64(m), d.len - m, d.pos + m}
-			if runLen == record.MaxExtent {
+			if runLen == most {
 				if err := flush(); err != nil {
 					return nil, err
 				}
@@ -282,12 +285,8 @@ func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 		return ch, nil
 	}
 	ch.data = true
-	if n.oek == nil {
-		oek, err := n.s.newOEK(ctx, n.bucket, objstore.Encryption{}, &n.content)
-		if err != nil {
-			return nil, err
-		}
-		n.oek = oek
+	if err := n.ensureKey(ctx); err != nil {
+		return nil, err
 	}
 	if n.content.Layout != record.LayoutChunks && n.size <= extent.MaxInline {
 		if err := n.takeInline(ctx, ch); err != nil {
@@ -305,6 +304,18 @@ func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 	ch.pend = n.flushing
 	ch.content = n.content
 	return ch, nil
+}
+
+// ensureKey makes the object key of a content that has none; mu is held.
+func (n *node) ensureKey(ctx context.Context) error {
+	if n.oek != nil {
+		return nil
+	}
+	oek, err := n.s.newOEK(ctx, n.bucket, objstore.Encryption{}, &n.content)
+	if err == nil {
+		n.oek = oek
+	}
+	return err
 }
 
 // takeInline makes the new inline data of a small content; mu is held.
@@ -384,6 +395,7 @@ func (x *tx) touchContent(rec *record.Inode, c *record.Content) {
 	rec.Content = record.Content{
 		ID: c.ID, Gen: was.Gen + 1, Layout: c.Layout,
 		Mode: c.Mode, DEK: c.DEK, SealedOEK: c.SealedOEK, KMSKeyID: c.KMSKeyID, BucketKey: c.BucketKey,
+		OuterDEK: c.OuterDEK, SealedOuter: c.SealedOuter,
 	}
 }
 

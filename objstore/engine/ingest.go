@@ -54,7 +54,7 @@ func (s *Store) newIngest(c extent.Content, etags objstore.ETagForm, algs []chec
 		return nil, objstore.Wrap(objstore.KindInvalidArgument, "put", "", err)
 	}
 	s.busy.add(c.Refs)
-	return &ingest{s: s, c: c, batch: s.extents.NewBatch(), hasher: h}, nil
+	return &ingest{s: s, c: c, batch: s.extents.NewBatchOf(c.OEK.Two()), hasher: h}, nil
 }
 
 // close ends an ingest, committed or not. What an uncommitted one left is freed.
@@ -204,7 +204,7 @@ func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
 // contents have their chunks on the grid.
 func (in *ingest) encrypt(ctx context.Context, b *buffer, off int64) error {
 	for p := b.arena; len(p) > 0; {
-		n := min(int64(len(p)), record.MaxChunk-off%record.MaxChunk)
+		n := min(int64(len(p)), record.MaxChunk-off%record.MaxChunk, int64(in.batch.MaxPlain()))
 		piece, err := in.batch.Encrypt(ctx, p[:n])
 		if err != nil {
 			return in.s.wrap("put", "", err)

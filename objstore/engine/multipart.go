@@ -79,11 +79,11 @@ func (s *Store) openUpload(ctx context.Context, op, bucket, key string, id objst
 	return u, err
 }
 
-func (u *upload) info(bucket, key string) objstore.UploadInfo {
+func (u *upload) info(s *Store, bucket, key string) objstore.UploadInfo {
 	return objstore.UploadInfo{
 		Bucket: bucket, Key: key, ID: objstore.UploadID(hex.EncodeToString(u.id[:])),
 		Initiated: u.rec.Initiated, Meta: u.rec.Meta,
-		SSE:       sseInfo(&u.rec.Content),
+		SSE:       s.sseInfo(&u.rec.Content),
 		Algorithm: u.rec.Algorithm, Type: u.rec.Type,
 	}
 }
@@ -137,7 +137,7 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 	if err != nil {
 		return info, err
 	}
-	return u.info(req.Bucket, req.Key), s.durable(context.WithoutCancel(ctx))
+	return u.info(s, req.Bucket, req.Key), s.durable(context.WithoutCancel(ctx))
 }
 
 func checkPartNumber(op, key string, n int) error {
@@ -162,7 +162,7 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 		return info, up, err
 	}
 	defer oek.Wipe()
-	up = u.info(req.Bucket, req.Key)
+	up = u.info(s, req.Bucket, req.Key)
 	part := record.Part{ID: newContentID(), ChecksumAlgo: u.algorithm(), ETags: u.rec.ETags}
 	form := part.ETags
 	if !plainETags(u.rec.Content.Mode) {
@@ -295,7 +295,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		return info, up, err
 	}
 	defer oek.Wipe()
-	up = u.info(req.Bucket, req.Key)
+	up = u.info(s, req.Bucket, req.Key)
 	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
 	if err != nil {
 		return info, up, err
@@ -317,11 +317,12 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	}
 	cp := &share{
 		s: s, dst: u.part(part.ID, oek), src: extent.Of(src.n.Content.ID, src.oek),
-		srcOff: off, size: size, layout: src.n.Content.Layout,
+		srcOff: off, size: size, layout: src.n.Content.Layout, part: true,
+		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey},
 	}
 	s.busy.add(part.ID)
 	defer cp.close()
-	batch := s.extents.NewBatch()
+	batch := s.extents.NewBatchOf(oek.Two())
 	defer batch.Release()
 	var small []extent.Mapping
 	if cp.layout == record.LayoutInline {
@@ -329,6 +330,10 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 			return info, up, err
 		}
 		cp.layout = record.LayoutEmpty
+	} else if oek.Two() != src.oek.Two() {
+		if err := cp.steps(ctx); err != nil {
+			return info, up, err
+		}
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
 		if _, _, err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
@@ -351,6 +356,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	if err != nil {
 		return info, up, err
 	}
+	cp.done()
 	return partInfo(req.Number, &part), up, s.durable(context.WithoutCancel(ctx))
 }
 

@@ -112,6 +112,9 @@ func (n *node) mayOpen(ctx context.Context, c objstore.Caller) error {
 		}
 	case objstore.SSEKMS, objstore.SSEDSSE:
 		_, err := n.s.dek(ctx, n.content.DEK)
+		if err == nil && n.content.Mode == objstore.SSEDSSE {
+			_, err = n.s.dek(ctx, n.content.OuterDEK)
+		}
 		return err
 	}
 	return nil

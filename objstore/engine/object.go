@@ -255,7 +255,7 @@ func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Ino
 	info := objstore.ObjectInfo{
 		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime, Since: since(n),
 		Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
-		SSE: sseInfo(&n.Content),
+		SSE: s.sseInfo(&n.Content),
 	}
 	if n.Meta != nil {
 		info.Meta = *n.Meta

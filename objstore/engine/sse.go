@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/kms"
@@ -17,6 +18,7 @@ import (
 const (
 	notApplicable   = "The encryption parameters are not applicable to this object."
 	otherParameters = "The provided encryption parameters did not match the ones used originally."
+	ssecBlocked     = "This bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type."
 	partParameters  = "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters."
 )
 
@@ -28,24 +30,104 @@ func (s *Store) newOEK(ctx context.Context, bucket objstore.InodeID, e objstore.
 	if err != nil {
 		return nil, err
 	}
-	var parent *secret.Key
-	switch e.Mode {
-	case objstore.SSEC:
-		parent = e.CustomerKey
-	default:
-		if parent, err = s.dek(ctx, b.DEK); err != nil {
-			return nil, err
-		}
-		e.Mode, c.DEK = objstore.SSES3, b.DEK
+	p, err := s.parentOf(ctx, bucket, &b, e)
+	if err != nil {
+		return nil, err
 	}
-	c.Mode = e.Mode
 	oek := extent.One(secret.Random())
-	c.SealedOEK = coffercrypto.SealObjectKey(parent, byte(c.Mode), s.o.StoreID, c.ID, oek.Inner)
+	if p.outer != nil {
+		oek.Outer = secret.Random()
+	}
+	s.sealOEK(c, p, oek)
 	return oek, nil
 }
 
+// contentLike makes a content that is encrypted as old is: under the same data
+// key, or under the customer's key of e. A file that has no key yet gets one as
+// its bucket says.
+func (s *Store) contentLike(ctx context.Context, root objstore.InodeID, old *record.Content, e objstore.Encryption) (record.Content, *extent.Keys, error) {
+	switch old.Mode {
+	case objstore.SSENone:
+		return s.newContent(ctx, root, objstore.Encryption{})
+	case objstore.SSEC:
+		return s.newContent(ctx, root, objstore.Encryption{Mode: objstore.SSEC, CustomerKey: e.CustomerKey})
+	}
+	c := record.Content{ID: newContentID(), Gen: 1}
+	p := parent{mode: old.Mode, dek: old.DEK, outerDEK: old.OuterDEK, ek: kms.KeyID(old.KMSKeyID), bucketKey: old.BucketKey}
+	oek := extent.One(secret.Random())
+	var err error
+	if p.key, err = s.dek(ctx, p.dek); err == nil && old.Mode == objstore.SSEDSSE {
+		oek.Outer = secret.Random()
+		p.outer, err = s.dek(ctx, p.outerDEK)
+	}
+	if err != nil {
+		return c, nil, err
+	}
+	s.sealOEK(&c, p, oek)
+	return c, oek, nil
+}
+
+// parent is what a content's object key is sealed under, and what the content's
+// record says of it.
+type parent struct {
+	mode      objstore.SSEMode
+	key       *secret.Key
+	dek       record.DEKID
+	outer     *secret.Key // of the second layer; nil: there is none
+	outerDEK  record.DEKID
+	ek        kms.KeyID
+	bucketKey bool
+}
+
+// sealOEK seals the object key of a content.
+func (s *Store) sealOEK(c *record.Content, p parent, oek *extent.Keys) {
+	c.Mode, c.DEK, c.KMSKeyID, c.BucketKey = p.mode, p.dek, string(p.ek), p.bucketKey
+	c.SealedOEK = coffercrypto.SealObjectKey(p.key, byte(c.Mode), s.o.StoreID, c.ID, oek.Inner)
+	c.OuterDEK, c.SealedOuter = p.outerDEK, nil
+	if p.outer != nil {
+		c.SealedOuter = coffercrypto.SealObjectKey(p.outer, byte(c.Mode), s.o.StoreID, c.ID, oek.Outer)
+	}
+}
+
+// parentOf finds or makes what e asks for in a bucket.
+func (s *Store) parentOf(ctx context.Context, root objstore.InodeID, b *record.Bucket, e objstore.Encryption) (p parent, err error) {
+	d := &b.Encryption
+	if e.Mode == objstore.SSENone {
+		e.Mode, e.KMSKeyID = d.Mode, d.KMSKeyID
+	}
+	switch p.mode = e.Mode; p.mode {
+	case objstore.SSENone, objstore.SSES3:
+		p.mode, p.dek = objstore.SSES3, b.DEK
+		p.key, err = s.dek(ctx, p.dek)
+		return p, err
+	case objstore.SSEC:
+		if d.BlockSSEC {
+			return p, objstore.E(objstore.KindAccessDenied, "encrypt", "", ssecBlocked)
+		}
+		p.key = e.CustomerKey
+		return p, nil
+	}
+	info, err := s.resolveKey(ctx, "encrypt", e.KMSKeyID)
+	if err != nil {
+		return p, err
+	}
+	p.ek = info.ID
+	if p.mode == objstore.SSEDSSE { // bucket keys are not for it: AWS ignores the wish
+		if p.dek, p.key, err = s.kmsDEK(ctx, root, purposeDSSEInner, info, e.Context); err == nil {
+			p.outerDEK, p.outer, err = s.kmsDEK(ctx, root, purposeDSSEOuter, info, e.Context)
+		}
+		return p, err
+	}
+	if p.bucketKey = e.BucketKey; !e.BucketKeyGiven {
+		p.bucketKey = d.BucketKey
+	}
+	p.dek, p.key, err = s.kmsDEK(ctx, root, purposeKMS, info, e.Context)
+	return p, err
+}
+
 // openOEK opens a content's object key. customer is the key of an SSE-C
-// request, or nil. The caller wipes the result. KindKeyRequired, KindWrongKey.
+// request, or nil. The caller wipes the result. KindKeyRequired, KindWrongKey,
+// and the kinds of keyError.
 func (s *Store) openOEK(ctx context.Context, c *record.Content, customer *secret.Key) (*extent.Keys, error) {
 	if c.Mode == objstore.SSEC {
 		if customer == nil {
@@ -60,15 +142,26 @@ func (s *Store) openOEK(ctx context.Context, c *record.Content, customer *secret
 		}
 		return extent.One(oek), nil
 	}
-	dek, err := s.dek(ctx, c.DEK)
+	inner, err := s.openUnder(ctx, c, c.DEK, c.SealedOEK)
+	if err != nil || c.Mode != objstore.SSEDSSE {
+		return extent.One(inner), err
+	}
+	outer, err := s.openUnder(ctx, c, c.OuterDEK, c.SealedOuter)
+	if err != nil {
+		inner.Wipe()
+		return nil, err
+	}
+	return &extent.Keys{Inner: inner, Outer: outer}, nil
+}
+
+// openUnder opens one layer's object key.
+func (s *Store) openUnder(ctx context.Context, c *record.Content, id record.DEKID, sealed []byte) (*secret.Key, error) {
+	dek, err := s.dek(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	oek, err := coffercrypto.OpenObjectKey(dek, byte(c.Mode), s.o.StoreID, c.ID, c.SealedOEK)
-	if err != nil {
-		return nil, s.wrap("open", "", err)
-	}
-	return extent.One(oek), nil
+	oek, err := coffercrypto.OpenObjectKey(dek, byte(c.Mode), s.o.StoreID, c.ID, sealed)
+	return oek, s.wrap("open", "", err)
 }
 
 // requestOEK opens an object's key for a request, nil when it has none.
@@ -83,25 +176,31 @@ func (s *Store) requestOEK(ctx context.Context, op string, req objstore.GetReque
 	return s.openOEK(ctx, &n.Content, customer)
 }
 
-// checkEncryption refuses what the store cannot do yet.
+// checkEncryption refuses what fits no mode.
 func checkEncryption(op string, e objstore.Encryption) error {
-	switch e.Mode {
-	case objstore.SSENone, objstore.SSES3:
-		return nil
-	case objstore.SSEC:
-		if e.CustomerKey == nil {
-			return objstore.E(objstore.KindInvalidArgument, op, "", "no customer's key")
-		}
-		return nil
+	bad := func(msg string) error { return objstore.E(objstore.KindInvalidArgument, op, "", msg) }
+	switch {
+	case e.Mode > objstore.SSEDSSE:
+		return bad("unknown encryption mode")
+	case (e.Mode == objstore.SSEC) != (e.CustomerKey != nil):
+		return bad("a customer's key belongs to SSE-C")
 	}
-	return objstore.E(objstore.KindNotSupported, op, "", "this encryption mode is not supported yet")
+	for k := range e.Context {
+		if strings.HasPrefix(k, "coffer:") {
+			return bad("the encryption context has a reserved key")
+		}
+	}
+	return nil
 }
 
 // sseInfo is how a content is encrypted, as it is told.
-func sseInfo(c *record.Content) objstore.SSEInfo {
-	info := objstore.SSEInfo{Mode: c.Mode, KMSKeyID: c.KMSKeyID, BucketKey: c.BucketKey}
+func (s *Store) sseInfo(c *record.Content) objstore.SSEInfo {
+	info := objstore.SSEInfo{Mode: c.Mode, BucketKey: c.BucketKey}
 	if info.Mode == objstore.SSENone {
 		info.Mode = objstore.SSES3 // an empty file that has no key yet
+	}
+	if c.KMSKeyID != "" {
+		info.KMSKeyID = s.keyARN(kms.KeyID(c.KMSKeyID))
 	}
 	return info
 }

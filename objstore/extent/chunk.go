@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	coffercrypto "github.com/cofferfs/coffer/crypto"
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -136,24 +134,16 @@ func (e *Edit) chunkFor(c Content, off int64) (int64, *record.ChunkRef, error) {
 		return 0, nil, err
 	}
 	ref := &record.ChunkRef{Chunk: newID(), Span: uint32(end - start)}
-	key := secret.Random()
-	ref.Sealed = sealChunk(c, ref.Chunk, key)
+	key := newKeys(c.OEK.Two())
+	ref.Sealed, ref.Outer = sealChunk(c, ref.Chunk, key)
 	e.keys[ref.Chunk] = key
 	e.t.Set(record.ChunkKey(ref.Chunk), (&record.Chunk{Owned: true}).Append(nil))
 	e.t.Set(record.ChunkRefKey(c.Refs, start), ref.Append(nil))
 	return start, ref, nil
 }
 
-func sealChunk(c Content, id record.ChunkID, key *secret.Key) []byte {
-	return coffercrypto.SealChunkKey(c.OEK.Inner, c.Bound, id, key)
-}
-
-func openChunk(c Content, ref *record.ChunkRef) (*secret.Key, error) {
-	return coffercrypto.OpenChunkKey(c.OEK.Inner, c.Bound, ref.Chunk, ref.Sealed)
-}
-
 // chunkKey returns the key of a chunk, which stays the edit's.
-func (e *Edit) chunkKey(c Content, ref *record.ChunkRef) (*secret.Key, error) {
+func (e *Edit) chunkKey(c Content, ref *record.ChunkRef) (*Keys, error) {
 	if k := e.keys[ref.Chunk]; k != nil {
 		return k, nil
 	}
@@ -176,7 +166,7 @@ func (e *Edit) chunk(id record.ChunkID) (*record.Chunk, error) {
 // own makes the map of a referenced chunk the content's alone, so that it may
 // change, and returns the chunk's key. A shared chunk is replaced, and ref with
 // it, by a new one whose map points to the same extents.
-func (e *Edit) own(c Content, at int64, ref *record.ChunkRef) (*secret.Key, error) {
+func (e *Edit) own(c Content, at int64, ref *record.ChunkRef) (*Keys, error) {
 	k, err := e.chunk(ref.Chunk)
 	if err != nil {
 		return nil, err
@@ -186,9 +176,9 @@ func (e *Edit) own(c Content, at int64, ref *record.ChunkRef) (*secret.Key, erro
 		return key, err
 	}
 	was := *ref
-	fresh := secret.Random()
+	fresh := newKeys(c.OEK.Two())
 	ref.Chunk, ref.Borrowed = newID(), false
-	ref.Sealed = sealChunk(c, ref.Chunk, fresh)
+	ref.Sealed, ref.Outer = sealChunk(c, ref.Chunk, fresh)
 	e.keys[ref.Chunk] = fresh
 	list, err := e.entries(was.Chunk, was.Off, was.Off+was.Span)
 	if err != nil {
@@ -216,30 +206,19 @@ func (e *Edit) own(c Content, at int64, ref *record.ChunkRef) (*secret.Key, erro
 
 // shareExtent gives chunk to, whose map points to n bytes of an extent of chunk
 // from, a reference of its own.
-func (e *Edit) shareExtent(id record.ExtentID, from record.ChunkID, fromKey *secret.Key, to record.ChunkID, toKey *secret.Key, n uint32) error {
+func (e *Edit) shareExtent(id record.ExtentID, from record.ChunkID, fromKey *Keys, to record.ChunkID, toKey *Keys, n uint32) error {
 	a, err := e.load(id)
 	if err != nil {
 		return err
 	}
 	x := a.now
-	sealed := x.Sealed
-	if x.Owner != from {
-		v, err := e.t.Get(record.ExtentRefKey(id, from))
-		if err != nil {
-			return missing(err, "extent reference")
-		}
-		r, err := record.ParseExtentRef(v)
-		if err != nil {
-			return err
-		}
-		sealed = r.Sealed
-	}
-	key, err := coffercrypto.OpenExtentKey(fromKey, boundOf(from, id, x), sealed)
+	key, err := openExtent(e.t, from, fromKey, id, x)
 	if err != nil {
 		return fmt.Errorf("share extent: %w", err)
 	}
 	defer key.Wipe()
-	r := record.ExtentRef{Sealed: coffercrypto.SealExtentKey(toKey, boundOf(to, id, x), key), Live: n}
+	r := record.ExtentRef{Live: n}
+	r.Sealed, r.Outer = sealExtent(to, toKey, id, x, key)
 	e.t.Set(record.ExtentRefKey(id, to), r.Append(nil))
 	x.Shared = true
 	return nil
@@ -342,9 +321,12 @@ func (e *Edit) thin(chunk record.ChunkID) (more bool, err error) {
 
 // Share makes n bytes of dst at dstOff those of src at srcOff, by sharing
 // chunks: keys are sealed anew, data is neither read nor moved. dst has nothing
-// there. At most limit references are made; Share returns how many bytes it
+// there, and as many layers of encryption. At most limit references are made; Share returns how many bytes it
 // came, so that a long copy can go on in another transaction.
 func (e *Edit) Share(dst Content, dstOff int64, src Content, srcOff, n int64, limit int) (int64, error) {
+	if dst.OEK.Two() != src.OEK.Two() {
+		return 0, errLayers
+	}
 	list, err := refsIn(e.t, src.Refs, srcOff, n, limit+1)
 	if err != nil {
 		return 0, err
@@ -366,10 +348,8 @@ func (e *Edit) Share(dst Content, dstOff int64, src Content, srcOff, n int64, li
 			e.t.Set(record.ChunkKey(r.ref.Chunk), k.Append(nil))
 		}
 		lo, hi := max(srcOff, r.at), min(srcOff+n, r.end())
-		ref := &record.ChunkRef{
-			Chunk: r.ref.Chunk, Off: r.ref.Off + uint32(lo-r.at), Span: uint32(hi - lo),
-			Sealed: sealChunk(dst, r.ref.Chunk, key), Borrowed: true,
-		}
+		ref := &record.ChunkRef{Chunk: r.ref.Chunk, Off: r.ref.Off + uint32(lo-r.at), Span: uint32(hi - lo), Borrowed: true}
+		ref.Sealed, ref.Outer = sealChunk(dst, r.ref.Chunk, key)
 		at := dstOff + lo - srcOff
 		e.t.Set(record.ChunkRefKey(dst.Refs, at), ref.Append(nil))
 		e.t.Set(record.ChunkOfKey(ref.Chunk, dst.Refs, at), []byte{1})

@@ -157,7 +157,7 @@ func (b *Batch) copyRun(ctx context.Context, id record.ExtentID, x *record.Exten
 // livePackages returns a bit for each package of an extent that a map points to.
 // An extent has at most 64.
 func livePackages(r meta.Reader, id record.ExtentID, x *record.Extent) (uint64, error) {
-	if n := packages(x.PlainLen); n == 1 || x.Live == x.PlainLen {
+	if n := packages(stored(x)); n == 1 || x.Live == x.PlainLen {
 		return 1<<n - 1, nil // without a look at the maps, which can be long
 	}
 	var live uint64
@@ -170,7 +170,11 @@ func livePackages(r meta.Reader, id record.ExtentID, x *record.Extent) (uint64, 
 			if o.m.Extent != id {
 				continue
 			}
-			for p := o.m.Off / packagePlain; p <= (o.m.Off+o.m.Length-1)/packagePlain; p++ {
+			first, last, err := packagesOf(x, o.m.Off, o.m.Length)
+			if err != nil {
+				return err
+			}
+			for p := first; p <= last; p++ {
 				live |= 1 << p
 			}
 		}

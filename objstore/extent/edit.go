@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	coffercrypto "github.com/cofferfs/coffer/crypto"
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -20,7 +18,7 @@ type Edit struct {
 	s       *Store
 	t       meta.Txn
 	extents map[record.ExtentID]*account
-	keys    map[record.ChunkID]*secret.Key // chunk keys that were opened or made
+	keys    map[record.ChunkID]*Keys // chunk keys that were opened or made
 	grown   int64
 }
 
@@ -38,7 +36,7 @@ type account struct {
 
 // Edit begins an edit in a transaction.
 func (s *Store) Edit(t meta.Txn) *Edit {
-	return &Edit{s: s, t: t, extents: make(map[record.ExtentID]*account), keys: make(map[record.ChunkID]*secret.Key)}
+	return &Edit{s: s, t: t, extents: make(map[record.ExtentID]*account), keys: make(map[record.ChunkID]*Keys)}
 }
 
 // Mapping says that Len bytes of a content at Off are those of Piece at
@@ -265,18 +263,21 @@ func parseEntry(p meta.Pair, err error) (entry, error) {
 
 // pieceExtent returns the extent record of a piece, making it with the chunk as
 // its owner.
-func (e *Edit) pieceExtent(p *Piece, chunk record.ChunkID, key *secret.Key) (*record.Extent, error) {
+func (e *Edit) pieceExtent(p *Piece, chunk record.ChunkID, key *Keys) (*record.Extent, error) {
 	if a := e.extents[p.id]; a != nil {
 		if a.now == nil || a.now.Owner != chunk {
 			return nil, errors.New("extent: a piece was mapped into two chunks")
 		}
 		return a.now, nil
 	}
-	x := &record.Extent{
-		PlainLen: p.size, Suite: byte(coffercrypto.SuiteDARE20), Base: p.base,
-		Runs: []record.Run{p.run()}, Owner: chunk,
-		Sealed: coffercrypto.SealExtentKey(key, p.bound(chunk), p.key),
+	if p.key.Two() != key.Two() {
+		return nil, errLayers
 	}
+	x := &record.Extent{
+		PlainLen: p.size, Suite: byte(p.key.suite()), Base: p.base, OuterBase: p.outerBase,
+		Runs: []record.Run{p.run()}, Owner: chunk,
+	}
+	x.Sealed, x.Outer = sealExtent(chunk, key, p.id, x, p.key)
 	e.extents[p.id] = &account{now: x, logged: p.stream != nil}
 	if p.stream != nil {
 		x.Runs, x.Logged = nil, true
@@ -322,7 +323,7 @@ func (e *Edit) dead(id record.ExtentID, chunk record.ChunkID, n uint32) error {
 			return fmt.Errorf("%w: extent has %d live bytes, %d go", record.ErrCorrupt, x.Live, n)
 		}
 		if x.Live -= n; x.Live == 0 {
-			x.Owner, x.Sealed = record.ChunkID{}, nil
+			x.Owner, x.Sealed, x.Outer = record.ChunkID{}, nil, nil
 		}
 	} else if err := e.deadRef(id, chunk, n); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"sync"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -23,14 +22,14 @@ type keyCache struct {
 
 type cachedKey struct {
 	id  record.ExtentID
-	key *secret.Key
+	key *Keys
 }
 
 func newKeyCache() *keyCache {
 	return &keyCache{m: make(map[record.ExtentID]*list.Element), lru: list.New()}
 }
 
-func (c *keyCache) get(id record.ExtentID) *secret.Key {
+func (c *keyCache) get(id record.ExtentID) *Keys {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.m[id]
@@ -41,7 +40,7 @@ func (c *keyCache) get(id record.ExtentID) *secret.Key {
 	return e.Value.(*cachedKey).key
 }
 
-func (c *keyCache) put(id record.ExtentID, key *secret.Key) {
+func (c *keyCache) put(id record.ExtentID, key *Keys) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.m[id] != nil {

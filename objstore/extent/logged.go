@@ -21,7 +21,7 @@ func stream(r meta.Reader, id record.ExtentID, x *record.Extent) ([]byte, error)
 	if err != nil {
 		return nil, missing(err, "logged extent")
 	}
-	if int64(len(v)) != int64(coffercrypto.EncryptedSize(coffercrypto.PlainSize(x.PlainLen))) {
+	if int64(len(v)) != int64(coffercrypto.EncryptedSize(coffercrypto.PlainSize(stored(x)))) {
 		return nil, fmt.Errorf("%w: logged extent has %d bytes", record.ErrCorrupt, len(v))
 	}
 	return bytes.Clone(v), nil
@@ -53,7 +53,7 @@ func (b *Batch) Settle(ctx context.Context, r meta.Reader, id record.ExtentID) (
 	}
 	frame := make([]byte, frameSize, frameSize+len(body))
 	frame = append(frame, body...)
-	count := packages(x.PlainLen)
+	count := packages(stored(x))
 	putFrame(frame, len(body), id, 0, count)
 	loc, err := b.append(func() (data.Location, error) { return b.s.data.Append(ctx, frame) })
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/data/datatest"
@@ -44,6 +43,7 @@ func checks(t *testing.T, n int) {
 // model runs edits on a few contents beside plain bytes.
 type model struct {
 	t     *rapid.T
+	two   bool // layers of encryption
 	disk  *datatest.CrashFS
 	d     *localdata.Store
 	kv    *metatest.Model
@@ -124,7 +124,7 @@ func (m *model) openData() {
 }
 
 func (m *model) fresh() *content {
-	c := &content{c: Of(newID(), One(secret.Random())), bytes: make(map[int64][]byte)}
+	c := &content{c: Of(newID(), newKeys(m.two)), bytes: make(map[int64][]byte)}
 	m.all = append(m.all, c)
 	return c
 }
@@ -185,7 +185,7 @@ func (m *model) length() int {
 func (m *model) write() { m.writeTo(m.pick()) }
 
 func (m *model) writeTo(c *content) {
-	batch := m.s.NewBatch()
+	batch := m.s.NewBatchOf(m.two)
 	defer batch.Release()
 	var maps []Mapping
 	off := m.offset()
@@ -458,9 +458,14 @@ func (m *model) live() map[objstore.ContentID]bool {
 }
 
 func TestContentsKeepTheirBytesAndExtentsTheirAccounts(t *testing.T) {
-	checks(t, 12)
+	checks(t, 8)
+	t.Run("one layer", func(t *testing.T) { testContents(t, false) })
+	t.Run("two layers", func(t *testing.T) { testContents(t, true) })
+}
+
+func testContents(t *testing.T, two bool) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{t: t, disk: datatest.NewCrashFS(nil), kv: metatest.NewModel()}
+		m := &model{t: t, two: two, disk: datatest.NewCrashFS(nil), kv: metatest.NewModel()}
 		m.openData()
 		defer func() { m.d.Close() }()
 		m.fresh()

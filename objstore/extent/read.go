@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -22,7 +21,7 @@ type Span struct {
 	id  record.ExtentID
 	x   *record.Extent // nil: a hole
 	off uint32         // into the extent
-	key *secret.Key
+	key *Keys
 	// stream is that of a logged extent.
 	stream []byte
 }
@@ -116,7 +115,7 @@ func (s *Store) fill(r meta.Reader, c Content, ref *record.ChunkRef, spans []Spa
 	if err != nil {
 		return err
 	}
-	var chunkKey *secret.Key
+	var chunkKey *Keys
 	defer func() { chunkKey.Wipe() }()
 	for i, v := range vals {
 		sp := &spans[index[i]]
@@ -142,7 +141,7 @@ func (s *Store) fill(r meta.Reader, c Content, ref *record.ChunkRef, spans []Spa
 				return err
 			}
 		}
-		if sp.key, err = s.openExtent(r, ref.Chunk, chunkKey, sp.id, sp.x); err != nil {
+		if sp.key, err = openExtent(r, ref.Chunk, chunkKey, sp.id, sp.x); err != nil {
 			return err
 		}
 		s.keys.put(sp.id, sp.key)
@@ -151,8 +150,8 @@ func (s *Store) fill(r meta.Reader, c Content, ref *record.ChunkRef, spans []Spa
 }
 
 // openExtent opens an extent's key for a chunk.
-func (s *Store) openExtent(r meta.Reader, chunk record.ChunkID, chunkKey *secret.Key, id record.ExtentID, x *record.Extent) (*secret.Key, error) {
-	sealed := x.Sealed
+func openExtent(r meta.Reader, chunk record.ChunkID, chunkKey *Keys, id record.ExtentID, x *record.Extent) (*Keys, error) {
+	sealed, outer := x.Sealed, x.Outer
 	if x.Owner != chunk {
 		v, err := r.Get(record.ExtentRefKey(id, chunk))
 		if err != nil {
@@ -162,9 +161,9 @@ func (s *Store) openExtent(r meta.Reader, chunk record.ChunkID, chunkKey *secret
 		if err != nil {
 			return nil, err
 		}
-		sealed = ref.Sealed
+		sealed, outer = ref.Sealed, ref.Outer
 	}
-	return coffercrypto.OpenExtentKey(chunkKey, boundOf(chunk, id, x), sealed)
+	return unsealExtent(chunk, chunkKey, id, x, sealed, outer)
 }
 
 // plains lends buffers for whole packages of which only a part is wanted.
@@ -196,25 +195,25 @@ func (s *Store) ReadPart(ctx context.Context, sp *Span, off int64, p []byte) err
 	if err != nil {
 		return fmt.Errorf("read extent: %w", err)
 	}
-	var stored []byte
-	if sp.stream != nil {
-		stored = sp.stream[start : start+size]
+	var stream []byte
+	if sp.stream != nil && !sp.key.Two() {
+		stream = sp.stream[start : start+size]
 	} else {
 		buf := streams.Get().(*[]byte)
 		defer streams.Put(buf)
-		if stored, err = s.packagesIn(ctx, (*buf)[:cap(*buf)], x, uint32(first), int(size)); err != nil {
+		if stream, err = s.innerStream(ctx, sp, (*buf)[:cap(*buf)], start, size); err != nil {
 			return err
 		}
 	}
 	skip := int(at) - first*packagePlain
 	whole := coffercrypto.PlainSize(len(p))
 	if skip == 0 && (whole%packagePlain == 0 || at+whole == plainLen) {
-		_, err := coffercrypto.DecryptPackages(p[:0], sp.key, x.Base, plainLen, first, stored)
+		_, err := coffercrypto.DecryptPackages(p[:0], sp.key.Inner, x.Base, plainLen, first, stream)
 		return err
 	}
 	out := plains.Get().(*[]byte)
 	defer plains.Put(out)
-	plain, err := coffercrypto.DecryptPackages((*out)[:0], sp.key, x.Base, plainLen, first, stored)
+	plain, err := coffercrypto.DecryptPackages((*out)[:0], sp.key.Inner, x.Base, plainLen, first, stream)
 	if err != nil {
 		return err
 	}
@@ -256,14 +255,12 @@ func (s *Store) ReadPieces(ctx context.Context, sp *Span, off int64, n int, buf 
 	if err != nil {
 		return nil, fmt.Errorf("read extent: %w", err)
 	}
-	stored := buf[:size]
-	if sp.stream != nil {
-		copy(stored, sp.stream[start:start+size])
-	} else if stored, err = s.packagesIn(ctx, buf, x, uint32(first), int(size)); err != nil {
+	stream, err := s.innerStream(ctx, sp, buf, start, size)
+	if err != nil {
 		return nil, err
 	}
 	had := len(list)
-	if list, err = coffercrypto.OpenPackages(list, sp.key, x.Base, plainLen, first, stored); err != nil {
+	if list, err = coffercrypto.OpenPackages(list, sp.key.Inner, x.Base, plainLen, first, stream); err != nil {
 		return nil, err
 	}
 	// Of the first and the last package only a part may be wanted.
@@ -276,6 +273,42 @@ func (s *Store) ReadPieces(ctx context.Context, sp *Span, off int64, n int, buf 
 	last := len(list) - 1
 	list[last] = list[last][:len(list[last])-(over-skip)]
 	return list, nil
+}
+
+// innerStream returns size bytes, whole packages, of the stream whose plaintext
+// is the extent's, from start on. They are in buf as a rule, and the caller's to
+// change.
+func (s *Store) innerStream(ctx context.Context, sp *Span, buf []byte, start, size coffercrypto.CipherSize) ([]byte, error) {
+	if !sp.key.Two() {
+		return s.storedStream(ctx, sp, buf, start, size)
+	}
+	x := sp.x
+	whole := coffercrypto.PlainSize(stored(x))
+	first, outerStart, outerSize, err := coffercrypto.PackageRange(whole, coffercrypto.PlainSize(start), coffercrypto.PlainSize(size))
+	if err != nil {
+		return nil, fmt.Errorf("read extent: %w", err)
+	}
+	tmp := streams.Get().(*[]byte)
+	defer streams.Put(tmp)
+	outer, err := s.storedStream(ctx, sp, (*tmp)[:cap(*tmp)], outerStart, outerSize)
+	if err != nil {
+		return nil, err
+	}
+	inner, err := coffercrypto.DecryptPackages(buf[:0], sp.key.Outer, x.OuterBase, whole, first, outer)
+	if err != nil {
+		return nil, err
+	}
+	skip := start - coffercrypto.CipherSize(first)*packagePlain
+	return inner[skip : skip+size], nil
+}
+
+// storedStream returns size bytes, whole packages, of an extent's stream as it is
+// stored, from start on, in buf.
+func (s *Store) storedStream(ctx context.Context, sp *Span, buf []byte, start, size coffercrypto.CipherSize) ([]byte, error) {
+	if sp.stream != nil {
+		return buf[:copy(buf[:size], sp.stream[start:start+size])], nil
+	}
+	return s.packagesIn(ctx, buf, sp.x, uint32(start/packageStored), int(size))
 }
 
 // packagesIn reads n bytes of whole packages of an extent's stream, from package
@@ -323,8 +356,8 @@ func (s *Store) readPackages(ctx context.Context, x *record.Extent, first uint32
 // stream's last one.
 func runBytes(x *record.Extent, r record.Run) uint64 {
 	n := uint64(r.Packages) * packageStored
-	if r.First+r.Packages == packages(x.PlainLen) {
-		if tail := uint64(x.PlainLen) % packagePlain; tail != 0 {
+	if plain := stored(x); r.First+r.Packages == packages(plain) {
+		if tail := uint64(plain) % packagePlain; tail != 0 {
 			n -= packagePlain - tail
 		}
 	}

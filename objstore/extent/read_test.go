@@ -53,6 +53,12 @@ func (f *flipping) ReadBlocks(ctx context.Context, l data.Location, buf []byte, 
 }
 
 func TestPiecesOfAlteredDataHoldNoPlaintext(t *testing.T) {
+	for _, two := range []bool{false, true} {
+		t.Run(fmt.Sprintf("two layers: %v", two), func(t *testing.T) { testPiecesOfAlteredData(t, two) })
+	}
+}
+
+func testPiecesOfAlteredData(t *testing.T, two bool) {
 	d, err := localdata.Open(bg, localdata.Options{Dir: t.TempDir(), Create: true})
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +66,7 @@ func TestPiecesOfAlteredDataHoldNoPlaintext(t *testing.T) {
 	defer d.Close()
 	f := &flipping{d, -1}
 	s := New(f)
-	b := s.NewBatch()
+	b := s.NewBatchOf(two)
 	defer b.Release()
 	plain := bytes.Repeat([]byte("plain"), 60_000)
 	p, err := b.Encrypt(bg, plain)
@@ -71,8 +77,7 @@ func TestPiecesOfAlteredDataHoldNoPlaintext(t *testing.T) {
 		t.Fatal(err)
 	}
 	sp := &Span{Off: 100, Len: int64(len(plain)), id: p.id, key: p.key, x: &record.Extent{
-		PlainLen: p.size, Suite: byte(crypto.SuiteDARE20), Base: p.base,
-		Runs: []record.Run{{Segment: record.SegmentID(p.loc.Segment), Offset: p.loc.Offset + frameSize, Packages: packages(p.size)}},
+		PlainLen: p.size, Suite: byte(p.key.suite()), Base: p.base, OuterBase: p.outerBase, Runs: []record.Run{p.run()},
 	}}
 	buf := make([]byte, PiecesRoom(len(plain)))
 	for _, at := range []int{-1, 0, 20, packageStored, 3*packageStored + 16, int(crypto.EncryptedSize(crypto.PlainSize(len(plain)))) - 1} {

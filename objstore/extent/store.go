@@ -3,14 +3,12 @@ package extent
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"sync"
 	"sync/atomic"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -82,10 +80,11 @@ func Of(id objstore.ContentID, oek *Keys) Content {
 // pointed to by Edit.Map. It may be mapped into one chunk only.
 type Piece struct {
 	id   record.ExtentID
-	key  *secret.Key
+	key  *Keys
 	size uint32
-	base coffercrypto.Nonce
 	loc  data.Location
+	// base is the base nonce of the only stream, or of the inner one.
+	base, outerBase coffercrypto.Nonce
 	// stream is set for a piece that goes into the metadata.
 	stream []byte
 }
@@ -93,13 +92,20 @@ type Piece struct {
 // Batch holds what was encrypted for one transaction.
 type Batch struct {
 	s      *Store
+	two    bool       // encrypts in two layers
 	mu     sync.Mutex // guards the fields below
 	pieces []*Piece
 	moved  []record.SegmentID // segments that compaction appended to, one for each append
 }
 
-// NewBatch begins a batch.
+// NewBatch begins a batch for contents with one layer of encryption.
 func (s *Store) NewBatch() *Batch { return &Batch{s: s} }
+
+// NewBatchOf begins a batch for contents with one or two layers of encryption.
+func (s *Store) NewBatchOf(two bool) *Batch { return &Batch{s: s, two: two} }
+
+// MaxPlain is the largest plaintext that Encrypt takes, in bytes.
+func (b *Batch) MaxPlain() int { return MaxPlain(b.two) }
 
 // streams lends buffers for one encrypted extent with its frame, or with the
 // blocks that it stands in.
@@ -108,11 +114,11 @@ var streams = sync.Pool{New: func() any {
 	return &b
 }}
 
-// Encrypt encrypts plain (1 to record.MaxExtent bytes) under a fresh key and
+// Encrypt encrypts plain (1 to MaxPlain bytes) under a fresh key and
 // appends it to a segment. It is not durable before data.Sync. It may be called
 // concurrently.
 func (b *Batch) Encrypt(ctx context.Context, plain []byte) (*Piece, error) {
-	p := &Piece{id: newID(), key: secret.Random(), size: uint32(len(plain))}
+	p := &Piece{id: newID(), key: newKeys(b.two), size: uint32(len(plain))}
 	loc, err := b.append(func() (data.Location, error) { return b.s.write(ctx, p, plain) })
 	if err != nil {
 		return nil, err
@@ -130,25 +136,22 @@ func (s *Store) write(ctx context.Context, p *Piece, plain []byte) (loc data.Loc
 	if s.filler == nil || len(plain) < packagePlain {
 		buf := streams.Get().(*[]byte)
 		defer streams.Put(buf)
-		out := (*buf)[:frameSize]
-		if out, p.base, err = coffercrypto.Encrypt(out, p.key, plain); err != nil {
-			return loc, fmt.Errorf("encrypt extent: %w", err)
+		out, err := p.encrypt((*buf)[:frameSize], plain)
+		if err != nil {
+			return loc, err
 		}
 		*buf = out[:0]
-		putFrame(out, len(out)-frameSize, p.id, 0, packages(p.size))
+		putFrame(out, len(out)-frameSize, p.id, 0, p.packages())
 		return s.data.Append(ctx, out)
 	}
-	n := frameSize + int(coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain))))
-	return s.filler.AppendFrom(ctx, n, func(w io.Writer) (err error) {
+	n := frameSize + streamSize(p.key.suite(), p.size)
+	return s.filler.AppendFrom(ctx, n, func(w io.Writer) error {
 		var frame [frameSize]byte
-		putFrame(frame[:], n-frameSize, p.id, 0, packages(p.size))
-		if _, err = w.Write(frame[:]); err != nil {
+		putFrame(frame[:], n-frameSize, p.id, 0, p.packages())
+		if _, err := w.Write(frame[:]); err != nil {
 			return err
 		}
-		if p.base, err = coffercrypto.EncryptTo(w, p.key, plain); err != nil {
-			return fmt.Errorf("encrypt extent: %w", err)
-		}
-		return nil
+		return p.encryptTo(w, plain)
 	})
 }
 
@@ -156,13 +159,12 @@ func (s *Store) write(ctx context.Context, p *Piece, plain []byte) (loc data.Loc
 // to the transaction that maps it: what is few bytes and must be durable at once
 // costs one barrier then, that of the metadata. Settle moves it to a segment later.
 func (b *Batch) Log(plain []byte) (*Piece, error) {
-	p := &Piece{id: newID(), key: secret.Random(), size: uint32(len(plain))}
-	out := make([]byte, 0, coffercrypto.EncryptedSize(coffercrypto.PlainSize(len(plain))))
-	out, base, err := coffercrypto.Encrypt(out, p.key, plain)
+	p := &Piece{id: newID(), key: newKeys(b.two), size: uint32(len(plain))}
+	out, err := p.encrypt(make([]byte, 0, streamSize(p.key.suite(), p.size)), plain)
 	if err != nil {
-		return nil, fmt.Errorf("encrypt extent: %w", err)
+		return nil, err
 	}
-	p.base, p.stream = base, out
+	p.stream = out
 	b.mu.Lock()
 	b.pieces = append(b.pieces, p)
 	b.mu.Unlock()
@@ -282,20 +284,9 @@ func (p *Piece) run() record.Run {
 	return record.Run{
 		Segment:  record.SegmentID(p.loc.Segment),
 		Offset:   p.loc.Offset + frameSize,
-		Packages: packages(p.size),
+		Packages: p.packages(),
 	}
 }
 
-func (p *Piece) bound(chunk record.ChunkID) coffercrypto.Extent {
-	return coffercrypto.Extent{
-		ChunkID: chunk, ExtentID: p.id, PlainLen: coffercrypto.PlainSize(p.size),
-		Suite: coffercrypto.SuiteDARE20, Base: p.base,
-	}
-}
-
-func boundOf(chunk record.ChunkID, id record.ExtentID, x *record.Extent) coffercrypto.Extent {
-	return coffercrypto.Extent{
-		ChunkID: chunk, ExtentID: id, PlainLen: coffercrypto.PlainSize(x.PlainLen),
-		Suite: coffercrypto.Suite(x.Suite), Base: x.Base,
-	}
-}
+// packages is the number of DARE packages of the piece's stream.
+func (p *Piece) packages() uint32 { return packages(storedPlain(p.key.suite(), p.size)) }

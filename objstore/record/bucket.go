@@ -64,6 +64,9 @@ type Bucket struct {
 	Created objstore.Time
 	DEK     DEKID             // data key of SSE-S3 for this bucket
 	ETags   objstore.ETagForm // of new objects and uploads
+	// Encryption is no field that may be ignored (3 to 6): who does not know it
+	// would encrypt under other keys.
+	Encryption objstore.BucketEncryption
 	// Configs are the configuration documents that the bucket has. It is no field
 	// that may be ignored (16): a policy is among them.
 	Configs objstore.ConfigSet
@@ -81,6 +84,10 @@ func (k *Bucket) Append(dst []byte) []byte {
 	e := newEncoder(dst)
 	e.int(1, int64(k.Created))
 	e.uint(2, uint64(k.DEK))
+	e.uint(3, uint64(k.Encryption.Mode))
+	e.str(4, k.Encryption.KMSKeyID)
+	e.bool(5, k.Encryption.BucketKey)
+	e.bool(6, k.Encryption.BlockSSEC)
 	e.uint(10, uint64(k.Versioning))
 	e.bool(11, k.Lock.Enabled)
 	e.uint(12, uint64(k.Lock.Default.Mode))
@@ -103,6 +110,16 @@ func ParseBucket(b []byte) (*Bucket, error) {
 			k.Created = objstore.Time(d.int())
 		case 2:
 			k.DEK = DEKID(d.uint())
+		case 3:
+			if k.Encryption.Mode = objstore.SSEMode(d.uint8()); k.Encryption.Mode > objstore.SSEDSSE && d.err == nil {
+				d.err = fmt.Errorf("%w: default encryption %d", ErrVersion, k.Encryption.Mode)
+			}
+		case 4:
+			k.Encryption.KMSKeyID = d.str()
+		case 5:
+			k.Encryption.BucketKey = d.bool()
+		case 6:
+			k.Encryption.BlockSSEC = d.bool()
 		case 10:
 			k.Versioning = objstore.Versioning(d.uint8())
 		case 11:

@@ -14,6 +14,7 @@
 //	J extent                 stream of a small extent that was made durable with the metadata, until it is moved to a segment
 //	K chunk content offset   reference of one more content to a shared chunk
 //	P content                sizes of the parts of a content that was uploaded in parts, and their checksums if they make the object's
+//	W ino hash               data key of a bucket for an external key and a client's context: its id
 //	R                        root: store id, allocation of inode ids, ETag key
 //	b ino name               configuration document of a bucket
 //	c content offset         chunk of a content, with the chunk key sealed under the object key

@@ -80,6 +80,7 @@ func drawInode(t *rapid.T) *Inode {
 		c.Mode = objstore.SSEMode(rapid.IntRange(1, 4).Draw(t, "mode"))
 		c.DEK, c.SealedOEK = DEKID(rapid.Uint64().Draw(t, "dek")), maybe(t, "oek")
 		c.KMSKeyID, c.BucketKey = text(t, "key"), rapid.Bool().Draw(t, "bucket key")
+		drawOuter(t, c)
 		c.PartCount = u32.Draw(t, "parts")
 		c.ChecksumAlgo, c.ChecksumType = algorithm(t)
 		c.Checksum = maybe(t, "checksum")
@@ -121,6 +122,7 @@ func drawRoot(t *rapid.T) *Root {
 
 func drawBucket(t *rapid.T) *Bucket {
 	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t),
+		Encryption: drawEncryption(t),
 		Configs:    objstore.ConfigSet(rapid.Uint32Range(0, uint32(objstore.KnownConfigs)).Draw(t, "configs")),
 		Versioning: objstore.Versioning(rapid.IntRange(0, 2).Draw(t, "versioning")),
 		Lock: objstore.LockConfig{Enabled: rapid.Bool().Draw(t, "lock"), Default: objstore.DefaultRetention{
@@ -161,12 +163,26 @@ func drawSetting(t *rapid.T) *Setting {
 	return &Setting{DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), Sealed: some(t, "sealed")}
 }
 
+func drawOuter(t *rapid.T, c *Content) {
+	if c.Mode == objstore.SSEDSSE {
+		c.OuterDEK, c.SealedOuter = DEKID(rapid.Uint64().Draw(t, "outer dek")), maybe(t, "outer oek")
+	}
+}
+
+func drawEncryption(t *rapid.T) objstore.BucketEncryption {
+	return objstore.BucketEncryption{
+		Mode: objstore.SSEMode(rapid.IntRange(0, 4).Draw(t, "default mode")), KMSKeyID: text(t, "default key"),
+		BucketKey: rapid.Bool().Draw(t, "bucket key"), BlockSSEC: rapid.Bool().Draw(t, "block"),
+	}
+}
+
 func drawUpload(t *rapid.T) *Upload {
 	u := &Upload{Initiated: when(t, "initiated"), Meta: drawMeta(t), Content: Content{
 		ID: sure(t, "id"), Mode: objstore.SSEMode(rapid.IntRange(1, 4).Draw(t, "mode")),
 		DEK: DEKID(rapid.Uint64().Draw(t, "dek")), SealedOEK: some(t, "oek"),
 		KMSKeyID: text(t, "key"), BucketKey: rapid.Bool().Draw(t, "bucket key"),
 	}}
+	drawOuter(t, &u.Content)
 	u.Algorithm, u.Type = algorithm(t)
 	u.ETags = drawForm(t)
 	u.Tags = pairs(t, "tags")
@@ -201,6 +217,7 @@ func drawChunkRef(t *rapid.T) *ChunkRef {
 	r := &ChunkRef{Chunk: drawID(t, "chunk"), Span: rapid.Uint32Range(1, MaxChunk).Draw(t, "span"), Sealed: some(t, "sealed")}
 	r.Off = rapid.Uint32Range(0, MaxChunk-r.Span).Draw(t, "offset")
 	r.Borrowed = rapid.Bool().Draw(t, "borrowed")
+	r.Outer = maybe(t, "outer")
 	return r
 }
 
@@ -228,11 +245,14 @@ func drawExtent(t *rapid.T) *Extent {
 		next = r.First + r.Packages
 	}
 	x.Logged = len(x.Runs) == 0
+	if x.Outer = maybe(t, "outer"); x.Outer != nil {
+		x.OuterBase = [12]byte(rapid.SliceOfN(rapid.Byte(), 12, 12).Draw(t, "outer base"))
+	}
 	return x
 }
 
 func drawExtentRef(t *rapid.T) *ExtentRef {
-	return &ExtentRef{Sealed: maybe(t, "sealed"), Live: rapid.Uint32().Draw(t, "live")}
+	return &ExtentRef{Sealed: maybe(t, "sealed"), Live: rapid.Uint32().Draw(t, "live"), Outer: maybe(t, "outer")}
 }
 
 func drawInline(t *rapid.T) *Inline {
@@ -241,6 +261,9 @@ func drawInline(t *rapid.T) *Inline {
 		Extent: drawID(t, "extent"), Sealed: some(t, "sealed"), Stream: some(t, "stream"),
 	}
 	copy(n.Base[:], some(t, "base"))
+	if n.Outer = maybe(t, "outer"); n.Outer != nil {
+		n.OuterBase = [12]byte(rapid.SliceOfN(rapid.Byte(), 12, 12).Draw(t, "outer base"))
+	}
 	return n
 }
 

@@ -14,6 +14,7 @@ type ChunkRef struct {
 	Off    uint32 // bytes into the chunk
 	Span   uint32 // bytes, 1 to MaxChunk
 	Sealed []byte // chunk key under the content's object key
+	Outer  []byte // that of the second layer, if there is one (DSSE-KMS)
 	// Borrowed: the content does not own the chunk, there is a K record.
 	Borrowed bool
 }
@@ -29,6 +30,7 @@ func (r *ChunkRef) Append(dst []byte) []byte {
 	e.bytes(3, r.Sealed)
 	e.uint(4, uint64(r.Off))
 	e.bool(5, r.Borrowed)
+	e.bytes(6, r.Outer)
 	return e.b
 }
 
@@ -48,6 +50,8 @@ func ParseChunkRef(b []byte) (*ChunkRef, error) {
 			r.Off = d.uint32()
 		case 5:
 			r.Borrowed = d.bool()
+		case 6:
+			r.Outer = d.copy()
 		default:
 			d.unknown()
 		}
@@ -165,6 +169,10 @@ type Extent struct {
 	Live     uint32   // bytes of plaintext that the owner's map points to
 	Shared   bool     // there are, or were, E records
 	Logged   bool     // the stream is in a J record, and there are no runs yet
+	// Outer and OuterBase are Sealed and Base of the second layer: its stream is
+	// what is stored, and holds that of the first.
+	Outer     []byte
+	OuterBase [12]byte
 }
 
 // Append encodes x behind dst.
@@ -188,6 +196,10 @@ func (x *Extent) Append(dst []byte) []byte {
 	e.uint(7, uint64(x.Live))
 	e.bool(8, x.Shared)
 	e.bool(9, x.Logged)
+	e.bytes(10, x.Outer)
+	if x.OuterBase != ([12]byte{}) {
+		e.bytes(11, x.OuterBase[:])
+	}
 	return e.b
 }
 
@@ -202,11 +214,7 @@ func ParseExtent(b []byte) (*Extent, error) {
 		case 2:
 			x.Suite = d.uint8()
 		case 3:
-			if len(d.val) != len(x.Base) {
-				d.fail("base nonce")
-				break
-			}
-			copy(x.Base[:], d.val)
+			d.base(&x.Base)
 		case 4:
 			x.Runs = parseRuns(&d)
 		case 5:
@@ -219,6 +227,10 @@ func ParseExtent(b []byte) (*Extent, error) {
 			x.Shared = d.bool()
 		case 9:
 			x.Logged = d.bool()
+		case 10:
+			x.Outer = d.copy()
+		case 11:
+			d.base(&x.OuterBase)
 		default:
 			d.unknown()
 		}
@@ -233,6 +245,15 @@ func ParseExtent(b []byte) (*Extent, error) {
 		return nil, fmt.Errorf("extent: %w", d.err)
 	}
 	return x, nil
+}
+
+// base reads a base nonce.
+func (d *decoder) base(nonce *[12]byte) {
+	if len(d.val) != len(nonce) {
+		d.fail("base nonce")
+		return
+	}
+	copy(nonce[:], d.val)
 }
 
 func parseRuns(d *decoder) []Run {
@@ -261,6 +282,7 @@ func parseRuns(d *decoder) []Run {
 // ExtentRef is a further chunk's reference to a shared extent.
 type ExtentRef struct {
 	Sealed []byte // extent key under that chunk's key
+	Outer  []byte // that of the second layer, if there is one
 	Live   uint32 // bytes of plaintext that its map points to
 }
 
@@ -269,6 +291,7 @@ func (r *ExtentRef) Append(dst []byte) []byte {
 	e := newEncoder(dst)
 	e.bytes(1, r.Sealed)
 	e.uint(2, uint64(r.Live))
+	e.bytes(3, r.Outer)
 	return e.b
 }
 
@@ -282,6 +305,8 @@ func ParseExtentRef(b []byte) (*ExtentRef, error) {
 			r.Sealed = d.copy()
 		case 2:
 			r.Live = d.uint32()
+		case 3:
+			r.Outer = d.copy()
 		default:
 			d.unknown()
 		}
@@ -301,18 +326,25 @@ type Inline struct {
 	Extent   ExtentID // new for each change: the key is bound to it
 	Sealed   []byte
 	Stream   []byte // shares memory with what was parsed
+	// Outer and OuterBase are those of the second layer (see Extent).
+	Outer     []byte
+	OuterBase [12]byte
 }
 
 // Append encodes n behind dst.
 func (n *Inline) Append(dst []byte) []byte {
-	const head = 64 // more than the other fields and all lengths take
-	e := newEncoder(slices.Grow(dst, head+len(n.Sealed)+len(n.Stream)))
+	const head = 96 // more than the other fields and all lengths take
+	e := newEncoder(slices.Grow(dst, head+len(n.Sealed)+len(n.Outer)+len(n.Stream)))
 	e.uint(1, uint64(n.PlainLen))
 	e.uint(2, uint64(n.Suite))
 	e.bytes(3, n.Base[:])
 	e.bytes(4, n.Extent[:])
 	e.bytes(5, n.Sealed)
 	e.bytes(6, n.Stream)
+	e.bytes(7, n.Outer)
+	if n.OuterBase != ([12]byte{}) {
+		e.bytes(8, n.OuterBase[:])
+	}
 	return e.b
 }
 
@@ -327,17 +359,17 @@ func ParseInline(b []byte) (*Inline, error) {
 		case 2:
 			n.Suite = d.uint8()
 		case 3:
-			if len(d.val) != len(n.Base) {
-				d.fail("base nonce")
-				break
-			}
-			copy(n.Base[:], d.val)
+			d.base(&n.Base)
 		case 4:
 			n.Extent = d.id()
 		case 5:
 			n.Sealed = d.copy()
 		case 6:
 			n.Stream = d.val
+		case 7:
+			n.Outer = d.copy()
+		case 8:
+			d.base(&n.OuterBase)
 		default:
 			d.unknown()
 		}

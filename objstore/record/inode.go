@@ -91,8 +91,11 @@ type Content struct {
 	Mode      objstore.SSEMode // 0 until an object key exists (nothing was written yet)
 	DEK       DEKID            // parent of the object key; 0 for SSE-C
 	SealedOEK []byte
-	KMSKeyID  string
+	KMSKeyID  string // name of the external key: SSE-KMS, DSSE-KMS
 	BucketKey bool
+	// The second layer of DSSE-KMS has a parent and an object key of its own.
+	OuterDEK    DEKID
+	SealedOuter []byte
 
 	ETag      ETagKind
 	ETagSum   [16]byte
@@ -105,6 +108,13 @@ type Content struct {
 	// SealedMD5 is what ETagSum would be under SSE-S3, sealed under the object
 	// key: in a bucket of MD5s a copy under SSE-S3 gets it back.
 	SealedMD5 []byte
+}
+
+// Reseal takes over how the object key of the same content is sealed.
+func (c *Content) Reseal(from *Content) {
+	c.Mode, c.DEK, c.SealedOEK = from.Mode, from.DEK, from.SealedOEK
+	c.KMSKeyID, c.BucketKey = from.KMSKeyID, from.BucketKey
+	c.OuterDEK, c.SealedOuter = from.OuterDEK, from.SealedOuter
 }
 
 // Append encodes n behind dst.
@@ -150,6 +160,8 @@ func (n *Inode) Append(dst []byte) []byte {
 	if m := n.Meta; m != nil {
 		e.bytes(40, appendMeta(nil, m))
 	}
+	e.uint(51, uint64(c.OuterDEK))
+	e.bytes(52, c.SealedOuter)
 	e.uint(55, n.Seq)
 	e.bool(56, n.Null)
 	e.bool(57, n.Held)
@@ -246,6 +258,10 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.Appends = d.uint32()
 		case 59:
 			n.TagCount = d.uint8()
+		case 51:
+			c.OuterDEK = DEKID(d.uint())
+		case 52:
+			c.SealedOuter = d.copy()
 		case 70:
 			c.SealedMD5 = d.copy()
 		case 55:
@@ -289,6 +305,8 @@ func (n *Inode) check() error {
 		return fmt.Errorf("inode: %w: lock", ErrVersion)
 	case c.Layout != LayoutEmpty && (c.ID.IsZero() || c.Mode == 0):
 		return fmt.Errorf("inode: %w: data without a key", ErrCorrupt)
+	case c.Mode != objstore.SSEDSSE && len(c.SealedOuter) > 0:
+		return fmt.Errorf("inode: %w: keys of another number of layers", ErrCorrupt)
 	}
 	return nil
 }

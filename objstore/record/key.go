@@ -43,6 +43,7 @@ const (
 	famUpload    = 'u'
 	famVersion   = 'v'
 	famDEK       = 'w'
+	famDEKOf     = 'W'
 	famXattr     = 'x'
 	famSetting   = 'y'
 )
@@ -274,6 +275,13 @@ func DEKKey(id DEKID) []byte { return k64(famDEK, uint64(id)) }
 
 // DEKPrefix: see DEKKey.
 func DEKPrefix() []byte { return []byte{famDEK} }
+
+// DEKOfKey is the key under which the id of a bucket's data key stands, by what
+// it was made for: a hash of the external key, the purpose and the client's
+// context.
+func DEKOfKey(root objstore.InodeID, hash [32]byte) []byte {
+	return append(k64(famDEKOf, uint64(root)), hash[:]...)
+}
 
 // SettingKey is the key of a setting.
 func SettingKey(name string) []byte { return append([]byte{famSetting}, name...) }

@@ -46,6 +46,8 @@ func (u *Upload) Append(dst []byte) []byte {
 	e.str(9, string(u.Algorithm))
 	e.str(10, string(u.Type))
 	e.uint(11, uint64(u.ETags))
+	e.uint(12, uint64(c.OuterDEK))
+	e.bytes(13, c.SealedOuter)
 	e.uint(18, uint64(u.Lock.Mode))
 	e.int(19, int64(u.Lock.Until))
 	e.uint(20, uint64(u.Lock.Hold))
@@ -85,6 +87,10 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Type = checksum.Type(d.str())
 		case 11:
 			u.ETags = d.etagForm()
+		case 12:
+			c.OuterDEK = DEKID(d.uint())
+		case 13:
+			c.SealedOuter = d.copy()
 		case 18:
 			u.Lock.Mode = objstore.LockMode(d.uint8())
 		case 19:
@@ -102,7 +108,7 @@ func ParseUpload(b []byte) (*Upload, error) {
 	if d.err == nil && (!u.Lock.Mode.Known() || !u.Lock.Hold.Known()) {
 		d.err = fmt.Errorf("%w: lock", ErrVersion)
 	}
-	if d.err == nil && (c.ID.IsZero() || c.Mode == 0 || c.Mode > objstore.SSEDSSE || len(c.SealedOEK) == 0) {
+	if d.err == nil && (c.ID.IsZero() || c.Mode == 0 || c.Mode > objstore.SSEDSSE || len(c.SealedOEK) == 0 || c.Mode != objstore.SSEDSSE && len(c.SealedOuter) > 0) {
 		d.fail("upload")
 	}
 	if d.err != nil {

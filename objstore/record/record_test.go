@@ -97,6 +97,31 @@ var kinds = []kind{
 	of("configuration", goldenConfig, &Config{Document: []byte("<x/>"), Modified: 5}, ParseConfig, (*Config).Append, drawConfig),
 	of("data key", goldenDEK, &DEK{KeyID: "sse-s3/1", Context: map[string]string{"b": "2", "a": "1"}, Sealed: []byte("sealed")},
 		ParseDEK, (*DEK).Append, drawDEK),
+	of("data key of a bucket", goldenDEKOf, &DEKOf{ID: 300}, ParseDEKOf, (*DEKOf).Append, func(t *rapid.T) *DEKOf {
+		return &DEKOf{ID: DEKID(rapid.Uint64Min(1).Draw(t, "dek"))}
+	}),
+	of("bucket of SSE-KMS", goldenKMSBucket, &Bucket{Created: 5, DEK: 9, Encryption: objstore.BucketEncryption{
+		Mode: objstore.SSEKMS, KMSKeyID: "alias/a", BucketKey: true, BlockSSEC: true,
+	}}, ParseBucket, (*Bucket).Append, drawBucket),
+	of("file of two layers", goldenTwoLayers, &Inode{Type: objstore.TypeRegular, Nlink: 1, Size: 1, Bucket: 2, Content: Content{
+		ID: id(1), Gen: 1, Layout: LayoutInline, Mode: objstore.SSEDSSE, DEK: 9, SealedOEK: []byte("sealed"), KMSKeyID: "key",
+		OuterDEK: 10, SealedOuter: []byte("outer"), ETag: ETagRandom, ETagSum: id(17),
+	}}, ParseInode, (*Inode).Append, drawInode),
+	of("upload of two layers", goldenTwoLayersUpload, &Upload{Initiated: 5, Content: Content{
+		ID: id(1), Mode: objstore.SSEDSSE, DEK: 9, SealedOEK: []byte("sealed"), KMSKeyID: "key", OuterDEK: 10, SealedOuter: []byte("outer"),
+	}}, ParseUpload, (*Upload).Append, drawUpload),
+	of("chunk reference of two layers", goldenTwoLayersChunk, &ChunkRef{Chunk: id(1), Span: 5, Sealed: []byte("sealed"), Outer: []byte("outer")},
+		ParseChunkRef, (*ChunkRef).Append, drawChunkRef),
+	of("extent of two layers", goldenTwoLayersExtent, &Extent{
+		PlainLen: 5, Suite: 2, Base: [12]byte{1}, Runs: []Run{{id(2), 4096, 0, 1}}, Owner: id(5), Sealed: []byte("sealed"), Live: 5,
+		Outer: []byte("outer"), OuterBase: [12]byte{2},
+	}, ParseExtent, (*Extent).Append, drawExtent),
+	of("extent reference of two layers", goldenTwoLayersRef, &ExtentRef{Sealed: []byte("sealed"), Live: 5, Outer: []byte("outer")},
+		ParseExtentRef, (*ExtentRef).Append, drawExtentRef),
+	of("inline data of two layers", goldenTwoLayersInline, &Inline{
+		PlainLen: 5, Suite: 2, Base: [12]byte{1}, Extent: id(5), Sealed: []byte("sealed"), Stream: []byte("stream"),
+		Outer: []byte("outer"), OuterBase: [12]byte{2},
+	}, ParseInline, (*Inline).Append, drawInline),
 	of("setting", goldenSetting, &Setting{DEK: 3, Sealed: []byte("sealed")}, ParseSetting, (*Setting).Append, drawSetting),
 	of("upload", goldenUpload, &Upload{
 		Initiated: 5, Meta: sampleMeta, Algorithm: checksum.CRC64NVME, Type: checksum.FullObject,

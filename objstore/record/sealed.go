@@ -44,6 +44,37 @@ func ParseDEK(b []byte) (*DEK, error) {
 	return k, nil
 }
 
+// DEKOf names the data key of a bucket for an external key and a client's context.
+type DEKOf struct{ ID DEKID }
+
+// Append encodes o behind dst.
+func (o *DEKOf) Append(dst []byte) []byte {
+	e := newEncoder(dst)
+	e.uint(1, uint64(o.ID))
+	return e.b
+}
+
+// ParseDEKOf parses a DEKOf.
+func ParseDEKOf(b []byte) (*DEKOf, error) {
+	o := &DEKOf{}
+	d := newDecoder(b)
+	for d.next() {
+		switch d.num {
+		case 1:
+			o.ID = DEKID(d.uint())
+		default:
+			d.unknown()
+		}
+	}
+	if d.err == nil && o.ID == 0 {
+		d.fail("no data key")
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("data key of a bucket: %w", d.err)
+	}
+	return o, nil
+}
+
 // Setting is a small secret of the store, sealed under a data key.
 type Setting struct {
 	DEK    DEKID

@@ -46,22 +46,6 @@ func (q *request) deleteUnset() error {
 	return q.send(http.StatusNoContent)
 }
 
-func (q *request) getBucketEncryption() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	var x xmlWriter
-	x.root("ServerSideEncryptionConfiguration")
-	x.open("Rule")
-	x.open("ApplyServerSideEncryptionByDefault")
-	x.text("SSEAlgorithm", "AES256")
-	x.close("ApplyServerSideEncryptionByDefault")
-	x.bool("BucketKeyEnabled", false)
-	x.close("Rule")
-	x.close("ServerSideEncryptionConfiguration")
-	return q.sendXML(http.StatusOK, &x)
-}
-
 // objectExists finds the object that a subresource belongs to. Its key is not
 // needed for that.
 func (q *request) objectExists() error {

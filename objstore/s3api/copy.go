@@ -241,7 +241,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		}
 		req.SrcRange = &r
 	}
-	if req.Encryption, err = q.customerKey(customerHeaders); err != nil {
+	if req.Encryption, err = q.partKey(); err != nil {
 		return err
 	}
 	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {

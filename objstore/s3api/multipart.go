@@ -99,7 +99,7 @@ func (q *request) uploadPart() error {
 		q.op = "UploadPartCopy"
 		return q.copyPart(id, number)
 	}
-	enc, err := q.customerKey(customerHeaders)
+	enc, err := q.partKey()
 	if err != nil {
 		return err
 	}

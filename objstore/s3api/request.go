@@ -36,8 +36,9 @@ type request struct {
 	peeked           []byte // of the body, for policies; nil: nothing
 	body             body
 
-	keys []*secret.Key // wiped at the end
-	code string        // S3's code of the error that was answered
+	keys       []*secret.Key // wiped at the end
+	sseContext string        // encryption context of a write, as it was sent
+	code       string        // S3's code of the error that was answered
 
 	// values are those of the first headers of the answer: one piece of memory
 	// for all of them.

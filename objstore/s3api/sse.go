@@ -39,6 +39,16 @@ var (
 	}
 )
 
+const ssecBlocked = "This bucket has blocked upload requests that specify Server Side Encryption with Customer provided keys (SSE-C). Please specify a different server-side encryption type."
+
+// partKey reads a customer's key for a part of an upload.
+func (q *request) partKey() (objstore.Encryption, error) {
+	if err := q.checkBlocked(); err != nil {
+		return objstore.Encryption{}, err
+	}
+	return q.customerKey(customerHeaders)
+}
+
 // errSSE is InvalidArgument as S3 words it for encryption.
 func errSSE(message string) *apiError {
 	return newError(http.StatusBadRequest, "InvalidArgument", message, field("ArgumentName", "x-amz-server-side-encryption"))
@@ -47,6 +57,9 @@ func errSSE(message string) *apiError {
 // encryption reads what a write says about the encryption of its object.
 func (q *request) encryption() (objstore.Encryption, error) {
 	var e objstore.Encryption
+	if err := q.checkBlocked(); err != nil {
+		return e, err
+	}
 	mode, given := q.single(sseHeader)
 	if given && q.given(customerHeaders) {
 		err := errSSE("Server Side Encryption with Customer provided key is incompatible with the encryption method specified")
@@ -83,8 +96,10 @@ func (q *request) encryption() (objstore.Encryption, error) {
 		if e.Context, err = parseContext(v); err != nil {
 			return e, err
 		}
+		q.sseContext = v
 	}
 	if v := q.get(sseBucketKey); v != "" {
+		e.BucketKeyGiven = true
 		switch strings.ToLower(v) {
 		case "true":
 			e.BucketKey = true
@@ -181,6 +196,19 @@ func (q *request) parseCustomerKey(names keyHeaders, anySize bool) (objstore.Enc
 	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(key)}, nil
 }
 
+// checkBlocked refuses customers' keys in a bucket that has them blocked, before
+// anything is looked at that they say.
+func (q *request) checkBlocked() error {
+	if !q.given(customerHeaders) {
+		return nil
+	}
+	e, err := q.s.store.BucketEncryption(q.ctx, q.caller, q.bucket)
+	if err == nil && e.BlockSSEC {
+		err = errAccessDenied(ssecBlocked)
+	}
+	return err
+}
+
 // keep has a key wiped when the request ends.
 func (q *request) keep(key *secret.Key) *secret.Key {
 	q.keys = append(q.keys, key)
@@ -205,12 +233,11 @@ func (q *request) setSSE(sse objstore.SSEInfo) {
 	case objstore.SSES3:
 		q.set("x-amz-server-side-encryption", "AES256")
 	case objstore.SSEKMS, objstore.SSEDSSE:
-		mode := "aws:kms"
-		if sse.Mode == objstore.SSEDSSE {
-			mode = "aws:kms:dsse"
-		}
-		q.set("x-amz-server-side-encryption", mode)
+		q.set("x-amz-server-side-encryption", sseName(sse.Mode))
 		q.set("x-amz-server-side-encryption-aws-kms-key-id", sse.KMSKeyID)
+		if q.sseContext != "" {
+			q.set("x-amz-server-side-encryption-context", q.sseContext)
+		}
 		if sse.BucketKey {
 			q.set("x-amz-server-side-encryption-bucket-key-enabled", "true")
 		}
