@@ -208,7 +208,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	if err := d.startS3(); err != nil {
 		return nil, StartReport{}, err
 	}
-	d.keys.start(d.store.keyAdmin(), d.stop)
+	d.keys.start(d.store.keyAdmin(), d.stop, d.dropKeyPages)
 	if err := d.startAdmin(); err != nil {
 		return nil, StartReport{}, err
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/cofferfs/coffer/crypto/kms"
 )
 
 // RunKey manages the external keys of a store: through the daemon that has it
@@ -77,6 +79,7 @@ const eraseInterval = time.Minute
 type keyKeeper struct {
 	mu      sync.Mutex // one action at a time; guards the fields below
 	admin   *keyAdmin
+	locked  func(context.Context, kms.KeyID) error // told of keys that were locked
 	closed  bool
 	changed chan struct{} // wakes run
 	task    sync.WaitGroup
@@ -84,8 +87,8 @@ type keyKeeper struct {
 
 // start finishes rotations that were interrupted, and erases keys whose time
 // has come, until stop is closed.
-func (k *keyKeeper) start(a *keyAdmin, stop <-chan struct{}) {
-	k.admin, k.changed = a, make(chan struct{}, 1)
+func (k *keyKeeper) start(a *keyAdmin, stop <-chan struct{}, locked func(context.Context, kms.KeyID) error) {
+	k.admin, k.locked, k.changed = a, locked, make(chan struct{}, 1)
 	if a.store.cfg.ReadOnly {
 		return
 	}
@@ -138,11 +141,17 @@ func (k *keyKeeper) do(ctx context.Context, q KeyRequest) (KeyReply, error) {
 		return KeyReply{}, &Problem{Err: errors.New("the daemon is ending"), Code: CodeStopping}
 	}
 	r, err := k.admin.do(ctx, q)
-	if q.Action == KeyDelete && err == nil {
+	if err != nil {
+		return r, err
+	}
+	if q.Action == KeyDelete {
 		select {
 		case k.changed <- struct{}{}:
 		default:
 		}
+	}
+	if q.Action == KeyDelete || q.Action == KeyDisable {
+		err = k.locked(context.WithoutCancel(ctx), kms.KeyID(r.Keys[0].Name))
 	}
 	return r, err
 }

@@ -9,7 +9,9 @@ import (
 	"os"
 	"slices"
 
+	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore"
 )
 
 // LendRequest lends customers' keys to a mount, or takes them back.
@@ -80,16 +82,38 @@ func (d *Daemon) Return(ctx context.Context, r LendRequest) (LendReply, error) {
 		return reply, nil
 	}
 	d.log.Info("customers' keys returned", "mountpoint", r.Mountpoint, "keys", changed)
-	// Without mountsMu: the kernel may write dirty pages back to us for this.
-	for ino, err := range d.store.engine.CustomerKeyFiles(ctx) {
-		if err != nil {
-			return reply, hinted(fmt.Errorf("the keys are returned, but the kernel may still have pages that were read with them: %w", err),
-				"coffer umount drops them")
-		}
-		s.fs.DropPages(ino)
+	err = d.dropPages(ctx, []*served{s}, func(mode objstore.SSEMode, _ kms.KeyID) bool { return mode == objstore.SSEC })
+	if err != nil {
+		return reply, err
 	}
 	reply.InUse = d.store.engine.CustomerKeysInUse()
 	return reply, nil
+}
+
+// dropPages has the kernel write back and forget the pages that file systems
+// have of some files. mountsMu is not held: the kernel may write to us for this.
+func (d *Daemon) dropPages(ctx context.Context, from []*served, under func(objstore.SSEMode, kms.KeyID) bool) error {
+	for ino, err := range d.store.engine.FilesUnder(ctx, under) {
+		if err != nil {
+			return hinted(fmt.Errorf("the key is locked, but the kernel may still have pages that were read with it: %w", err),
+				"coffer umount drops them")
+		}
+		for _, s := range from {
+			s.fs.DropPages(ino)
+		}
+	}
+	return nil
+}
+
+// dropKeyPages is dropPages of all mounts for an external key that was locked.
+func (d *Daemon) dropKeyPages(ctx context.Context, id kms.KeyID) error {
+	d.mountsMu.Lock()
+	all := slices.Clone(d.served)
+	d.mountsMu.Unlock()
+	if len(all) == 0 {
+		return nil
+	}
+	return d.dropPages(ctx, all, func(_ objstore.SSEMode, key kms.KeyID) bool { return key == id })
 }
 
 // servedOn finds what is mounted on a directory. mountsMu is held.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -176,10 +177,11 @@ func (s *Store) openLent(ctx context.Context, c objstore.Caller, content *record
 	return nil, nil, objstore.E(objstore.KindKeyRequired, "open", "", "the file is encrypted with a customer's key, which the mount has not been lent")
 }
 
-// CustomerKeyFiles are the files that are encrypted with customers' keys: what
-// a kernel may have pages of that were read with a key that was lent. It ends
-// with the first error. Files that are made meanwhile may be missing.
-func (s *Store) CustomerKeyFiles(ctx context.Context) iter.Seq2[objstore.InodeID, error] {
+// FilesUnder are the files that are encrypted in a mode and under an external
+// key ("" for SSE-C) that under likes: what a kernel may have pages of when a key
+// is locked or returned. It ends with the first error. Files that are made
+// meanwhile may be missing.
+func (s *Store) FilesUnder(ctx context.Context, under func(mode objstore.SSEMode, key kms.KeyID) bool) iter.Seq2[objstore.InodeID, error] {
 	const step = 1024 // inodes looked at in one snapshot
 	return func(yield func(objstore.InodeID, error) bool) {
 		for rg := meta.Prefix(record.InodePrefix()); rg.Start != nil; {
@@ -204,7 +206,7 @@ func (s *Store) CustomerKeyFiles(ctx context.Context) iter.Seq2[objstore.InodeID
 					if err != nil {
 						return err
 					}
-					if n.Content.Mode == objstore.SSEC {
+					if under(n.Content.Mode, kms.KeyID(n.Content.KMSKeyID)) {
 						found = append(found, ino)
 					}
 				}

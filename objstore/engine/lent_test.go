@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 )
@@ -313,6 +314,8 @@ func TestKeysAreReturnedUnderReaders(t *testing.T) {
 	wg.Wait()
 }
 
+func underCustomersKey(mode objstore.SSEMode, _ kms.KeyID) bool { return mode == objstore.SSEC }
+
 func TestFilesUnderCustomersKeysAreFound(t *testing.T) {
 	k, root := newStack(t, nil)
 	var want []objstore.InodeID
@@ -325,7 +328,7 @@ func TestFilesUnderCustomersKeysAreFound(t *testing.T) {
 		}
 	}
 	var got []objstore.InodeID
-	for ino, err := range k.s.CustomerKeyFiles(bg) {
+	for ino, err := range k.s.FilesUnder(bg, underCustomersKey) {
 		if err != nil {
 			t.Fatal(err)
 		}
