@@ -87,12 +87,16 @@ type Access struct {
 	Action string // "s3:GetObject"
 	// Bucket and Key name the resource; without a Bucket it is the account.
 	Bucket, Key string
+	// ARN names a resource that is not S3's; Bucket and Key are empty then.
+	ARN string
 	// Values are the condition keys of the request, as policy.Request has them.
 	Values func(key string) ([]string, bool)
 }
 
 func (a *Access) arn() string {
 	switch {
+	case a.ARN != "":
+		return a.ARN
 	case a.Bucket == "":
 		return "arn:aws:s3:::*"
 	case a.Key == "":
@@ -182,9 +186,12 @@ func (s *Store) Bound(ctx context.Context, p *Principal, bucket string) (bool, e
 // Denied reports whether some policy denies a explicitly. It is for what needs
 // no Allow.
 func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error) {
-	rules, _, err := s.bucketPolicy(ctx, a.Bucket)
-	if err != nil {
-		return false, err
+	var rules *policy.Policy
+	if a.Bucket != "" {
+		var err error
+		if rules, _, err = s.bucketPolicy(ctx, a.Bucket); err != nil {
+			return false, err
+		}
 	}
 	if p.root && p.session == nil && rules == nil {
 		return false, nil

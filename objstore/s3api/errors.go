@@ -254,6 +254,10 @@ func (q *request) fail(err error) (abort bool) {
 		q.w.WriteHeader(e.Status)
 		return false
 	}
+	if q.sts {
+		_, werr := q.w.Write(q.failSTS(e).b)
+		return werr != nil
+	}
 	var x xmlWriter
 	x.start()
 	x.open("Error")

@@ -33,6 +33,7 @@ type request struct {
 	// they forbid him to replace an object.
 	principal        *engine.Principal
 	bounded, onlyNew bool
+	sts              bool   // it is for STS, whose answers look otherwise
 	peeked           []byte // of the body, for policies; nil: nothing
 	body             body
 

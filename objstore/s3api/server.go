@@ -50,12 +50,15 @@ type Options struct {
 
 // Server is the S3 door, an http.Handler. It may be used by many goroutines.
 type Server struct {
-	o         Options
-	store     *engine.Store
-	verifier  *sigv4.Verifier
-	log       *slog.Logger
-	cors      parsed[*corsDocument]
-	lifecycle parsed[[]lifecycle.Rule]
+	o        Options
+	store    *engine.Store
+	verifier *sigv4.Verifier
+	// stsVerifier is that of STS, whose requests are signed for another service
+	// and, by some clients, for another region.
+	stsVerifier *sigv4.Verifier
+	log         *slog.Logger
+	cors        parsed[*corsDocument]
+	lifecycle   parsed[[]lifecycle.Rule]
 }
 
 // New makes a Server. It does not take over the Store.
@@ -96,6 +99,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.Domains = domains
 	s := &Server{o: o, store: o.Store, log: o.Logger}
+	s.stsVerifier = &sigv4.Verifier{Service: "sts", Lookup: s.credentials, Session: s.session, Now: o.Now}
 	s.verifier = &sigv4.Verifier{Region: o.Region, Lookup: s.credentials, Session: s.session, Now: o.Now}
 	return s, nil
 }
@@ -179,6 +183,9 @@ func (q *request) run() (err error) {
 	}
 	if q.isForm() {
 		return q.postForm()
+	}
+	if q.isSTS() {
+		return q.serveSTS()
 	}
 	q.answerCORS()
 	if err := q.authenticate(); err != nil {
