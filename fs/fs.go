@@ -165,7 +165,7 @@ func (f *FS) String() string { return "coffer" }
 // Init is called after the kernel's INIT and before any other request.
 func (f *FS) Init(s *fuse.Server) {
 	f.server = s
-	f.stopWatch = f.store.Watch(f.changed)
+	f.stopWatch = f.store.WatchFor(f.foreignChange, f.changed)
 }
 
 // OnUnmount is called after the last request. The kernel closed every handle

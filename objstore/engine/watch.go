@@ -12,7 +12,7 @@ import (
 // can be told apart, and a commit never waits for a watcher.
 type watchers struct {
 	mu      sync.Mutex // guards the fields below
-	fns     map[int]func([]objstore.Change)
+	fns     map[int]watcher
 	next    int
 	pending map[changeKey]int // place in queue
 	queue   []objstore.Change
@@ -21,6 +21,12 @@ type watchers struct {
 	idle    chan struct{} // closed and replaced when a batch was delivered
 	wake    chan struct{}
 	closed  bool
+}
+
+// watcher is who watches.
+type watcher struct {
+	wants func(*objstore.Change) bool // nil: all changes
+	fn    func([]objstore.Change)
 }
 
 type changeKey struct {
@@ -32,7 +38,7 @@ type changeKey struct {
 
 func newWatchers() *watchers {
 	return &watchers{
-		fns: make(map[int]func([]objstore.Change)), pending: make(map[changeKey]int),
+		fns: make(map[int]watcher), pending: make(map[changeKey]int),
 		idle: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 }
@@ -40,13 +46,20 @@ func newWatchers() *watchers {
 // Watch calls fn with every Change that commits from now on, from one
 // goroutine, holding no lock. Changes of one inode or entry may be merged. stop
 // returns when fn will not be called again; fn must not call it.
-func (s *Store) Watch(fn func([]objstore.Change)) (stop func()) {
+func (s *Store) Watch(fn func([]objstore.Change)) (stop func()) { return s.WatchFor(nil, fn) }
+
+// WatchFor is Watch for the changes that wants likes; fn gets others too, where
+// they come with one of these or somebody else wants them. wants is called with
+// every change while it is committed: it is quick and calls nobody. A change that
+// nobody wants costs next to nothing, and most are of that kind: a mount does
+// not want to be told what it did itself.
+func (s *Store) WatchFor(wants func(*objstore.Change) bool, fn func([]objstore.Change)) (stop func()) {
 	w := s.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := w.next
 	w.next++
-	w.fns[id] = fn
+	w.fns[id] = watcher{wants, fn}
 	return func() {
 		w.mu.Lock()
 		delete(w.fns, id)
@@ -91,7 +104,7 @@ func (s *Store) WatchersBehind() bool {
 func (w *watchers) publish(changes []objstore.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.fns) == 0 || w.closed {
+	if w.closed || !w.wanted(changes) {
 		return
 	}
 	for _, c := range changes {
@@ -110,6 +123,21 @@ func (w *watchers) publish(changes []objstore.Change) {
 	}
 }
 
+// wanted reports whether anybody wants any of the changes; mu is held.
+func (w *watchers) wanted(changes []objstore.Change) bool {
+	for _, f := range w.fns {
+		if f.wants == nil {
+			return true
+		}
+		for i := range changes {
+			if f.wants(&changes[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // run delivers until close.
 func (w *watchers) run() {
 	for range w.wake {
@@ -119,8 +147,8 @@ func (w *watchers) run() {
 		clear(w.pending)
 		w.seq++
 		fns := make([]func([]objstore.Change), 0, len(w.fns))
-		for _, fn := range w.fns {
-			fns = append(fns, fn)
+		for _, f := range w.fns {
+			fns = append(fns, f.fn)
 		}
 		w.mu.Unlock()
 		if len(batch) > 0 {
