@@ -118,6 +118,16 @@ func (c *cache) bucket(root objstore.InodeID) (b record.Bucket, ok bool) {
 	return b, ok
 }
 
+// bucketAt is bucket for a view whose token is token.
+func (c *cache) bucketAt(token uint64, root objstore.InodeID) (b record.Bucket, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.still(token) {
+		b, known = c.buckets[root]
+	}
+	return b, known
+}
+
 // inodeAt returns a copy of an inode, nil when it was removed, for a view whose
 // token is token.
 func (c *cache) inodeAt(token uint64, ino objstore.InodeID) (n *record.Inode, known bool) {

@@ -46,6 +46,9 @@ type Options struct {
 	// CollectInterval is the time between looks for segments to remove or to
 	// compact. 0: 15 s. Negative: never, for tests.
 	CollectInterval time.Duration
+	// LifecycleInterval is the time between looks for lifecycle rules that are due,
+	// which they are once a day. 0: 10 min. Negative: never, for tests.
+	LifecycleInterval time.Duration
 
 	stamp func() objstore.Time // Now for what is stored
 }
@@ -79,6 +82,9 @@ func (o *Options) defaults() {
 	if o.CollectInterval == 0 {
 		o.CollectInterval = 15 * time.Second
 	}
+	if o.LifecycleInterval == 0 {
+		o.LifecycleInterval = 10 * time.Minute
+	}
 }
 
 func (o *Options) validate() error {
@@ -108,6 +114,8 @@ type Store struct {
 	renames   renames
 	renameMu  sync.Mutex // see doc.go
 	relieveMu sync.Mutex // one writer at a time frees memory
+
+	lifecycleMu sync.Mutex // one run of lifecycle rules at a time; no lock is taken before it
 
 	usersMu  sync.Mutex                // one change of the users at a time
 	users    atomic.Pointer[userTable] // replaced as a whole
@@ -224,6 +232,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		s.background.Go(func() { s.runFlusher(bg) })
 		s.background.Go(func() { s.runReaper(bg) })
 		s.background.Go(func() { s.runCollector(bg) })
+		s.background.Go(func() { s.runLifecycle(bg) })
 	}
 	return s, nil
 }

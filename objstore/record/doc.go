@@ -16,7 +16,7 @@
 //	P content                sizes of the parts of a content that was uploaded in parts, and their checksums if they make the object's
 //	W ino hash               data key of a bucket for an external key and a client's context: its id
 //	R                        root: store id, allocation of inode ids, ETag key
-//	b ino name               configuration document of a bucket
+//	b ino name               configuration document of a bucket; how far its lifecycle rules were carried out
 //	c content offset         chunk of a content, with the chunk key sealed under the object key
 //	d ino name               directory entry; directories have a trailing slash, the marker object of a directory the empty name
 //	e extent                 extent: where it lies, its key sealed under its first owner's chunk key, what of it is live

@@ -151,6 +151,10 @@ func drawConfig(t *rapid.T) *Config {
 	return &Config{Document: some(t, "document"), Modified: when(t, "modified")}
 }
 
+func drawLifecycleRun(t *rapid.T) *LifecycleRun {
+	return &LifecycleRun{Day: when(t, "day"), Rules: when(t, "rules"), Phase: LifecyclePhase(rapid.IntRange(0, 2).Draw(t, "phase")), From: text(t, "from")}
+}
+
 func drawForm(t *rapid.T) objstore.ETagForm {
 	return rapid.SampledFrom([]objstore.ETagForm{objstore.ETagsMD5, objstore.ETagsOpaque}).Draw(t, "etags")
 }

@@ -95,6 +95,7 @@ var kinds = []kind{
 		Initiated: 5, Content: Content{ID: id(1), Mode: objstore.SSES3, DEK: 9, SealedOEK: []byte("sealed")}, Lock: sampleLock,
 	}, ParseUpload, (*Upload).Append, drawUpload),
 	of("configuration", goldenConfig, &Config{Document: []byte("<x/>"), Modified: 5}, ParseConfig, (*Config).Append, drawConfig),
+	of("lifecycle run", goldenLifecycleRun, &LifecycleRun{Day: 5, Rules: 6, Phase: LifecycleUploads, From: "k"}, ParseLifecycleRun, (*LifecycleRun).Append, drawLifecycleRun),
 	of("data key", goldenDEK, &DEK{KeyID: "sse-s3/1", Context: map[string]string{"b": "2", "a": "1"}, Sealed: []byte("sealed")},
 		ParseDEK, (*DEK).Append, drawDEK),
 	of("data key of a bucket", goldenDEKOf, &DEKOf{ID: 300}, ParseDEKOf, (*DEKOf).Append, func(t *rapid.T) *DEKOf {
