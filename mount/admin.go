@@ -28,6 +28,7 @@ import (
 //	POST /v1/wait          umountRequest -> umountReply, when that mount is gone
 //	POST /v1/bucket/etag   bucketETag -> bucketETag
 //	POST /v1/user          UserRequest -> UserReply
+//	POST /v1/lifecycle     {} -> LifecycleReport
 //	POST /v1/key           KeyRequest -> KeyReply
 //	POST /v1/key/lend      LendRequest -> LendReply
 //	POST /v1/key/return    LendRequest -> LendReply
@@ -185,6 +186,9 @@ func (d *Daemon) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/bucket/etag", answer(d.answerBucketETag))
 	mux.HandleFunc("POST /v1/user", answer(func(ctx context.Context, q UserRequest) (UserReply, error) {
 		return userAdmin(context.WithoutCancel(ctx), d.store.engine, d.log, q)
+	}))
+	mux.HandleFunc("POST /v1/lifecycle", answer(func(ctx context.Context, _ struct{}) (LifecycleReport, error) {
+		return d.Lifecycle(ctx)
 	}))
 	mux.HandleFunc("POST /v1/key", answer(d.keys.do))
 	mux.HandleFunc("POST /v1/key/lend", answer(func(ctx context.Context, r LendRequest) (LendReply, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -13,11 +14,12 @@ func bucketCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "bucket",
 		Usage:     "show and change settings of a bucket",
-		UsageText: "coffer bucket etag [--store DIR] BUCKET [opaque|md5]",
+		UsageText: "coffer bucket etag [--store DIR] BUCKET [opaque|md5]\ncoffer bucket lifecycle [--store DIR] [--json]",
 		Description: `Shows and changes what can be chosen for each bucket of a store, through its
 running daemon. Buckets themselves are made by mkdir in a mount and by S3.
-coffer bucket etag --help tells about etag.`,
-		Subcommands: []*cli.Command{bucketETagCommand()},
+coffer bucket etag --help tells about etag, coffer bucket lifecycle --help about
+lifecycle.`,
+		Subcommands: []*cli.Command{bucketETagCommand(), bucketLifecycleCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("there is no command %q", "bucket "+c.Args().First())
@@ -67,6 +69,37 @@ switch (rclone: use_multipart_etag = false).
 			default:
 				fmt.Fprintf(c.App.Writer, "new objects in bucket %s get %s ETags\n", bucket, form)
 			}
+			return nil
+		},
+	}
+}
+
+func bucketLifecycleCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "lifecycle",
+		Usage: "carry out the lifecycle rules of all buckets now",
+		Description: `Lifecycle rules are set over S3 (aws s3api put-bucket-lifecycle-configuration).
+The daemon carries them out by itself, once a day from midnight UTC on: what
+expires is removed, in a versioned bucket it becomes a noncurrent version, and
+uploads that were never completed are aborted.
+
+This does so at once, with the rules that were set today, too, and prints what
+came of it when it is done. Objects go for good: there is no question first.
+
+   coffer bucket lifecycle`,
+		Flags: []cli.Flag{storeFlag, jsonFlag},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("bucket lifecycle takes no arguments: it is for all buckets that have rules")
+			}
+			r, err := mount.RunLifecycle(c.Context, config(c))
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return json.NewEncoder(c.App.Writer).Encode(r)
+			}
+			fmt.Fprintf(c.App.Writer, "%d buckets with rules: %d expired, %d uploads aborted, %d failed\n", r.Buckets, r.Expired, r.AbortedUploads, r.Failed)
 			return nil
 		},
 	}

@@ -52,3 +52,26 @@ func TestBucketETagIsShownAndChosen(t *testing.T) {
 	is("photos", "md5")
 	h.ok("umount", dir)
 }
+
+func TestBucketLifecycleIsCarriedOut(t *testing.T) {
+	needFUSE(t)
+	h := newHouse(t)
+	h.ok("init")
+	h.refused(exitNotRunning, []string{"bucket", "lifecycle"}, "no daemon", "coffer mount")
+	dir := h.mkdir("mnt")
+	h.ok("mount", dir)
+	if err := os.Mkdir(dir+"/photos", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := h.ok("bucket", "lifecycle"); !strings.Contains(out, "0 buckets with rules") {
+		t.Errorf("says %q", out)
+	}
+	if out := h.ok("bucket", "lifecycle", "--json"); !strings.HasPrefix(out, `{"buckets":0,`) {
+		t.Errorf("says %q", out)
+	}
+	h.refused(exitUsage, []string{"bucket", "lifecycle", "photos"}, "no arguments")
+	h.ok("umount", dir)
+	h.ok("mount", "--read-only", dir)
+	h.refused(exitFailed, []string{"bucket", "lifecycle"}, "read-only")
+	h.ok("umount", dir)
+}

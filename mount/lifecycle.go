@@ -1,0 +1,44 @@
+package mount
+
+import (
+	"context"
+
+	"github.com/cofferfs/coffer/objstore/engine"
+)
+
+// LifecycleReport counts what lifecycle rules did. Its fields are the promise of
+// `bucket lifecycle --json`.
+type LifecycleReport struct {
+	Buckets        int `json:"buckets"`         // that have rules
+	Seen           int `json:"seen"`            // objects and versions that were looked at
+	Expired        int `json:"expired"`         // current versions
+	AbortedUploads int `json:"aborted_uploads"` // multipart uploads
+	Failed         int `json:"failed"`          // what could not go yet
+}
+
+// Lifecycle carries out the lifecycle rules of all buckets now, those that were
+// set today, too. When ctx ends it stops between two pages; the next one begins
+// anew.
+func (d *Daemon) Lifecycle(ctx context.Context) (LifecycleReport, error) {
+	r, err := d.store.engine.Lifecycle(ctx, true)
+	return lifecycleReport(r), err
+}
+
+func lifecycleReport(r engine.LifecycleReport) LifecycleReport {
+	return LifecycleReport{Buckets: r.Buckets, Seen: r.Seen, Expired: r.Expired, AbortedUploads: r.Aborted, Failed: r.Failed}
+}
+
+// RunLifecycle has the running daemon carry out all lifecycle rules now.
+func RunLifecycle(ctx context.Context, cfg Config) (LifecycleReport, error) {
+	var a LifecycleReport
+	if err := cfg.Resolve(); err != nil {
+		return a, err
+	}
+	// The status first: it is what tells a daemon that does not answer.
+	c := newClient(cfg.socketPath())
+	if _, err := aliveStatus(ctx, &cfg, c); err != nil {
+		return a, notRunning(&cfg, err)
+	}
+	err := c.call(ctx, "/v1/lifecycle", struct{}{}, &a)
+	return a, notRunning(&cfg, err)
+}
