@@ -101,6 +101,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, store: o.Store, log: o.Logger}
 	s.stsVerifier = &sigv4.Verifier{Service: "sts", Lookup: s.credentials, Session: s.session, Now: o.Now}
 	s.verifier = &sigv4.Verifier{Region: o.Region, Lookup: s.credentials, Session: s.session, Now: o.Now}
+	s.verifier.Bucket = func(r *http.Request) string { return bucketOfHost(r.Host, domains) }
 	return s, nil
 }
 

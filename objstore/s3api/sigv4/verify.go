@@ -14,8 +14,8 @@
 // from RawPath or RequestURI, where the same path can be written in other ways.
 //
 // What is taken: the Authorization header, presigned URLs, and the fields of a
-// POST form, whose policy is what is signed (VerifyForm; there Signature Version
-// 2 too); as payload a SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed
+// POST form, whose policy is what is signed (VerifyForm); the latter two by
+// Signature Version 2 too (query2.go says what that does not sign); as payload a SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed
 // and unsigned, with and without a trailer. Not taken: Version 4A, session tokens.
 //
 // Of each value that says how to read the request (date, payload hash, lengths)
@@ -68,6 +68,9 @@ type Verifier struct {
 	// Session is asked in place of Lookup when a request has a session token.
 	// Nil refuses every token.
 	Session Session
+	// Bucket is the bucket that a request names in its host, or empty: version 2
+	// signs it in front of the path. Nil: none does.
+	Bucket func(*http.Request) string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// MaxSkew is how far the clock of a client may be off; 0 is 15 minutes.
@@ -169,7 +172,7 @@ func (v *Verifier) Verify(r *http.Request) (*Result, error) {
 	case presigned:
 		c, err = parsePresigned(query)
 	case sigV2:
-		return nil, errUnsupportedMechanism()
+		return v.presigned2(r, query)
 	default:
 		return v.anonymous(r)
 	}

@@ -1,0 +1,200 @@
+package sigv4
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Presigned URLs of Signature Version 2 ("Signing and Authenticating REST
+// Requests", query string request authentication). AWS still takes them, and SDKs
+// for Python make them unless they are told otherwise. Nothing else of version 2
+// is taken but forms.
+//
+// What it signs: method, Content-MD5, Content-Type, the time of expiry, x-amz-*
+// headers, bucket and key, and of the query what signedIn2 lists. Whoever holds
+// such a URL can change the rest, so that a parameter is refused here that would
+// make another operation of it (see harmlessIn2).
+
+// signedIn2 are the query parameters that are signed, in the order of their names.
+var signedIn2 = []string{
+	"accelerate", "acl", "analytics", "cors", "defaultObjectAcl", "delete", "inventory", "lifecycle", "location", "logging",
+	"metrics", "notification", "object-lock", "partNumber", "policy", "replication", "requestPayment",
+	"response-cache-control", "response-content-disposition", "response-content-encoding", "response-content-language",
+	"response-content-type", "response-expires", "restore", "select", "select-type", "storageClass", "tagging", "torrent",
+	"uploadId", "uploads", "versionId", "versioning", "versions", "website",
+}
+
+// harmlessIn2 are those that are not: they say what part of a listing is asked
+// for, or nothing.
+var harmlessIn2 = []string{
+	"continuation-token", "delimiter", "encoding-type", "fetch-owner", "key-marker", "list-type", "marker", "max-keys", "max-parts",
+	"max-uploads", "part-number-marker", "prefix", "start-after", "upload-id-marker", "version-id-marker", "x-id",
+}
+
+var authParams2 = [...]string{"AWSAccessKeyId", "Signature", "Expires"}
+
+// presigned2 verifies a request whose query claims a signature of version 2.
+func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
+	var auth [len(authParams2)]string
+	for i, name := range authParams2 {
+		for _, p := range query {
+			if p.name != name {
+				continue
+			}
+			if auth[i] != "" {
+				return nil, errAccessDenied(name + " must be given once.")
+			}
+			auth[i] = p.value
+		}
+		if auth[i] == "" {
+			return nil, errAccessDenied("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
+		}
+	}
+	keyID, signature := auth[0], auth[1]
+	if len(keyID) > maxKeyID {
+		return nil, errInvalidAccessKeyID(keyID[:maxKeyID])
+	}
+	seconds, err := strconv.ParseInt(auth[2], 10, 64)
+	if err != nil || seconds < 0 {
+		return nil, errAccessDenied("Invalid date (should be seconds since epoch): " + auth[2])
+	}
+	now := time.Now
+	if v.Now != nil {
+		now = v.Now
+	}
+	if at := now(); at.Unix() > seconds {
+		return nil, errAccessDenied("Request has expired", Field{"Expires", isoTime(time.Unix(seconds, 0))}, Field{"ServerTime", isoTime(at)})
+	}
+	for _, p := range query {
+		lower := strings.ToLower(p.name)
+		switch {
+		case slices.Contains(authParams2[:], p.name), slices.Contains(signedIn2, p.name), slices.Contains(harmlessIn2, p.name),
+			strings.HasPrefix(lower, "x-amz-"), lower == "content-type", lower == "content-md5":
+		default:
+			return nil, errAccessDenied("Signature Version 2 does not sign the query parameter " + p.name + ".")
+		}
+	}
+	c := &claim{}
+	if err := c.takeToken(r.Header, query); err != nil {
+		return nil, err
+	}
+	secret, err := v.secret(r.Context(), keyID, c.token)
+	if err != nil {
+		return nil, err
+	}
+	headers := headers2(r.Header, query)
+	first := ""
+	for i, path := range []string{r.URL.EscapedPath(), string(appendCanonicalPath(nil, r.URL))} {
+		text := v.stringToSign2(r, query, headers, path, auth[2])
+		if equalV2(secret, text, signature) {
+			break
+		}
+		if i == 0 {
+			first = text
+			continue
+		}
+		return nil, errSignature(keyID, first, signature, "")
+	}
+	res := &Result{AccessKeyID: keyID, Token: c.token, Presigned: true, SignedHeaders: []string{"host"}}
+	for name := range headers {
+		res.SignedHeaders = append(res.SignedHeaders, name)
+	}
+	slices.Sort(res.SignedHeaders)
+	res.QueryHeaders = queryHeaders(query)
+	for _, name := range []string{"content-type", "content-md5"} {
+		if value, ok := inQuery(query, name); ok {
+			if res.QueryHeaders == nil {
+				res.QueryHeaders = http.Header{}
+			}
+			res.QueryHeaders.Set(name, value)
+		}
+	}
+	hash := r.Header.Get("X-Amz-Content-Sha256")
+	if hash == "" {
+		hash = unsignedPayload
+	}
+	p, refused := parsePayload(hash)
+	if refused != nil {
+		return nil, refused
+	}
+	if p.signedChunks {
+		return nil, errAccessDenied("Signature Version 2 cannot have a signed payload.")
+	}
+	if err := res.takeBody(r, p, nil); err != nil {
+		return nil, err
+	}
+	return res, nil
+}
+
+// headers2 are the x-amz-* headers by their lower-case names, those in the query
+// among them.
+func headers2(h http.Header, query []param) map[string][]string {
+	m := map[string][]string{}
+	for name, values := range h {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") {
+			m[lower] = append(m[lower], values...)
+		}
+	}
+	for _, p := range query {
+		if lower := strings.ToLower(p.name); strings.HasPrefix(lower, "x-amz-") {
+			m[lower] = append(m[lower], p.value)
+		}
+	}
+	return m
+}
+
+// stringToSign2 is what version 2 signs of a request.
+func (v *Verifier) stringToSign2(r *http.Request, query []param, headers map[string][]string, path, expires string) string {
+	var b strings.Builder
+	b.WriteString(r.Method + "\n")
+	for _, name := range []string{"content-md5", "content-type"} {
+		value := r.Header.Get(name)
+		if len(r.Header.Values(name)) == 0 {
+			value, _ = inQuery(query, name)
+		}
+		b.WriteString(value + "\n")
+	}
+	b.WriteString(expires + "\n")
+	names := make([]string, 0, len(headers))
+	for name := range headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		b.WriteString(name + ":")
+		for i, value := range headers[name] {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(strings.TrimSpace(value))
+		}
+		b.WriteByte('\n')
+	}
+	if v.Bucket != nil {
+		if bucket := v.Bucket(r); bucket != "" {
+			b.WriteString("/" + bucket)
+		}
+	}
+	if path == "" {
+		path = "/"
+	}
+	b.WriteString(path)
+	mark := byte('?')
+	for _, name := range signedIn2 {
+		for _, p := range query {
+			if p.name != name {
+				continue
+			}
+			b.WriteByte(mark)
+			mark = '&'
+			b.WriteString(name)
+			if p.value != "" {
+				b.WriteString("=" + p.value)
+			}
+		}
+	}
+	return b.String()
+}
