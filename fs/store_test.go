@@ -85,7 +85,7 @@ func (m *mounted) put(t testing.TB, key, content string) {
 // del deletes an object as the S3 door does.
 func (m *mounted) del(t testing.TB, key string) {
 	t.Helper()
-	if _, err := m.store.DeleteObject(t.Context(), s3, testBucket, key, objstore.Precondition{}); err != nil {
+	if _, err := m.store.DeleteObject(t.Context(), s3, objstore.DeleteRequest{Bucket: testBucket, Key: key}); err != nil {
 		t.Errorf("delete %q: %v", key, err)
 	}
 	if err := m.store.WaitWatchers(t.Context()); err != nil {

@@ -68,4 +68,6 @@ type CreateBucketRequest struct {
 	Ownership Ownership
 	// Configs are configuration documents that it has from the start.
 	Configs []NamedConfig
+	// ObjectLock makes it a bucket with Object Lock, whose versioning is enabled.
+	ObjectLock bool
 }

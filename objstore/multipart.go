@@ -12,6 +12,7 @@ type UploadID string
 // CreateUploadRequest begins a multipart upload.
 type CreateUploadRequest struct {
 	Bucket, Key string
+	Lock        Lock // of the object
 	Meta        ObjectMeta
 	Tags        []Tag // see CheckTags
 	Encryption  Encryption
@@ -47,6 +48,7 @@ type UploadPartRequest struct {
 // CopyPartRequest makes a part from a range of an object, sharing its extents.
 type CopyPartRequest struct {
 	SrcBucket, SrcKey string
+	SrcVersion        VersionID
 	SrcPrecondition   Precondition
 	SrcCustomerKey    Encryption
 	SrcRange          *Range // nil: all of it; must lie within the source
@@ -63,6 +65,9 @@ type PartInfo struct {
 	ETag         ETag
 	LastModified Time
 	Checksum     *Checksum
+	// SourceVersion is the version that a copied part was made of, if the source
+	// has versions.
+	SourceVersion VersionID
 }
 
 // CompletePart is one row of a CompleteMultipartUpload.

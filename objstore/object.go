@@ -19,10 +19,16 @@ type ObjectInfo struct {
 	// Since when the object's age counts for lifecycle rules: LastModified, or when
 	// its file was made if that is later (a copy that keeps times is not old).
 	Since Time
-	Parts int // of a multipart upload, otherwise 0
-	Meta  ObjectMeta
-	Tags  int // number of tags
-	SSE   SSEInfo
+	// Version is empty in a bucket that never had versions.
+	Version VersionID
+	// SourceVersion is the version that a copy was made of, if the source has
+	// versions.
+	SourceVersion VersionID
+	Lock          Lock
+	Parts         int // of a multipart upload, otherwise 0
+	Meta          ObjectMeta
+	Tags          int // number of tags
+	SSE           SSEInfo
 	// Checksum is the one stored with the object; nil when there is none, or
 	// when the object's key was needed to read it and was not at hand.
 	Checksum *Checksum
@@ -71,6 +77,7 @@ type PutRequest struct {
 	Tags         []Tag // see CheckTags
 	Encryption   Encryption
 	Precondition Precondition
+	Lock         Lock // beside the bucket's default retention
 	// Algorithms to compute, beside what the ETag needs (see ETagForm).
 	Algorithms []checksum.Algorithm
 	// Store is the algorithm whose value is kept with the object; it is one of
@@ -84,6 +91,7 @@ type PutRequest struct {
 // GetRequest reads or describes an object.
 type GetRequest struct {
 	Bucket, Key  string
+	Version      VersionID
 	Precondition Precondition
 	Range        *Range
 	PartNumber   int // 0: the whole object
@@ -99,20 +107,45 @@ type GetRequest struct {
 // TagsRequest names the object whose tags are meant.
 type TagsRequest struct {
 	Bucket, Key string
+	Version     VersionID
 }
 
 // DeleteResult says what a delete did.
 type DeleteResult struct {
 	Existed bool
+	// Version is the version that was deleted by its id, or the delete marker that
+	// was made; empty in a bucket that never had versions.
+	Version VersionID
+	// Marker: Version is a delete marker.
+	Marker bool
+}
+
+// DeleteRequest removes the current version of an object, or the one that is
+// named, for good.
+type DeleteRequest struct {
+	Bucket, Key  string
+	Version      VersionID
+	Precondition Precondition // on the current version
+	// Bypass overrides a retention in governance mode. Whether the caller may is
+	// for the door to ask.
+	Bypass bool
+}
+
+// DeleteOutcome is what became of one request of several.
+type DeleteOutcome struct {
+	DeleteResult
+	Err error
 }
 
 // CopyRequest copies an object without moving its data.
 type CopyRequest struct {
 	SrcBucket, SrcKey string
+	SrcVersion        VersionID
 	SrcPrecondition   Precondition
 	SrcCustomerKey    Encryption
 	DstBucket, DstKey string
 	DstPrecondition   Precondition
+	Lock              Lock // of the copy: the source's is not copied
 	Encryption        Encryption
 	// Meta replaces the source's when it is not nil (x-amz-metadata-directive: REPLACE).
 	Meta *ObjectMeta
@@ -135,6 +168,7 @@ type RenameRequest struct {
 // UpdateEncryptionRequest asks for another way of sealing an object's key.
 type UpdateEncryptionRequest struct {
 	Bucket, Key string
+	Version     VersionID
 	// Encryption of Mode SSEKMS.
 	Encryption Encryption
 }

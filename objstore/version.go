@@ -69,9 +69,9 @@ type VersionEntry struct {
 	Version      VersionID
 	Latest       bool
 	DeleteMarker bool
-	// Since is when the version became noncurrent: when its successor was made.
-	// 0 for the latest one.
-	Since Time
+	// NoncurrentSince is when the version became noncurrent: when its successor was
+	// made. 0 for the latest one.
+	NoncurrentSince Time
 	// Lock is what protects the version from being deleted.
 	Lock Lock
 }

@@ -66,7 +66,10 @@ func (s *Store) PublicAccess(ctx context.Context, bucket string) (objstore.Publi
 
 // SetPublicAccess sets it, durably; nil removes it.
 func (s *Store) SetPublicAccess(ctx context.Context, c objstore.Caller, bucket string, block *objstore.PublicAccessBlock) error {
-	return s.changeBucket(ctx, c, "set public access block", bucket, func(b *record.Bucket) { b.PublicAccess = block.Keep() })
+	return s.changeBucket(ctx, c, "set public access block", bucket, func(b *record.Bucket) error {
+		b.PublicAccess = block.Keep()
+		return nil
+	})
 }
 
 // Ownership returns the object ownership of a bucket.
@@ -77,17 +80,22 @@ func (s *Store) Ownership(ctx context.Context, bucket string) (objstore.Ownershi
 
 // SetOwnership sets it, durably.
 func (s *Store) SetOwnership(ctx context.Context, c objstore.Caller, bucket string, o objstore.Ownership) error {
-	return s.changeBucket(ctx, c, "set ownership", bucket, func(b *record.Bucket) { b.Ownership = o })
+	return s.changeBucket(ctx, c, "set ownership", bucket, func(b *record.Bucket) error {
+		b.Ownership = o
+		return nil
+	})
 }
 
-// changeBucket changes a bucket's record, durably.
-func (s *Store) changeBucket(ctx context.Context, c objstore.Caller, op, bucket string, change func(*record.Bucket)) error {
+// changeBucket changes a bucket's record, durably, unless change returns an error.
+func (s *Store) changeBucket(ctx context.Context, c objstore.Caller, op, bucket string, change func(*record.Bucket) error) error {
 	err := s.update(ctx, c, op, bucket, func(x *tx) error {
 		root, b, err := x.bucketRecord(bucket)
 		if err != nil {
 			return err
 		}
-		change(b)
+		if err := change(b); err != nil {
+			return err
+		}
 		x.setBucket(root, b)
 		return nil
 	})

@@ -37,7 +37,7 @@ func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstor
 		return none, err
 	}
 	// The ETag of a write's condition is checked with all others, in the end.
-	src, err := s.openSource(ctx, req.Bucket, req.Key, objstore.Precondition{}, customerOf(req.Encryption))
+	src, err := s.openSource(ctx, req.Bucket, req.Key, "", objstore.Precondition{}, customerOf(req.Encryption))
 	if objstore.IsKind(err, objstore.KindNotFound) && req.Offset == 0 {
 		if req.Precondition.IsZero() {
 			req.Precondition.IfNoneMatch = []string{"*"} // somebody may be faster
@@ -174,8 +174,9 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	rec := newObject(content, a.src.n.Size+added, objstore.ObjectMeta{})
 	rec.Meta = a.src.n.Meta
 	rec.Allocated = a.src.n.Allocated + added
+	var version objstore.VersionID
 	err = s.update(ctx, c, "append", req.Key, func(x *tx) error {
-		from, now, err := x.same(req.Bucket, req.Key, a.src.n)
+		from, now, err := x.same(req.Bucket, req.Key, "", a.src.n)
 		if errors.Is(err, errLostRace) {
 			if _, n, err := x.findKey(root, req.Key); err == nil && n.Size != req.Offset {
 				return errOffset(req.Key, n.Size)
@@ -204,7 +205,8 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 			return err
 		}
 		*rec = n
-		return nil
+		version, err = x.versionIn(s, root, rec)
+		return err
 	})
 	if err != nil {
 		return info, err
@@ -213,7 +215,9 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	return s.describe(req.Bucket, req.Key, ino, rec, sum), nil
+	info = s.describe(req.Bucket, req.Key, ino, rec, sum)
+	info.Version = version
+	return info, nil
 }
 
 // algorithms are those of the request and, where the object has a checksum that

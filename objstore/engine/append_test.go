@@ -78,7 +78,7 @@ func TestAppendGivesWhatOnePutWould(t *testing.T) {
 			if err := checkStore(k.s); err != nil {
 				t.Error(err)
 			}
-			if _, err := k.s.DeleteObject(bg, s3C, "bucket", "o", objstore.Precondition{}); err != nil {
+			if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "o"}); err != nil {
 				t.Fatal(err)
 			}
 			if err := k.s.reapGarbage(bg); err != nil {

@@ -67,6 +67,9 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 		if n, err = x.inode(ino); err != nil {
 			return err
 		}
+		if n.Held { // a version stays as it is, whoever still has it open
+			return nil
+		}
 		apply(n, set)
 		n.Ctime = x.now
 		if n.Type == objstore.TypeDirectory && x.fromMount() {

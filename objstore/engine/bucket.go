@@ -73,6 +73,9 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op string, 
 		x.touch(objstore.RootInode, top)
 		x.setInode(root, n)
 		b := &record.Bucket{Created: x.now, DEK: dek, Ownership: req.Ownership}
+		if req.ObjectLock {
+			b.Versioning, b.Lock.Enabled = objstore.VersioningEnabled, true
+		}
 		for _, doc := range req.Configs {
 			if err := x.setConfig(root, b, doc.Name, doc.Document); err != nil {
 				return err
@@ -177,7 +180,7 @@ func (s *Store) DeleteBucket(ctx context.Context, c objstore.Caller, name string
 	case objstore.IsKind(err, objstore.KindNotFound):
 		return objstore.E(objstore.KindNoSuchBucket, op, name, "")
 	case objstore.IsKind(err, objstore.KindNotEmpty):
-		return objstore.E(objstore.KindBucketNotEmpty, op, name, "")
+		return objstore.Wrap(objstore.KindBucketNotEmpty, op, name, err)
 	case err != nil:
 		return err
 	}
@@ -201,7 +204,7 @@ func (s *Store) deleteBucket(ctx context.Context, c objstore.Caller, op, name st
 			return objstore.E(objstore.KindNotFound, op, name, "")
 		}
 		root := d.Inode
-		if err := x.removeDirectory(op, name, root); err != nil {
+		if err := x.removeDirectory(op, objstore.RootInode, top, name, root); err != nil {
 			return err
 		}
 		for _, err := range x.Scan(meta.Prefix(record.UploadPrefix(root, ""))) {

@@ -209,7 +209,7 @@ func TestPutsBesideABucketThatComesAndGoes(t *testing.T) {
 				if err != nil && kindOf(err) != objstore.KindNoSuchBucket {
 					t.Errorf("put: %v", err)
 				}
-				if _, err = k.s.DeleteObject(bg, s3C, "flicker", key, objstore.Precondition{}); err != nil && kindOf(err) != objstore.KindNoSuchBucket {
+				if _, err = k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "flicker", Key: key}); err != nil && kindOf(err) != objstore.KindNoSuchBucket {
 					t.Errorf("delete: %v", err)
 				}
 			}

@@ -64,12 +64,23 @@ type changes struct {
 	inodes  map[objstore.InodeID]*record.Inode
 	entries map[entryKey]cachedEntry
 	buckets map[objstore.InodeID]bool
+	// read are buckets' records that the transaction read and did not change.
+	read map[objstore.InodeID]record.Bucket
 }
 
 func (c *changes) clear() {
 	clear(c.inodes)
 	clear(c.entries)
 	clear(c.buckets)
+	clear(c.read)
+}
+
+// noteBucket notes a bucket's record that was read.
+func (c *changes) noteBucket(root objstore.InodeID, b record.Bucket) {
+	if c.read == nil {
+		c.read = make(map[objstore.InodeID]record.Bucket)
+	}
+	c.read[root] = b
 }
 
 func newCache() *cache {
@@ -218,6 +229,10 @@ func (c *cache) putBucket(token uint64, root objstore.InodeID, b record.Bucket) 
 	if !c.still(token) {
 		return
 	}
+	c.keepBucket(root, b)
+}
+
+func (c *cache) keepBucket(root objstore.InodeID, b record.Bucket) {
 	if len(c.buckets) >= bucketCacheSize {
 		dropSome(c.buckets, bucketCacheSize/8)
 	}
@@ -330,5 +345,12 @@ func (c *cache) end(token uint64, done changes) {
 	for root := range done.buckets { // they change seldom
 		delete(c.buckets, root)
 		c.dropConfigs(root)
+	}
+	if alone {
+		for root, b := range done.read {
+			if !done.buckets[root] {
+				c.keepBucket(root, b)
+			}
+		}
 	}
 }

@@ -24,6 +24,7 @@ func checkTree(ctx context.Context, s *Store) error {
 		}
 		c.entries()
 		c.directories()
+		c.histories()
 		c.links(s)
 		c.reach()
 		return nil
@@ -45,7 +46,15 @@ type treeCheck struct {
 	list    []treeEntry
 	at      map[objstore.InodeID]map[string]record.Dirent
 	named   map[objstore.InodeID]int // entries that point at an inode
+	kept    map[objstore.InodeID]int // versions that are an inode
+	past    []pastRecord
 	wrong   []error
+}
+
+// pastRecord is a record of the family v.
+type pastRecord struct {
+	record.VersionKeyParts
+	value []byte
 }
 
 func (c *treeCheck) bad(format string, args ...any) {
@@ -56,6 +65,17 @@ func (c *treeCheck) load(r reader) error {
 	c.inodes = make(map[objstore.InodeID]*record.Inode)
 	c.at = make(map[objstore.InodeID]map[string]record.Dirent)
 	c.named = make(map[objstore.InodeID]int)
+	c.kept = make(map[objstore.InodeID]int)
+	for p, err := range r.Scan(meta.Prefix([]byte{'v'})) {
+		if err != nil {
+			return err
+		}
+		k, err := record.ParseVersionKey(p.Key)
+		if err != nil {
+			return err
+		}
+		c.past = append(c.past, pastRecord{k, append([]byte(nil), p.Value...)})
+	}
 	id := func(k []byte) objstore.InodeID { return objstore.InodeID(binary.BigEndian.Uint64(k[1:])) }
 	set := func(fam byte) map[objstore.InodeID]bool {
 		m := make(map[objstore.InodeID]bool)
@@ -178,6 +198,12 @@ func (c *treeCheck) links(s *Store) {
 		isDir := n.Type == objstore.TypeDirectory
 		switch {
 		case ino == objstore.RootInode:
+		case n.Held:
+			if c.kept[ino] != 1 || named != 0 || n.Nlink != 0 || c.orphans[ino] {
+				c.bad("version %d is kept %d times, has %d names, %d links, orphan %v", ino, c.kept[ino], named, n.Nlink, c.orphans[ino])
+			}
+		case c.kept[ino] != 0:
+			c.bad("inode %d is kept as a version and is none", ino)
 		case n.Nlink == 0:
 			if named != 0 || !c.orphans[ino] {
 				c.bad("inode %d has no links, %d names, orphan %v", ino, named, c.orphans[ino])
@@ -223,6 +249,77 @@ func (c *treeCheck) reach() {
 	for ino, n := range c.inodes {
 		if n.Type == objstore.TypeDirectory && n.Nlink > 0 && !seen[ino] {
 			c.bad("directory %d is not in the tree", ino)
+		}
+	}
+}
+
+// histories checks the family v: each history is of a directory that is there, or
+// has one entry in that of another and something in it; versions say the same as
+// their inodes; the null version of a name is the one that is noted.
+func (c *treeCheck) histories() {
+	type name struct {
+		history objstore.InodeID
+		stored  string
+	}
+	owners := make(map[objstore.InodeID]int) // directories and entries that have a history
+	for ino, n := range c.inodes {
+		if n.Type == objstore.TypeDirectory && n.Nlink > 0 {
+			owners[n.HistoryID(ino)]++
+		}
+	}
+	used := make(map[objstore.InodeID]bool)
+	nulls, noted := make(map[name]uint64), make(map[name]uint64)
+	for _, p := range c.past {
+		used[p.History] = true
+		at := name{p.History, p.Stored}
+		switch {
+		case p.Gone != 0:
+			owners[p.Gone]++
+		case p.Number == 0:
+			n, err := record.ParseNullNumber(p.value)
+			if err != nil {
+				c.bad("%d %q: %v", p.History, p.Stored, err)
+			}
+			noted[at] = uint64(n)
+		default:
+			v, err := record.ParseVersion(p.value)
+			if err != nil {
+				c.bad("%d %q: %v", p.History, p.Stored, err)
+			}
+			if v.Null {
+				if nulls[at] != 0 {
+					c.bad("%d %q has two null versions", p.History, p.Stored)
+				}
+				nulls[at] = p.Number
+			}
+			if v.Inode == 0 {
+				continue
+			}
+			c.kept[v.Inode]++
+			n := c.inodes[v.Inode]
+			if n == nil || !n.Held || n.Parent != p.History || n.Name != p.Stored || n.Seq != p.Number || n.Null != v.Null || n.Type != objstore.TypeRegular {
+				c.bad("version %d %q %d is not %+v", p.History, p.Stored, p.Number, n)
+			}
+		}
+	}
+	for at, n := range nulls {
+		if noted[at] != n {
+			c.bad("%d %q: the null version is %d, noted %d", at.history, at.stored, n, noted[at])
+		}
+	}
+	for at := range noted {
+		if nulls[at] == 0 {
+			c.bad("%d %q: a null version is noted and is not there", at.history, at.stored)
+		}
+	}
+	for h := range used {
+		if owners[h] != 1 {
+			c.bad("history %d has %d owners", h, owners[h])
+		}
+	}
+	for _, p := range c.past {
+		if p.Gone != 0 && !used[p.Gone] {
+			c.bad("history %d is kept for %q, and empty", p.Gone, p.Stored)
 		}
 	}
 }

@@ -10,6 +10,9 @@ import (
 // committed is called once for each transaction that has committed.
 func (s *Store) committed(x *tx) {
 	s.commits.Add(1)
+	if x.versionCeil != 0 {
+		s.raiseVersionCeil(x.versionCeil)
+	}
 	if len(x.changes) > 0 {
 		s.watch.publish(x.changes)
 	}

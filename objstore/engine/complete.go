@@ -35,6 +35,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		return info, err
 	}
 	var rec *record.Inode
+	var version objstore.VersionID
 	err = s.update(ctx, c, "complete upload", req.Key, func(x *tx) error {
 		if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
 			return err
@@ -75,6 +76,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		}
 		n := newObject(content, size, u.rec.Meta)
 		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+		n.Lock = u.rec.Lock
 		x.txn.Delete(record.UploadKey(u.root, req.Key, u.id))
 		keep := make(map[int]bool, len(req.Parts))
 		for _, p := range req.Parts {
@@ -87,7 +89,11 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		if err := x.setTags(ino, n, tagsOfRecord(u.rec.Tags)); err != nil {
 			return err
 		}
-		return x.putKey(u.root, req.Key, ino, n)
+		if err := x.putKey(u.root, req.Key, ino, n); err != nil {
+			return err
+		}
+		version, err = x.versionIn(s, u.root, n)
+		return err
 	})
 	if err != nil {
 		return info, err
@@ -95,7 +101,9 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	return s.info(req.Bucket, req.Key, ino, rec, oek)
+	info, err = s.info(req.Bucket, req.Key, ino, rec, oek)
+	info.Version = version
+	return info, err
 }
 
 // checkComplete checks the conditions of a Complete. One that holds only because
@@ -125,10 +133,11 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 	}
 	var ino objstore.InodeID
 	var n *record.Inode
+	var b *record.Bucket
 	err := s.view(ctx, "complete upload", req.Key, func(r reader) error {
 		root, err := r.bucketRoot(req.Bucket)
 		if err == nil {
-			ino, n, err = r.findKey(root, req.Key)
+			ino, n, b, err = r.findObject(s, "complete upload", root, req.Key, "")
 		}
 		return err
 	})
@@ -141,7 +150,9 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 		return info, err
 	}
 	defer oek.Wipe()
-	return s.info(req.Bucket, req.Key, ino, n, oek)
+	info, err = s.info(req.Bucket, req.Key, ino, n, oek)
+	info.Version = s.versionOf(b, n)
+	return info, err
 }
 
 // completeOEK opens the key under which Complete seals the object's checksum.

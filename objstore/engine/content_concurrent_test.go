@@ -242,7 +242,7 @@ func TestGetReadsWhatItPinned(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, k *stack, root objstore.InodeID){
 		"overwritten by S3": func(t *testing.T, k *stack, _ objstore.InodeID) { put(t, k.s, "o", bytesOf(2, 3<<20)) },
 		"deleted": func(t *testing.T, k *stack, _ objstore.InodeID) {
-			if _, err := k.s.DeleteObject(bg, s3C, "bucket", "o", objstore.Precondition{}); err != nil {
+			if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "o"}); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -291,7 +291,7 @@ func TestOperationsAfterCloseAreRefused(t *testing.T) {
 			return err
 		},
 		"delete": func() error {
-			_, err := k.s.DeleteObject(bg, s3C, "bucket", "f", objstore.Precondition{})
+			_, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "f"})
 			return err
 		},
 		"copy": func() error {

@@ -215,7 +215,7 @@ func (c *contentModel) unlink() {
 		return
 	}
 	if rapid.Bool().Draw(c.t, "by S3") {
-		_, err := c.k.s.DeleteObject(bg, s3C, "bucket", name, objstore.Precondition{})
+		_, err := c.k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: name})
 		c.must("delete", err)
 	} else {
 		c.must("unlink", c.k.s.Unlink(bg, mountC, c.root, name))

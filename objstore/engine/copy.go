@@ -21,18 +21,23 @@ const (
 
 // source is what a copy reads from.
 type source struct {
-	n   *record.Inode
-	oek *extent.Keys
-	sum *objstore.Checksum
-	tag objstore.ETag
+	version objstore.VersionID
+	n       *record.Inode
+	oek     *extent.Keys
+	sum     *objstore.Checksum
+	tag     objstore.ETag
 }
 
-func (s *Store) openSource(ctx context.Context, bucket, key string, pre objstore.Precondition, customer objstore.Encryption) (*source, error) {
+func (s *Store) openSource(ctx context.Context, bucket, key string, version objstore.VersionID, pre objstore.Precondition, customer objstore.Encryption) (*source, error) {
 	src := &source{}
 	err := s.view(ctx, "copy", key, func(r reader) error {
 		root, err := r.bucketRoot(bucket)
-		if err == nil {
-			_, src.n, err = r.findKey(root, key)
+		if err != nil {
+			return err
+		}
+		var b *record.Bucket
+		if _, src.n, b, err = r.findObject(s, "copy", root, key, version); err == nil {
+			src.version = s.versionOf(b, src.n)
 		}
 		return err
 	})
@@ -58,12 +63,12 @@ func (s *Store) openSource(ctx context.Context, bucket, key string, pre objstore
 
 // same returns the source as it is now, or errLostRace when its content is no
 // longer what it was.
-func (x *tx) same(bucket, key string, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
+func (x *tx) same(bucket, key string, version objstore.VersionID, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
 	root, err := x.bucketRoot(bucket)
 	if err != nil {
 		return 0, nil, err
 	}
-	ino, now, err := x.findKey(root, key)
+	ino, now, _, err := x.findObject(x.s, "copy", root, key, version)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -106,7 +111,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err := checkPut("copy", req.DstKey, req.Encryption, meta, tags); err != nil {
 		return info, err
 	}
-	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
+	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcVersion, req.SrcPrecondition, req.SrcCustomerKey)
 	if objstore.IsKind(err, objstore.KindWrongKey) && req.SrcBucket == req.DstBucket && req.SrcKey == req.DstKey {
 		err = objstore.E(objstore.KindInvalidRequest, "copy", req.SrcKey, otherParameters) // as AWS words it for a copy in place
 	}
@@ -147,8 +152,10 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	}
 	rec := newObject(content, src.n.Size, *meta)
 	rec.Allocated = src.n.Allocated
+	rec.Lock = req.Lock
+	var version objstore.VersionID
 	err = s.update(ctx, c, "copy", req.DstKey, func(x *tx) error {
-		from, now, err := x.same(req.SrcBucket, req.SrcKey, src.n)
+		from, now, err := x.same(req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
 		if err != nil {
 			return err
 		}
@@ -181,7 +188,8 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 			return err
 		}
 		*rec = n
-		return nil
+		version, err = x.versionIn(s, root, rec)
+		return err
 	})
 	if err != nil {
 		return info, err
@@ -190,14 +198,16 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	return s.info(req.DstBucket, req.DstKey, ino, rec, oek)
+	info, err = s.info(req.DstBucket, req.DstKey, ino, rec, oek)
+	info.Version, info.SourceVersion = version, src.version
+	return info, err
 }
 
 // copyHead gives the copy its ETag and checksum. An opaque ETag is never taken
 // over: it is the content's.
 func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *extent.Keys) error {
 	from := &src.n.Content
-	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
+	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
 	if etags == objstore.ETagsMD5 {
 		if kind, _, err := openMD5(from, src.oek); err == nil && kind == record.ETagMultipart && src.n.Size <= rereadLimit {
 			return s.copyOfParts(ctx, get, req.Store, src, c, oek)

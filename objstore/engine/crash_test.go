@@ -124,7 +124,7 @@ func (c *crashClient) run(k *stack, root objstore.InodeID, seed uint64, stop *at
 		case op < 4:
 			at := c.begin(name, false, nil, true)
 			delete(files, closeNamed(files, name))
-			if _, err = k.s.DeleteObject(bg, s3C, "bucket", name, objstore.Precondition{}); err == nil {
+			if _, err = k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: name}); err == nil {
 				c.ack(name, at)
 			}
 			delete(current, name)

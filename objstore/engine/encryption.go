@@ -83,7 +83,7 @@ func (s *Store) updateEncryptionOnce(ctx context.Context, c objstore.Caller, op 
 	var ino objstore.InodeID
 	var n *record.Inode
 	err = s.view(ctx, op, req.Key, func(r reader) error {
-		ino, n, err = r.findKey(root, req.Key)
+		ino, n, _, err = r.findObject(s, op, root, req.Key, req.Version)
 		return err
 	})
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Store) reseal(ctx context.Context, c objstore.Caller, op string, req ob
 		if err != nil {
 			return err
 		}
-		at, now, err := x.findKey(root, req.Key)
+		at, now, _, err := x.findObject(s, op, root, req.Key, req.Version)
 		if err != nil {
 			return err
 		}

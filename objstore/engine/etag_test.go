@@ -347,7 +347,7 @@ func TestChoiceOfETagsIsDurable(t *testing.T) {
 		}
 		mustBeOpaque(t, what, put(t, s, "k", []byte("x")).ETag, []byte("x"), 0)
 	}
-	if _, err := k.s.DeleteObject(bg, s3C, "bucket", "k", objstore.Precondition{}); err != nil {
+	if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "k"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.s.DeleteBucket(bg, s3C, "bucket"); err != nil {

@@ -230,10 +230,12 @@ func (n *node) commit(ctx context.Context) error { return n.commitFor(ctx, false
 func (n *node) commitFor(ctx context.Context, sync bool) error {
 	n.commitMu.Lock()
 	defer n.commitMu.Unlock()
-	return n.commitLocked(ctx, sync)
+	return n.commitLocked(ctx, sync, false)
 }
 
-func (n *node) commitLocked(ctx context.Context, sync bool) error {
+// commitLocked is commitFor for who holds commitMu, and with exclusive layoutMu for
+// writing.
+func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 	// From here on the buffers belong to this commit: it ends, whoever waits.
 	ctx = context.WithoutCancel(ctx)
 	n.mu.Lock()
@@ -245,7 +247,9 @@ func (n *node) commitLocked(ctx context.Context, sync bool) error {
 	ch, err := n.takeChange(ctx, sync)
 	n.mu.Unlock()
 	if err == nil {
-		err = n.apply(ctx, ch)
+		if err = n.apply(ctx, ch); errors.Is(err, errSetAside) {
+			err = n.applyAside(ctx, ch, exclusive)
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -272,6 +276,8 @@ type change struct {
 	data    bool           // content changed
 	inline  *record.Inline // new inline data
 	pend    []*pending
+	oek     *extent.Keys // of content
+	aside   *aside       // not nil: content takes the place of one that is set aside
 }
 
 // takeChange decides what the next commit does; mu is held. It makes the object
@@ -288,6 +294,7 @@ func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 	if err := n.ensureKey(ctx); err != nil {
 		return nil, err
 	}
+	ch.oek = n.oek
 	if n.content.Layout != record.LayoutChunks && n.size <= extent.MaxInline {
 		if err := n.takeInline(ctx, ch); err != nil {
 			return nil, err
@@ -310,6 +317,13 @@ func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
 func (n *node) ensureKey(ctx context.Context) error {
 	if n.oek != nil {
 		return nil
+	}
+	if n.content.Mode != 0 { // it was lost in a commit that failed
+		oek, err := n.s.openOEK(ctx, &n.content, n.customer)
+		if err == nil {
+			n.oek = oek
+		}
+		return err
 	}
 	oek, err := n.s.newOEK(ctx, n.bucket, objstore.Encryption{}, &n.content)
 	if err == nil {
@@ -362,6 +376,23 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		if err != nil {
 			return err
 		}
+		if rec.Held && !ch.data {
+			return nil // the times of a version stay
+		}
+		if ch.data {
+			must, err := x.mustSetAside(n, rec)
+			if err != nil {
+				return err
+			}
+			if must && ch.aside == nil {
+				return errSetAside
+			}
+			if ch.aside != nil {
+				if err := x.setAside(n.ino, rec, ch.aside, must); err != nil {
+					return err
+				}
+			}
+		}
 		rec.Size = ch.size
 		rec.Mtime = ch.mtime
 		rec.Ctime = max(x.now, rec.Ctime)
@@ -371,7 +402,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		if ch.data {
 			x.touchContent(rec, &ch.content)
 		}
-		if err := x.putData(rec, ch, extent.Of(ch.content.ID, n.oek)); err != nil {
+		if err := x.putData(rec, ch, extent.Of(ch.content.ID, ch.oek)); err != nil {
 			return err
 		}
 		x.setInode(n.ino, rec)
@@ -433,8 +464,12 @@ func (n *node) fail(ctx context.Context, err error) {
 	if rec, err := n.s.readInode(ctx, n.ino); err == nil {
 		n.stored = stored{rec.Content, rec.Size, rec.Mtime}
 	}
-	if n.stored.content.Mode == 0 {
+	switch {
+	case n.stored.content.Mode == 0:
 		n.oek.Wipe()
+		n.oek = nil
+	case n.stored.content.ID != n.content.ID:
+		// The content was set aside after all. A reader may be using the old key.
 		n.oek = nil
 	}
 	n.content, n.size, n.mtime = n.stored.content, n.stored.size, n.stored.mtime

@@ -23,7 +23,7 @@ func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.G
 		if err != nil {
 			return err
 		}
-		ino, n, err := r.findKey(root, req.Key)
+		ino, n, b, err := r.findObject(s, "get", root, req.Key, req.Version)
 		if err != nil {
 			return err
 		}
@@ -31,6 +31,7 @@ func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.G
 		if err != nil {
 			return err
 		}
+		o.Info.Version = s.versionOf(b, n)
 		defer o.oek.Wipe()
 		fnErr = fn(o)
 		return nil

@@ -14,6 +14,7 @@ import (
 type File struct {
 	n      *node
 	caller objstore.Caller // who opened it
+	write  bool            // for writing
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -25,6 +26,7 @@ type File struct {
 func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32, flags objstore.OpenFlags, excl bool) (objstore.Attr, *File, error) {
 	for {
 		attr, err := s.Mknod(ctx, c, parent, name, objstore.TypeRegular, mode, 0)
+		made := err == nil
 		if objstore.IsKind(err, objstore.KindExists) && !excl {
 			if attr, err = s.Lookup(ctx, parent, name); objstore.IsKind(err, objstore.KindNotFound) {
 				continue // removed in between
@@ -39,6 +41,9 @@ func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.I
 		f, err := s.Open(ctx, c, attr.Inode, flags)
 		if objstore.IsKind(err, objstore.KindStale) {
 			continue
+		}
+		if made && err == nil {
+			f.n.beginWithFile()
 		}
 		return attr, f, err
 	}
@@ -61,12 +66,16 @@ func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeI
 		s.releaseNode(context.WithoutCancel(ctx), n)
 		return nil, err
 	}
-	n.mu.RLock()
-	f := &File{n: n, caller: c, seen: n.failures}
+	n.mu.Lock()
+	f := &File{n: n, caller: c, write: flags.Write || flags.Truncate, seen: n.failures}
 	size := n.size
-	n.mu.RUnlock()
+	if f.write {
+		n.writers++
+	}
+	n.mu.Unlock()
 	if flags.Truncate && size > 0 {
 		if err := n.truncate(ctx, c, 0); err != nil {
+			n.writerGone()
 			s.releaseNode(context.WithoutCancel(ctx), n)
 			return nil, err
 		}
@@ -253,8 +262,30 @@ func (f *File) Close(ctx context.Context) error {
 	if !unlinked { // nobody else will ever see it
 		err = f.Flush(ctx)
 	}
+	if f.write {
+		f.n.writerGone()
+	}
 	f.n.s.releaseNode(context.WithoutCancel(ctx), f.n)
 	return err
+}
+
+// beginWithFile begins the write session of a file that was just made, before
+// anything was written to it.
+func (n *node) beginWithFile() {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if n.stored.content.Gen == 0 && n.session.Load() == nil {
+		n.beginSession(n.stored.content.ID)
+	}
+}
+
+// writerGone is called when a file that was open for writing was closed.
+func (n *node) writerGone() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.writers--; n.writers == 0 {
+		n.endSession()
+	}
 }
 
 // releaseNode drops a reference to an open inode, and with the last one what

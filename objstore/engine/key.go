@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/md5" // the ETag of S3, not a protection
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -90,6 +91,10 @@ func directoryObject(dir *record.Inode) *record.Inode {
 // missing come to be, implicitly.
 func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode) error {
 	const op = "put"
+	b, err := x.settings(root)
+	if err != nil {
+		return x.removedBucket(op, root, err)
+	}
 	dirs, last := splitKey(key)
 	at, dir, err := x.makeWay(op, root, dirs)
 	if err != nil {
@@ -102,9 +107,21 @@ func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *
 	n.Mode = defaultFileMode
 	x.adopt(dir, at, n)
 	if replaces {
-		if err := x.displace(op, key, old, n); err != nil {
+		if err := x.displace(op, b, dir.HistoryID(at), last, old, n); err != nil {
 			return err
 		}
+	}
+	if b.Versioning == objstore.VersioningSuspended {
+		w, err := x.way(root, key)
+		if err != nil {
+			return err
+		}
+		if err := x.dropNull(w.last(), last); err != nil {
+			return err
+		}
+	}
+	if err := x.become(b, at, last, n); err != nil {
+		return err
 	}
 	if err := x.addEntry(at, dir, last, record.Dirent{Type: objstore.TypeRegular, Inode: ino}); err != nil {
 		return err
@@ -121,7 +138,7 @@ func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *
 // makeWay returns the last directory of a path. Those that are missing are
 // made: implicit, with the owner of the one above.
 func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.InodeID, *record.Inode, error) {
-	at := root
+	at, all := root, dirs
 	for len(dirs) > 0 {
 		d, ok, err := x.dirent(at, dirs[0]+"/")
 		if err != nil {
@@ -131,6 +148,13 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 			break
 		}
 		at, dirs = d.Inode, dirs[1:]
+	}
+	var past []history
+	if len(dirs) > 0 { // to be made
+		var err error
+		if past, err = x.pastOf(root, all[:len(all)-len(dirs)]); err != nil {
+			return 0, nil, err
+		}
 	}
 	dir, err := x.inode(at)
 	switch {
@@ -147,6 +171,12 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 		sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
 		x.adopt(dir, at, sub)
 		sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now
+		if past != nil {
+			var err error
+			if past, err = x.takeHistory(past, name, ino, sub); err != nil {
+				return 0, nil, err
+			}
+		}
 		if err := x.addEntry(at, dir, name, record.Dirent{Type: objstore.TypeDirectory, Inode: ino}); err != nil {
 			return 0, nil, err
 		}
@@ -158,16 +188,48 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 	return at, dir, nil
 }
 
+// pastOf returns the histories of a path all of whose directories are there, nil
+// in a bucket that never had versions.
+func (r reader) pastOf(root objstore.InodeID, dirs []string) ([]history, error) {
+	b, err := r.settings(root)
+	if err != nil || b.Versioning == objstore.VersioningOff {
+		if err != nil && r.bucketGone(root) {
+			err = nil // makeWay says so
+		}
+		return nil, err
+	}
+	w, err := r.way(root, strings.Join(append(slices.Clone(dirs), ""), "/"))
+	if err != nil {
+		return nil, err
+	}
+	return w.last(), nil
+}
+
+// bucketGone reports whether a bucket whose record is missing was removed.
+func (r reader) bucketGone(root objstore.InodeID) bool {
+	n, err := r.inode(root)
+	return objstore.IsKind(err, objstore.KindStale) || err == nil && n.Nlink == 0
+}
+
+// removedBucket is the error for a bucket whose record could not be read: err,
+// unless the bucket was removed.
+func (r reader) removedBucket(op string, root objstore.InodeID, err error) error {
+	if r.bucketGone(root) {
+		return objstore.E(objstore.KindNoSuchBucket, op, "", "the bucket was removed")
+	}
+	return err
+}
+
 // displace takes the name from what a new object replaces, and lets n inherit
-// from it if it was a file. Setuid and setgid do not outlive the content that
-// they were given to (POSIX write).
-func (x *tx) displace(op, key string, old record.Dirent, n *record.Inode) error {
+// from it if it was a file. h is the history of the directory. Setuid and setgid do
+// not outlive the content that they were given to (POSIX write).
+func (x *tx) displace(op string, b *record.Bucket, h objstore.InodeID, name string, old record.Dirent, n *record.Inode) error {
 	was, err := x.inode(old.Inode)
 	if err == nil && was.Type == objstore.TypeRegular {
 		n.Mode, n.UID, n.GID = killPriv(was.Mode), was.UID, was.GID
 	}
 	x.change(objstore.Change{Inode: old.Inode})
-	return x.unname(op, key, old.Inode)
+	return x.retire(b, op, h, name, old.Inode)
 }
 
 // step is a directory on the way to a key, with the name under which it stands
@@ -177,11 +239,50 @@ type step struct {
 	ino  objstore.InodeID
 }
 
-// deleteKey removes the object of a key and the implicit directories that
-// nothing is left in. "dir/" removes the directory's object and makes the
-// directory implicit. existed is false, and nothing is changed, when the key
-// names no object.
-func (x *tx) deleteKey(root objstore.InodeID, key string) (existed bool, err error) {
+// deleteKey removes the current version of a key, and the implicit directories
+// that nothing is left in. "dir/" removes the directory's object and makes the
+// directory implicit. In a bucket without versioning nothing is changed, and
+// Existed is false, when the key names no object; otherwise a delete marker stays.
+func (x *tx) deleteKey(root objstore.InodeID, key string) (res objstore.DeleteResult, err error) {
+	const op = "delete"
+	b, err := x.settings(root)
+	if err != nil {
+		return res, x.removedBucket(op, root, err)
+	}
+	if b.Versioning == objstore.VersioningOff {
+		res.Existed, err = x.deleteLive(b, root, key)
+		return res, err
+	}
+	w, err := x.way(root, key)
+	if err != nil {
+		return res, err
+	}
+	h := x.pastWay(w)
+	number, err := x.mark(b, w.last(), h, w.name)
+	if err != nil {
+		return res, err
+	}
+	res.Marker, res.Version = true, objstore.NullVersion
+	if b.Versioning == objstore.VersioningEnabled {
+		res.Version = x.s.versionID(number)
+	}
+	// The marker is there by now, so that a directory that goes leaves its history.
+	res.Existed, err = x.deleteLive(b, root, key)
+	return res, err
+}
+
+// deleteLive removes what a key names now: it is set aside as a version, where
+// there are versions.
+func (x *tx) deleteLive(b *record.Bucket, root objstore.InodeID, key string) (existed bool, err error) {
+	return x.removeLive(root, key, func(h objstore.InodeID, name string, ino objstore.InodeID) error {
+		return x.retire(b, "delete", h, name, ino)
+	})
+}
+
+// removeLive takes its name from the object of a key: discard says what becomes of
+// the inode, whose name was in a directory of history h. existed is false when the
+// key names no object.
+func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objstore.InodeID, name string, ino objstore.InodeID) error) (existed bool, err error) {
 	const op = "delete"
 	dirs, last := splitKey(key)
 	path := []step{{ino: root}}
@@ -201,8 +302,14 @@ func (x *tx) deleteKey(root objstore.InodeID, key string) (existed bool, err err
 		if at == root || !dir.Explicit {
 			return false, nil
 		}
-		if err := x.removeMarker(op, key, at, dir); err != nil {
+		d, ok, err := x.takeMarker(at, dir)
+		if err != nil {
 			return false, err
+		}
+		if ok {
+			if err := discard(dir.HistoryID(at), "", d.Inode); err != nil {
+				return false, err
+			}
 		}
 		dir.Explicit = false
 	} else {
@@ -213,7 +320,7 @@ func (x *tx) deleteKey(root objstore.InodeID, key string) (existed bool, err err
 		if err := x.removeEntry(at, dir, last, d.Type); err != nil {
 			return false, err
 		}
-		if err := x.unname(op, key, d.Inode); err != nil {
+		if err := discard(dir.HistoryID(at), last, d.Inode); err != nil {
 			return false, err
 		}
 		if d.Shadowed { // the mount showed, and shows, the directory
@@ -223,14 +330,18 @@ func (x *tx) deleteKey(root objstore.InodeID, key string) (existed bool, err err
 			x.entryChanged(at, last, d.Inode, true)
 		}
 	}
-	return true, x.prune(path, dir, last)
+	return true, x.prune(root, path, dir, last)
 }
 
 // prune writes back the last directory of a path, in which the entry of a
 // stored name was removed, or removes it when it is implicit and nothing else
 // is in it; and so on upwards.
-func (x *tx) prune(path []step, dir *record.Inode, stored string) error {
+func (x *tx) prune(root objstore.InodeID, path []step, dir *record.Inode, stored string) error {
 	const op = "delete"
+	b, err := x.settings(root)
+	if err != nil {
+		return err
+	}
 	for {
 		here := path[len(path)-1]
 		path = path[:len(path)-1]
@@ -250,6 +361,9 @@ func (x *tx) prune(path []step, dir *record.Inode, stored string) error {
 		above := path[len(path)-1]
 		parent, err := x.named(op, here.name, above.ino)
 		if err != nil {
+			return err
+		}
+		if err := x.leave(b, above.ino, parent, here.name, here.ino, dir); err != nil {
 			return err
 		}
 		if err := x.removeEntry(above.ino, parent, here.name, objstore.TypeDirectory); err != nil {

@@ -409,7 +409,8 @@ func (l *lifecycleRun) expire(ctx context.Context, key string) (gone bool, err e
 		if err != nil || !goes {
 			return err
 		}
-		gone, err = x.deleteKey(l.root, key)
+		res, err := x.deleteKey(l.root, key)
+		gone = res.Existed
 		return err
 	})
 	return gone, err

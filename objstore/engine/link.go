@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -32,6 +33,9 @@ func (x *tx) makeEntry(op string, parent objstore.InodeID, name string, ino objs
 		x.s.fresh.add(ino)
 	}
 	x.adopt(dir, parent, n)
+	if err := x.begin(dir, parent, name, ino, n); err != nil {
+		return err
+	}
 	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
 	x.place(parent, dir, name, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 	x.touch(parent, dir)
@@ -172,6 +176,17 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 		if taken {
 			return objstore.E(objstore.KindExists, op, newName, "")
 		}
+		b, err := x.settings(dir.Bucket)
+		if err != nil {
+			return err
+		}
+		switch {
+		case n.Type != objstore.TypeRegular || b.Versioning == objstore.VersioningOff:
+		case b.Lock.Enabled:
+			return objstore.E(objstore.KindNotPermitted, op, newName, "a file of a bucket with Object Lock has one name only")
+		default:
+			n.Parent, n.Name = newParent, newName // its versions are kept there from now on
+		}
 		x.place(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 		x.touch(newParent, dir)
 		n.Nlink++
@@ -225,13 +240,29 @@ func (s *Store) Unlink(ctx context.Context, c objstore.Caller, parent objstore.I
 		case d.Type == objstore.TypeDirectory:
 			return objstore.E(objstore.KindIsDirectory, op, name, "")
 		}
+		b, err := x.settings(dir.Bucket)
+		if err != nil {
+			return err
+		}
 		if err := x.removeEntry(parent, dir, name, d.Type); err != nil {
 			return err
 		}
 		x.touch(parent, dir)
 		x.entryChanged(parent, name, d.Inode, true)
-		return x.unname(op, name, d.Inode)
+		return x.vanish(b, op, dir.HistoryID(parent), name, d)
 	})
+}
+
+// vanish takes a name from what it stood for, whose entry was removed from a
+// directory of history h by the mount: a version stays, and a delete marker, where
+// S3's delete would leave them.
+func (x *tx) vanish(b *record.Bucket, op string, h objstore.InodeID, name string, d record.Dirent) error {
+	if b.Versioning != objstore.VersioningOff && d.Type == objstore.TypeRegular && utf8.ValidString(name) {
+		if _, err := x.mark(b, []history{{id: h}}, h, name); err != nil {
+			return err
+		}
+	}
+	return x.retire(b, op, h, name, d.Inode)
 }
 
 // unname takes a name from an inode whose entry was removed. An inode that is
@@ -275,7 +306,7 @@ func (s *Store) Rmdir(ctx context.Context, c objstore.Caller, parent objstore.In
 		case d.Type != objstore.TypeDirectory:
 			return objstore.E(objstore.KindNotDirectory, op, name, "")
 		}
-		if err := x.removeDirectory(op, name, d.Inode); err != nil {
+		if err := x.removeDirectory(op, parent, dir, name, d.Inode); err != nil {
 			return err
 		}
 		if err := x.removeEntry(parent, dir, name, d.Type); err != nil {
@@ -287,8 +318,8 @@ func (s *Store) Rmdir(ctx context.Context, c objstore.Caller, parent objstore.In
 }
 
 // removeDirectory removes an empty directory's inode and its marker object,
-// but not its entry. KindNotEmpty.
-func (x *tx) removeDirectory(op, name string, ino objstore.InodeID) error {
+// but not its entry in the directory above, dir. KindNotEmpty.
+func (x *tx) removeDirectory(op string, above objstore.InodeID, dir *record.Inode, name string, ino objstore.InodeID) error {
 	n, err := x.named(op, name, ino)
 	if err != nil {
 		return err
@@ -300,24 +331,78 @@ func (x *tx) removeDirectory(op, name string, ino objstore.InodeID) error {
 	if !empty {
 		return objstore.E(objstore.KindNotEmpty, op, name, "")
 	}
-	if err := x.removeMarker(op, name, ino, n); err != nil {
+	if above == objstore.RootInode {
+		return x.removeRoot(op, name, ino, n)
+	}
+	b, err := x.settings(n.Bucket)
+	if err != nil {
+		return err
+	}
+	d, ok, err := x.takeMarker(ino, n)
+	if err != nil {
+		return err
+	}
+	if ok {
+		if err := x.vanish(b, op, n.HistoryID(ino), "", d); err != nil {
+			return err
+		}
+	}
+	if err := x.leave(b, above, dir, name, ino, n); err != nil {
 		return err
 	}
 	x.dropLink(ino, n)
 	return nil
 }
 
-// removeMarker removes a directory's marker object where it has one. The
-// caller writes the directory back.
-func (x *tx) removeMarker(op, name string, dir objstore.InodeID, n *record.Inode) error {
-	if !n.HasMarker {
-		return nil
-	}
-	n.HasMarker = false
-	d, ok, err := x.dirent(dir, "")
-	if err != nil || !ok {
+// removeRoot is removeDirectory for that of a bucket. KindBucketNotEmpty: it has
+// versions.
+func (x *tx) removeRoot(op, name string, root objstore.InodeID, n *record.Inode) error {
+	has, err := x.hasHistory(root)
+	if err != nil {
 		return err
 	}
-	x.deleteDirent(dir, "")
-	return x.unname(op, name, d.Inode)
+	if has {
+		return objstore.E(objstore.KindBucketNotEmpty, op, name, versionsLeft)
+	}
+	x.dropLink(root, n)
+	return nil
+}
+
+// versionsLeft is what S3 says of a bucket that has versions.
+const versionsLeft = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+
+// takeMarker removes the entry of a directory's marker object where it has one,
+// and returns what it was. The caller writes the directory back.
+func (x *tx) takeMarker(dir objstore.InodeID, n *record.Inode) (d record.Dirent, ok bool, err error) {
+	if !n.HasMarker {
+		return d, false, nil
+	}
+	n.HasMarker = false
+	if d, ok, err = x.dirent(dir, ""); ok {
+		x.deleteDirent(dir, "")
+	}
+	return d, ok, err
+}
+
+// begin gives a new inode of the mount what versioning asks for: a file its
+// number, a directory the history that its name has left.
+func (x *tx) begin(dir *record.Inode, parent objstore.InodeID, name string, ino objstore.InodeID, n *record.Inode) error {
+	if n.Type != objstore.TypeRegular && n.Type != objstore.TypeDirectory {
+		return nil
+	}
+	b, err := x.settings(dir.Bucket)
+	if err != nil || b.Versioning == objstore.VersioningOff {
+		return err
+	}
+	h := []history{{id: dir.HistoryID(parent)}}
+	if n.Type == objstore.TypeDirectory {
+		_, err := x.takeHistory(h, name, ino, n)
+		return err
+	}
+	if b.Versioning == objstore.VersioningSuspended {
+		if err := x.dropNull(h, name); err != nil {
+			return err
+		}
+	}
+	return x.become(b, parent, name, n)
 }

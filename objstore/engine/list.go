@@ -133,16 +133,21 @@ func (p *page) result(s *Store, r reader) (objstore.ListResult, error) {
 		if n == nil {
 			continue
 		}
-		e.Size, e.ETag, e.LastModified = n.Size, etagOf(s, n), n.Mtime
-		e.ChecksumAlgo, e.ChecksumType = n.Content.ChecksumAlgo, n.Content.ChecksumType
-		if n.Meta != nil {
-			e.StorageClass = n.Meta.StorageClass
-		}
+		s.entry(e, n)
 	}
 	if p.truncated {
 		res.Next = p.list[len(p.list)-1].key
 	}
 	return res, nil
+}
+
+// entry tells of an object what a listing tells.
+func (s *Store) entry(e *objstore.ListEntry, n *record.Inode) {
+	e.Size, e.ETag, e.LastModified = n.Size, etagOf(s, n), n.Mtime
+	e.ChecksumAlgo, e.ChecksumType = n.Content.ChecksumAlgo, n.Content.ChecksumType
+	if n.Meta != nil {
+		e.StorageClass = n.Meta.StorageClass
+	}
 }
 
 // errEnough ends a walk.

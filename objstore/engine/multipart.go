@@ -112,6 +112,7 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		// Not the clock of stamps: uploads of one key are told apart, and sorted, by it.
 		Initiated: objstore.TimeOf(s.o.Now()), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
+		Lock: req.Lock,
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
 	tag := s.uploadTag(root, req.Key)
@@ -131,6 +132,15 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 			return err
 		}
 		u.rec.Found = record.FoundInode(ino)
+		if req.Lock != (objstore.Lock{}) {
+			b, err := x.settings(root)
+			if err != nil {
+				return x.removedBucket("create upload", root, err)
+			}
+			if !b.Lock.Enabled {
+				return objstore.E(objstore.KindNoObjectLock, "create upload", req.Key, "")
+			}
+		}
 		x.txn.Set(record.UploadKey(root, req.Key, u.id), u.rec.Append(nil))
 		return nil
 	})
@@ -296,7 +306,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	}
 	defer oek.Wipe()
 	up = u.info(s, req.Bucket, req.Key)
-	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcPrecondition, req.SrcCustomerKey)
+	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcVersion, req.SrcPrecondition, req.SrcCustomerKey)
 	if err != nil {
 		return info, up, err
 	}
@@ -336,7 +346,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		}
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
-		if _, _, err := x.same(req.SrcBucket, req.SrcKey, src.n); err != nil {
+		if _, _, err := x.same(req.SrcBucket, req.SrcKey, req.SrcVersion, src.n); err != nil {
 			return err
 		}
 		if len(small) > 0 {
@@ -357,7 +367,9 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		return info, up, err
 	}
 	cp.done()
-	return partInfo(req.Number, &part), up, s.durable(context.WithoutCancel(ctx))
+	info = partInfo(req.Number, &part)
+	info.SourceVersion = src.version
+	return info, up, s.durable(context.WithoutCancel(ctx))
 }
 
 // copySmall encrypts the wanted range of a source that is kept inline: parts

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
@@ -30,6 +31,9 @@ type node struct {
 
 	windows mapWindows // its lock is a leaf
 
+	// session is the content that the write session under way has made (aside.go).
+	session atomic.Pointer[objstore.ContentID]
+
 	mu       sync.RWMutex // guards the fields below
 	loaded   bool
 	bucket   objstore.InodeID
@@ -52,6 +56,7 @@ type node struct {
 	flushing []*pending    // what the commit under way holds
 	applying bool          // a commit is under way whose size and times are not in the record yet
 	unlinked bool          // has no name any more
+	writers  int           // Files that are open for writing
 	soon     bool          // a background commit is on its way
 	failures uint64        // commits that lost data
 	failure  error         // the last of them

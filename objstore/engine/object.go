@@ -62,6 +62,8 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		return info, err
 	}
 	rec := newObject(content, in.size, req.Meta)
+	rec.Lock = req.Lock
+	var version objstore.VersionID
 	err = s.update(ctx, c, "put", req.Key, func(x *tx) error {
 		if err := x.checkWrite(root, req.Key, req.Precondition); err != nil {
 			return err
@@ -78,7 +80,8 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 			return err
 		}
 		*rec = n
-		return nil
+		version, err = x.versionIn(s, root, rec)
+		return err
 	})
 	if err != nil {
 		return info, err
@@ -87,7 +90,9 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	return s.describe(req.Bucket, req.Key, ino, rec, stored), nil
+	info = s.describe(req.Bucket, req.Key, ino, rec, stored)
+	info.Version = version
+	return info, nil
 }
 
 // newObject is the inode of a new object; putKey gives it owner and mode.
@@ -254,7 +259,7 @@ func (s *Store) info(bucket, key string, ino objstore.InodeID, n *record.Inode, 
 func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Inode, sum *objstore.Checksum) objstore.ObjectInfo {
 	info := objstore.ObjectInfo{
 		Bucket: bucket, Key: key, Inode: ino, Size: n.Size, ETag: etagOf(s, n), LastModified: n.Mtime, Since: since(n),
-		Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
+		Lock: n.Lock, Parts: int(n.Content.PartCount), Tags: int(n.TagCount), Checksum: sum,
 		SSE: s.sseInfo(&n.Content),
 	}
 	if n.Meta != nil {
@@ -286,10 +291,11 @@ func guessType(n *record.Inode, key string) string {
 func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.GetRequest) (objstore.ObjectInfo, error) {
 	var ino objstore.InodeID
 	var n *record.Inode
+	var b *record.Bucket
 	err := s.look(ctx, "head", req.Key, func(r reader) error {
 		root, err := r.bucketRoot(req.Bucket)
 		if err == nil {
-			ino, n, err = r.findKey(root, req.Key)
+			ino, n, b, err = r.findObject(s, "head", root, req.Key, req.Version)
 		}
 		return err
 	})
@@ -305,6 +311,7 @@ func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.
 	if err != nil {
 		return info, err
 	}
+	info.Version = s.versionOf(b, n)
 	return info, checkRead("head", req.Key, req.Precondition, info.ETag, info.LastModified)
 }
 
@@ -319,55 +326,4 @@ func (s *Store) headOEK(ctx context.Context, req objstore.GetRequest, n *record.
 		return nil, nil
 	}
 	return s.requestOEK(ctx, "head", req, n)
-}
-
-// DeleteObject removes a key, durably. An absent key is no error.
-func (s *Store) DeleteObject(ctx context.Context, c objstore.Caller, bucket, key string, pre objstore.Precondition) (objstore.DeleteResult, error) {
-	var res objstore.DeleteResult
-	if err := objstore.CheckKey("delete", key); err != nil {
-		return res, err
-	}
-	err := s.update(ctx, c, "delete", key, func(x *tx) error {
-		root, err := x.bucketRoot(bucket)
-		if err != nil {
-			return err
-		}
-		if err := x.checkWrite(root, key, pre); err != nil {
-			return err
-		}
-		res.Existed, err = x.deleteKey(root, key)
-		return err
-	})
-	if err != nil {
-		return res, err
-	}
-	return res, s.durable(context.WithoutCancel(ctx))
-}
-
-// DeleteObjects removes up to 1,000 keys with one barrier and returns an error
-// (or nil) for each, index by index. pre is nil or has one entry for each key.
-func (s *Store) DeleteObjects(ctx context.Context, c objstore.Caller, bucket string, keys []string, pre []objstore.Precondition) ([]error, error) {
-	if _, err := s.openBucket(ctx, "delete", bucket); err != nil {
-		return nil, err
-	}
-	errs := make([]error, len(keys))
-	for i, key := range keys {
-		if errs[i] = objstore.CheckKey("delete", key); errs[i] != nil {
-			continue
-		}
-		errs[i] = s.update(ctx, c, "delete", key, func(x *tx) error {
-			root, err := x.bucketRoot(bucket)
-			if err != nil {
-				return err
-			}
-			if pre != nil {
-				if err := x.checkWrite(root, key, pre[i]); err != nil {
-					return err
-				}
-			}
-			_, err = x.deleteKey(root, key)
-			return err
-		})
-	}
-	return errs, s.durable(context.WithoutCancel(ctx))
 }

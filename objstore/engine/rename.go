@@ -116,6 +116,7 @@ type move struct {
 	flushed       [2]objstore.InodeID // what prepare has committed
 	from, to      *record.Inode       // the directories, the same when they are one; set by look
 	moved, target *record.Inode       // what the names stand for; set by run
+	b             *record.Bucket      // theirs; set by run
 }
 
 // ends are the entries of the old and the new name; the new one's Inode is 0
@@ -150,6 +151,18 @@ func (m *move) look(r reader) (e ends, err error) {
 		return e, objstore.E(objstore.KindNotPermitted, m.op, m.name, "a bucket cannot be renamed")
 	case m.from.Bucket != m.to.Bucket:
 		return e, objstore.E(objstore.KindCrossBucket, m.op, m.name, "")
+	case e.src.Type == objstore.TypeDirectory || m.flags == objstore.RenameExchange && e.dst.Type == objstore.TypeDirectory:
+		// Versions that are locked stay under their keys: who moves the directory
+		// copies them.
+		b, err := r.settings(m.from.Bucket)
+		if err != nil {
+			return e, err
+		}
+		if b.Lock.Enabled {
+			return e, objstore.E(objstore.KindCrossBucket, m.op, m.name, "a directory of a bucket with Object Lock stays where it is")
+		}
+	}
+	switch {
 	case taken && m.flags == objstore.RenameNoReplace:
 		return e, objstore.E(objstore.KindExists, m.op, m.newName, "")
 	case !taken && m.flags == objstore.RenameExchange:
@@ -163,6 +176,12 @@ func (m *move) run(x *tx, e ends) (err error) {
 		return nil
 	}
 	if m.moved, err = x.named(m.op, m.name, e.src.Inode); err != nil {
+		return err
+	}
+	if m.b, err = x.settings(m.from.Bucket); err != nil {
+		return err
+	}
+	if err := m.movable(x, m.name, m.moved); err != nil {
 		return err
 	}
 	if e.src.Type == objstore.TypeDirectory {
@@ -190,7 +209,12 @@ func (m *move) replace(x *tx, e ends) error {
 	if err := x.addEntry(m.newParent, m.to, m.newName, e.src); err != nil {
 		return err
 	}
-	m.settle(x, e.src.Inode, m.moved, m.newParent)
+	if err := m.leaveMarker(x, e.src.Type, m.from.HistoryID(m.parent), m.name); err != nil {
+		return err
+	}
+	if err := m.settle(x, e.src.Inode, m.moved, m.newParent, m.to, m.newName); err != nil {
+		return err
+	}
 	m.touch(x)
 	x.entryChanged(m.newParent, m.newName, e.src.Inode, false)
 	if isDir {
@@ -208,11 +232,11 @@ func (m *move) clear(x *tx, e ends, isDir bool) error {
 	case !targetDir && isDir:
 		return objstore.E(objstore.KindNotDirectory, m.op, m.newName, "")
 	case targetDir:
-		if err := x.removeDirectory(m.op, m.newName, e.dst.Inode); err != nil {
+		if err := x.removeDirectory(m.op, m.newParent, m.to, m.newName, e.dst.Inode); err != nil {
 			return err
 		}
 	default:
-		if err := x.unname(m.op, m.newName, e.dst.Inode); err != nil {
+		if err := x.retire(m.b, m.op, m.to.HistoryID(m.newParent), m.newName, e.dst.Inode); err != nil {
 			return err
 		}
 	}
@@ -223,6 +247,9 @@ func (m *move) clear(x *tx, e ends, isDir bool) error {
 // exchange is rename with RENAME_EXCHANGE.
 func (m *move) exchange(x *tx, e ends) (err error) {
 	if m.target, err = x.named(m.op, m.newName, e.dst.Inode); err != nil {
+		return err
+	}
+	if err := m.movable(x, m.newName, m.target); err != nil {
 		return err
 	}
 	if e.dst.Type == objstore.TypeDirectory {
@@ -245,8 +272,12 @@ func (m *move) exchange(x *tx, e ends) (err error) {
 	if err := x.addEntry(m.parent, m.from, m.name, e.dst); err != nil {
 		return err
 	}
-	m.settle(x, e.src.Inode, m.moved, m.newParent)
-	m.settle(x, e.dst.Inode, m.target, m.parent)
+	if err := m.settle(x, e.src.Inode, m.moved, m.newParent, m.to, m.newName); err != nil {
+		return err
+	}
+	if err := m.settle(x, e.dst.Inode, m.target, m.parent, m.from, m.name); err != nil {
+		return err
+	}
 	m.touch(x)
 	x.entryChanged(m.newParent, m.newName, e.src.Inode, false)
 	x.entryChanged(m.parent, m.name, e.dst.Inode, false)
@@ -291,15 +322,53 @@ func (m *move) notBelow(r reader, moved, dir objstore.InodeID) error {
 	}
 }
 
-// settle writes back an inode that has moved into a directory. A directory
-// that the mount moved is explicit.
-func (m *move) settle(x *tx, ino objstore.InodeID, n *record.Inode, parent objstore.InodeID) {
+// movable refuses to take a locked version from its key: who moves the file copies
+// it, and leaves the version.
+func (m *move) movable(x *tx, name string, n *record.Inode) error {
+	if n.Type == objstore.TypeRegular && n.Lock.Holds(x.now, false) {
+		return objstore.E(objstore.KindCrossBucket, m.op, name, "the object is locked")
+	}
+	return nil
+}
+
+// leaveMarker leaves a delete marker at the old name of a file that has older
+// versions there, in history h. The current one moves with the file: it is nowhere
+// else.
+func (m *move) leaveMarker(x *tx, typ objstore.FileType, h objstore.InodeID, name string) error {
+	if m.b.Versioning == objstore.VersioningOff || typ != objstore.TypeRegular {
+		return nil
+	}
+	k, err := x.newest([]history{{id: h}}, name)
+	if err != nil || k == nil || k.isMarker() {
+		return err
+	}
+	_, err = x.mark(m.b, []history{{id: h}}, h, name)
+	return err
+}
+
+// settle writes back an inode that has moved into a directory, under a name. A
+// directory that the mount moved is explicit; a file is a new version there.
+func (m *move) settle(x *tx, ino objstore.InodeID, n *record.Inode, parent objstore.InodeID, dir *record.Inode, name string) error {
 	n.Parent = parent
 	n.Ctime = x.now
+	if n.Type == objstore.TypeRegular && m.b.Versioning != objstore.VersioningOff {
+		if m.b.Versioning == objstore.VersioningSuspended {
+			if err := x.dropNull([]history{{id: dir.HistoryID(parent)}}, name); err != nil {
+				return err
+			}
+		}
+		if !n.Lock.Holds(x.now, false) {
+			n.Lock = objstore.Lock{} // one that is over
+		}
+		if err := x.become(m.b, parent, name, n); err != nil {
+			return err
+		}
+	}
 	if n.Type == objstore.TypeDirectory && x.fromMount() {
 		n.Explicit = true
 	}
 	x.setInode(ino, n)
+	return nil
 }
 
 // touch writes the directories back.

@@ -215,6 +215,15 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 	if m.req.SrcKey == m.req.DstKey {
 		return nil
 	}
+	if m.b, err = x.settings(m.root); err != nil {
+		return err
+	}
+	if m.prefix && m.b.Lock.Enabled {
+		return objstore.E(objstore.KindInvalidRequest, m.op, m.req.SrcKey, "A prefix of a bucket with Object Lock cannot be renamed.")
+	}
+	if err := m.movable(x, m.req.SrcKey, m.moved); err != nil {
+		return err
+	}
 	dirs, last := splitKey(m.req.DstKey)
 	if m.prefix {
 		dirs, last = dirs[:len(dirs)-1], dirs[len(dirs)-1]
@@ -247,7 +256,12 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 		m.moved.Nlink--
 	}
 	m.moved.Renamed = m.sum
-	m.settle(x, e.src.Inode, m.moved, newParent)
+	if err := m.leaveMarker(x, e.src.Type, from.HistoryID(parent), m.old); err != nil {
+		return err
+	}
+	if err := m.settle(x, e.src.Inode, m.moved, newParent, to, last); err != nil {
+		return err
+	}
 	x.touch(newParent, to)
 	if parent != newParent {
 		x.touch(parent, from)
@@ -261,7 +275,7 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 	if from, err = x.named(m.op, m.req.SrcKey, parent); err != nil {
 		return err
 	}
-	return x.prune(m.path, from, record.StoredName(m.old, m.prefix))
+	return x.prune(m.root, m.path, from, record.StoredName(m.old, m.prefix))
 }
 
 // makeRoom removes what stands at the new name.
@@ -271,10 +285,15 @@ func (m *keyMove) makeRoom(x *tx, newParent objstore.InodeID, to *record.Inode, 
 		return err
 	}
 	if m.prefix {
-		if err := x.removeDirectory(m.op, m.req.DstKey, d.Inode); err != nil {
+		for _, above := range m.path {
+			if above.ino == d.Inode { // what is moved was in it
+				return objstore.E(objstore.KindNotEmpty, m.op, m.req.DstKey, "")
+			}
+		}
+		if err := x.removeDirectory(m.op, newParent, to, last, d.Inode); err != nil {
 			return err
 		}
-	} else if err := x.unname(m.op, m.req.DstKey, d.Inode); err != nil {
+	} else if err := x.retire(m.b, m.op, to.HistoryID(newParent), last, d.Inode); err != nil {
 		return err
 	}
 	x.change(objstore.Change{Inode: d.Inode})

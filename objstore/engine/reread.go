@@ -78,7 +78,7 @@ func (s *Store) describePart(ctx context.Context, req objstore.CopyPartRequest, 
 	if len(algs) == 0 || part.Size > rereadLimit && (u.rec.Algorithm == "" || part.Checksum != nil) {
 		return nil
 	}
-	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
+	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
 	if !whole {
 		get.Range = &objstore.Range{First: off, Last: off + part.Size - 1}
 	}

@@ -126,6 +126,10 @@ type Store struct {
 	nextInode objstore.InodeID // next to give out
 	endInode  objstore.InodeID // reserved up to here
 
+	versionMu   sync.Mutex // guards the fields below
+	lastVersion uint64     // number of the last version that was made
+	versionCeil uint64     // committed: no number after a restart is below it
+
 	busy *busySet // contents that are being made under a garbage mark
 
 	buffered    atomic.Int64 // bytes of plaintext in buffers
@@ -217,6 +221,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 		s.etagKey = root.ETagKey
 		s.nextInode, s.endInode = root.NextInode, root.NextInode
+		s.lastVersion, s.versionCeil = root.VersionCeil, root.VersionCeil
 		return nil
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ func (s *Store) ObjectTags(ctx context.Context, c objstore.Caller, req objstore.
 		if err != nil {
 			return err
 		}
-		ino, n, err := r.findKey(root, req.Key)
+		ino, n, b, err := r.findObject(s, op, root, req.Key, req.Version)
 		if err != nil {
 			return err
 		}
@@ -29,6 +29,7 @@ func (s *Store) ObjectTags(ctx context.Context, c objstore.Caller, req objstore.
 			return err
 		}
 		info = s.describe(req.Bucket, req.Key, ino, n, nil)
+		info.Version = s.versionOf(b, n)
 		return nil
 	})
 	return tags, info, err
@@ -47,7 +48,7 @@ func (s *Store) SetObjectTags(ctx context.Context, c objstore.Caller, req objsto
 		if err != nil {
 			return err
 		}
-		ino, n, err := x.findKey(root, req.Key)
+		ino, n, b, err := x.findObject(s, op, root, req.Key, req.Version)
 		if err != nil {
 			return err
 		}
@@ -67,6 +68,7 @@ func (s *Store) SetObjectTags(ctx context.Context, c objstore.Caller, req objsto
 				}
 			}
 			info = s.describe(req.Bucket, req.Key, ino, n, nil)
+			info.Version = s.versionOf(b, n)
 			return nil
 		}
 		if err := x.setTags(ino, n, tags); err != nil {
@@ -76,6 +78,7 @@ func (s *Store) SetObjectTags(ctx context.Context, c objstore.Caller, req objsto
 		x.setInode(ino, n)
 		x.change(objstore.Change{Inode: ino})
 		info = s.describe(req.Bucket, req.Key, ino, n, nil)
+		info.Version = s.versionOf(b, n)
 		return nil
 	})
 	if err != nil {

@@ -161,7 +161,7 @@ func TestTagsOfADirectory(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if _, err := s.DeleteObject(bg, s3C, "tagged", "d/", objstore.Precondition{}); err != nil {
+	if _, err := s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "tagged", Key: "d/"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := checkTree(bg, s); err != nil {

@@ -62,7 +62,8 @@ func putKey(s *Store, root objstore.InodeID, key string) (objstore.InodeID, erro
 
 func deleteKey(s *Store, root objstore.InodeID, key string) (existed bool, err error) {
 	err = s.update(bg, s3C, "delete", key, func(x *tx) (err error) {
-		existed, err = x.deleteKey(root, key)
+		res, err := x.deleteKey(root, key)
+		existed = res.Existed
 		return err
 	})
 	return existed, err

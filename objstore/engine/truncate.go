@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -41,7 +42,7 @@ func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) (err
 			oek.Wipe()
 		}
 	}()
-	return n.reshape(ctx, c, "truncate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
+	return n.reshape(ctx, c, "truncate", size == 0, func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
 		r := &reshaped{size: size, content: rec.Content}
 		used = false
 		switch {
@@ -77,7 +78,7 @@ func (n *node) sealAgain(ctx context.Context, c *record.Content) (*extent.Keys, 
 
 // punch makes n bytes at off a hole, within the size of the file.
 func (n *node) punch(ctx context.Context, c objstore.Caller, off, length int64) error {
-	return n.reshape(ctx, c, "fallocate", func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
+	return n.reshape(ctx, c, "fallocate", false, func(x *tx, rec *record.Inode, k extent.Content) (*reshaped, error) {
 		r := &reshaped{size: rec.Size, content: rec.Content, allocated: rec.Allocated, inline: true}
 		length = min(length, rec.Size-off)
 		if length <= 0 {
@@ -98,14 +99,14 @@ type reshaped struct {
 }
 
 // reshape commits what was written and then changes the content with fn, while
-// nobody reads or writes it.
-func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn func(*tx, *record.Inode, extent.Content) (*reshaped, error)) error {
+// nobody reads or writes it. all says that nothing of the content is left by it.
+func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, all bool, fn func(*tx, *record.Inode, extent.Content) (*reshaped, error)) error {
 	n.commitMu.Lock()
 	defer n.commitMu.Unlock()
 	n.layoutMu.Lock()
 	defer n.layoutMu.Unlock()
 	for {
-		if err := n.commitLocked(ctx, false); err != nil {
+		if err := n.commitLocked(ctx, false, true); err != nil {
 			return err
 		}
 		n.mu.Lock()
@@ -115,12 +116,64 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 		n.mu.Unlock()
 	}
 	defer n.mu.Unlock()
-	var done *reshaped
-	k := extent.Of(n.content.ID, n.oek)
-	err := n.s.update(context.WithoutCancel(ctx), c, op, n.name(), func(x *tx) error {
+	done, a, err := n.reshapeTo(context.WithoutCancel(ctx), c, op, nil, fn)
+	if errors.Is(err, errSetAside) {
+		layout := n.content.Layout
+		if all {
+			layout = record.LayoutEmpty
+		}
+		if a, err = n.newAside(context.WithoutCancel(ctx), layout, !all && n.content.Mode != 0); err == nil {
+			defer a.close()
+			done, a, err = n.reshapeTo(context.WithoutCancel(ctx), c, op, a, fn)
+		}
+	}
+	n.windows.changed()
+	n.chunk = chunkRange{}
+	if err != nil {
+		return err
+	}
+	n.size = done.size
+	if s := n.session.Load(); a != nil || s != nil && *s == n.content.ID {
+		n.beginSession(done.content.ID)
+	}
+	if n.content.ID != done.content.ID {
+		n.oek.Wipe()
+		n.oek = done.oek
+		if a != nil && done.content.ID == a.content.ID {
+			n.oek = a.take()
+		}
+	}
+	n.content = done.content
+	n.mtime = n.s.now()
+	n.stored = stored{n.content, n.size, n.mtime}
+	if !done.inline {
+		clear(n.inline)
+		n.inline = nil
+	}
+	return nil
+}
+
+// reshapeTo is the transaction of reshape; a is nil, or prepared to set the content
+// aside. It returns a where that was done.
+func (n *node) reshapeTo(ctx context.Context, c objstore.Caller, op string, a *aside, fn func(*tx, *record.Inode, extent.Content) (*reshaped, error)) (done *reshaped, used *aside, err error) {
+	err = n.s.update(ctx, c, op, n.name(), func(x *tx) error {
+		k := extent.Of(n.content.ID, n.oek)
 		rec, err := x.inode(n.ino)
 		if err != nil {
 			return err
+		}
+		must, err := x.mustSetAside(n, rec)
+		if err != nil {
+			return err
+		}
+		if must && a == nil {
+			return errSetAside
+		}
+		if a != nil {
+			if err := x.setAside(n.ino, rec, a, must); err != nil {
+				return err
+			}
+			k = extent.Of(a.content.ID, a.oek)
 		}
 		if done, err = fn(x, rec, k); err != nil {
 			return err
@@ -133,24 +186,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, fn fun
 		x.change(objstore.Change{Inode: n.ino, Data: true})
 		return nil
 	})
-	n.windows.changed()
-	n.chunk = chunkRange{}
-	if err != nil {
-		return err
-	}
-	n.size = done.size
-	if n.content.ID != done.content.ID {
-		n.oek.Wipe()
-		n.oek = done.oek
-	}
-	n.content = done.content
-	n.mtime = n.s.now()
-	n.stored = stored{n.content, n.size, n.mtime}
-	if !done.inline {
-		clear(n.inline)
-		n.inline = nil
-	}
-	return nil
+	return done, a, err
 }
 
 // cut makes a hole in a content, in its maps or in its inline data.

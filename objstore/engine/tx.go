@@ -44,6 +44,9 @@ type tx struct {
 	reap bool
 	// spare are inode numbers that the transaction has taken from the root record.
 	spare, spareEnd objstore.InodeID
+	// versionCeil is the bound of version numbers that the transaction has set in
+	// the root record; 0: none.
+	versionCeil uint64
 	// err is a failure of a step that returns none; it fails the transaction.
 	err error
 	// dying are inodes marked in the table of open inodes (see nodeTable.markDying).
@@ -121,7 +124,7 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		}
 		x.done.clear()
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
-		x.spare, x.spareEnd, x.err = 0, 0, nil
+		x.spare, x.spareEnd, x.versionCeil, x.err = 0, 0, 0, nil
 		*x.values = (*x.values)[:0]
 		if err := fn(x); err != nil {
 			return err

@@ -278,6 +278,12 @@ func (s *Store) changeXattr(ctx context.Context, c objstore.Caller, op string, i
 		if err != nil {
 			return err
 		}
+		switch {
+		case n.Held:
+			return objstore.E(objstore.KindNotPermitted, op, name, "it is an old version by now")
+		case strings.HasPrefix(name, xattrUserMeta) && n.Lock.Holds(x.now, false):
+			return objstore.E(objstore.KindLocked, op, name, "")
+		}
 		a := &attrs{n, plain}
 		if err := fn(a.has(name), a); err != nil {
 			return err

@@ -13,9 +13,6 @@ const defaultRegion = "us-east-1"
 const maxBuckets = 10000 // S3's largest page of buckets
 
 func (q *request) createBucket() error {
-	if q.get("X-Amz-Bucket-Object-Lock-Enabled") == "true" {
-		return errHeader("x-amz-bucket-object-lock-enabled")
-	}
 	ownership, err := q.newOwnership()
 	if err != nil {
 		return err
@@ -45,7 +42,8 @@ func (q *request) createBucket() error {
 	if err := q.checkLocation(doc.LocationConstraint); err != nil {
 		return err
 	}
-	req := objstore.CreateBucketRequest{Name: q.bucket, Ownership: ownership}
+	req := objstore.CreateBucketRequest{Name: q.bucket, Ownership: ownership,
+		ObjectLock: strings.EqualFold(q.get("X-Amz-Bucket-Object-Lock-Enabled"), "true")}
 	tags, err := newBucketTagRules.tags(doc.Tags.Tag)
 	if err != nil {
 		return err

@@ -61,7 +61,6 @@ func TestLocationConstraintIsChecked(t *testing.T) {
 	d.do("PUT", "/two", `<CreateBucketConfiguration>`).want(t, "malformed", 400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
 	d.do("PUT", "/two", strings.Repeat(" ", maxConfigBytes+1)).want(t, "too long", 400, "MaxMessageLengthExceeded", "Your request was too big.")
 	d.do("PUT", "/two", "", "x-amz-acl", "public-read").want(t, "acl", 400, "InvalidBucketAclWithObjectOwnership", "")
-	d.do("PUT", "/two", "", "x-amz-bucket-object-lock-enabled", "true").want(t, "lock", 501, "NotImplemented", "", "Header", "x-amz-bucket-object-lock-enabled")
 	if a := d.do("HEAD", "/two", ""); a.status != 404 {
 		t.Errorf("a refused request made a bucket: %d", a.status)
 	}
@@ -149,7 +148,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 405, "MethodNotAllowed", "")
 			d.do("DELETE", "/plain?"+sub, "").want(t, "DELETE "+sub, 405, "MethodNotAllowed", "")
 		case "object-lock":
-			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 501, "NotImplemented", "")
+			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedXML", "")
 			d.do("DELETE", "/plain?"+sub, "").want(t, "DELETE "+sub, 405, "MethodNotAllowed", "")
 		case "policy":
 			d.do("PUT", "/plain?"+sub, "<x/>").want(t, "PUT "+sub, 400, "MalformedPolicy", "")

@@ -81,6 +81,7 @@ func (q *request) completeUpload() error {
 		q.setSSE(info.SSE)
 	}
 	q.setExpiration(&info)
+	q.setNewVersion(info.Version)
 	var x xmlWriter
 	x.root("CompleteMultipartUploadResult")
 	x.text("Location", q.location())

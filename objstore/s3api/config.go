@@ -49,17 +49,11 @@ func (q *request) deleteUnset() error {
 // objectExists finds the object that a subresource belongs to. Its key is not
 // needed for that.
 func (q *request) objectExists() error {
-	if err := q.checkVersion(); err != nil {
+	version, err := q.versionID()
+	if err != nil {
 		return err
 	}
-	_, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, NoKey: true})
+	q.setVersion(info.Version)
 	return err
-}
-
-// noObjectLock answers for a bucket without object lock.
-func (q *request) noObjectLock() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	return errInvalidRequest("Bucket is missing Object Lock Configuration")
 }

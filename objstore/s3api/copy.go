@@ -12,11 +12,15 @@ import (
 )
 
 // copySource is x-amz-copy-source.
-type copySource struct{ bucket, key string }
+type copySource struct {
+	bucket, key string
+	version     objstore.VersionID
+}
 
 // parseCopySource reads "[/]bucket/key[?versionId=id]", percent-encoded. A plus
 // sign is a plus sign.
-func parseCopySource(s string) (copySource, error) {
+func parseCopySource(s string, parseVersion func(string) (objstore.VersionID, error)) (copySource, error) {
+	var version objstore.VersionID
 	bad := func() (copySource, error) {
 		return copySource{}, errInvalidArgument("Invalid copy source object key", "x-amz-copy-source", "x-amz-copy-source")
 	}
@@ -25,7 +29,7 @@ func parseCopySource(s string) (copySource, error) {
 		if err != nil {
 			return bad()
 		}
-		if err := checkVersionID(id); err != nil {
+		if version, err = parseVersion(id); err != nil {
 			return copySource{}, err
 		}
 		s = s[:at]
@@ -47,11 +51,11 @@ func parseCopySource(s string) (copySource, error) {
 		}
 		return bad()
 	}
-	return copySource{bucket, key}, nil
+	return copySource{bucket, key, version}, nil
 }
 
 func (q *request) copySource() (copySource, error) {
-	return parseCopySource(q.get("X-Amz-Copy-Source"))
+	return parseCopySource(q.get("X-Amz-Copy-Source"), q.s.parseVersionID)
 }
 
 func (q *request) copyObject() error {
@@ -79,11 +83,14 @@ func (q *request) copyObject() error {
 		return err
 	}
 	req := objstore.CopyRequest{
-		SrcBucket: src.bucket, SrcKey: src.key,
+		SrcBucket: src.bucket, SrcKey: src.key, SrcVersion: src.version,
 		SrcPrecondition: q.conditions(copyConditions),
 		DstBucket:       q.bucket, DstKey: q.key,
 	}
 	if req.DstPrecondition, err = q.writePrecondition(false); err != nil {
+		return err
+	}
+	if req.Lock, err = q.lockHeaders(); err != nil {
 		return err
 	}
 	if req.Encryption, err = q.encryption(); err != nil {
@@ -100,7 +107,7 @@ func (q *request) copyObject() error {
 	_, class := q.single("X-Amz-Storage-Class")
 	_, redirect := q.single("X-Amz-Website-Redirect-Location")
 	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
-	if src.bucket == q.bucket && src.key == q.key && !changes {
+	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes {
 		return errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	if replace {
@@ -114,6 +121,8 @@ func (q *request) copyObject() error {
 		return q.copyFailed(src, req.SrcPrecondition, err)
 	}
 	q.settle()
+	q.setVersion(info.Version)
+	q.setSourceVersion(info.SourceVersion)
 	q.setSSE(info.SSE)
 	q.setExpiration(&info)
 	return q.sendCopy("CopyObjectResult", info.ETag, info.LastModified, info.Checksum)
@@ -145,7 +154,7 @@ func (q *request) copyKeeping(req *objstore.CopyRequest, own objstore.ObjectMeta
 	const attempts = 3 // at a source that keeps changing
 	for i := 0; ; i++ {
 		bound := *req
-		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, NoKey: true} // the copy verifies it
+		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, NoKey: true} // the copy verifies it
 		src, err := q.s.store.HeadObject(q.ctx, q.caller, head)
 		if err != nil {
 			return objstore.ObjectInfo{}, q.sourceError(err, req.SrcBucket, req.SrcKey)
@@ -175,8 +184,12 @@ func (q *request) sourceError(err error, bucket, key string) error {
 	switch e.Code {
 	case "NoSuchKey":
 		e.Fields = []sigv4.Field{field("Key", key)}
+	case "NoSuchVersion":
+		e.Fields = []sigv4.Field{field("Key", key), field("VersionId", sourceVersion(q.get("X-Amz-Copy-Source")))}
 	case "NoSuchBucket":
 		e.Fields = []sigv4.Field{field("BucketName", bucket)}
+	case "MethodNotAllowed":
+		return errInvalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
 	default:
 		return err
 	}
@@ -188,11 +201,13 @@ func (q *request) sourceError(err error, bucket, key string) error {
 func (q *request) copyFailed(src copySource, pre objstore.Precondition, err error) error {
 	kind := kindOf(err)
 	switch kind {
+	case objstore.KindDeleteMarker, objstore.KindNoSuchVersion: // only the source has a version that is named
+		return q.sourceError(err, src.bucket, src.key)
 	case objstore.KindNotFound, objstore.KindNoSuchBucket, objstore.KindPreconditionFailed, objstore.KindNotModified:
 	default:
 		return err
 	}
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, NoKey: true})
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, Version: src.version, NoKey: true})
 	switch {
 	case herr != nil && (kind == objstore.KindNotFound || kind == objstore.KindNoSuchBucket) && kindOf(herr) == kind:
 		return q.sourceError(err, src.bucket, src.key)
@@ -227,7 +242,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		return err
 	}
 	req := objstore.CopyPartRequest{
-		SrcBucket: src.bucket, SrcKey: src.key,
+		SrcBucket: src.bucket, SrcKey: src.key, SrcVersion: src.version,
 		SrcPrecondition: q.conditions(copyConditions),
 		Bucket:          q.bucket, Key: q.key,
 		Upload: upload, Number: number,
@@ -254,6 +269,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		}
 		return q.copyFailed(src, req.SrcPrecondition, err)
 	}
+	q.setSourceVersion(part.SourceVersion)
 	q.setSSE(info.SSE)
 	sum := part.Checksum
 	if info.Algorithm == "" {
@@ -264,7 +280,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 
 // copyRangeFailed words a range that does not lie within the source.
 func (q *request) copyRangeFailed(src copySource, req objstore.CopyPartRequest, text string, err error) error {
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, NoKey: true})
+	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, Version: src.version, NoKey: true})
 	if herr != nil {
 		return err
 	}

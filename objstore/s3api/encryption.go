@@ -151,7 +151,8 @@ type otherElement struct{}
 // updateObjectEncryption seals an object's key under another key of the key
 // service. The texts are those of the API reference (UpdateObjectEncryption).
 func (q *request) updateObjectEncryption() error {
-	if err := q.checkVersion(); err != nil {
+	version, err := q.versionID()
+	if err != nil {
 		return err
 	}
 	var doc objectEncryptionDocument
@@ -176,11 +177,11 @@ func (q *request) updateObjectEncryption() error {
 		return errInvalidRequest("The BucketKeyEnabled value isn't valid. Valid values are true or false. Modify the request to specify a valid value, and then try again.")
 	}
 	err = q.s.store.UpdateEncryption(q.ctx, q.caller, objstore.UpdateEncryptionRequest{
-		Bucket: q.bucket, Key: q.key,
+		Bucket: q.bucket, Key: q.key, Version: version,
 		Encryption: objstore.Encryption{Mode: objstore.SSEKMS, KMSKeyID: arn, BucketKey: bucketKey, BucketKeyGiven: true},
 	})
 	if err != nil {
-		return err
+		return q.markerFails(err)
 	}
 	return q.send(http.StatusOK)
 }

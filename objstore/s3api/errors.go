@@ -94,7 +94,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindExists:             {409, "OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.", false},
 	objstore.KindBucketExists:       {409, "BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.", false},
 	objstore.KindNotEmpty:           {409, "OperationAborted", "The directory you tried to delete is not empty.", false},
-	objstore.KindBucketNotEmpty:     {409, "BucketNotEmpty", "The bucket you tried to delete is not empty", false},
+	objstore.KindBucketNotEmpty:     {409, "BucketNotEmpty", "The bucket you tried to delete is not empty", true},
 	objstore.KindNotDirectory:       {400, "InvalidRequest", "A part of the key names a file.", true},
 	objstore.KindIsDirectory:        {400, "InvalidRequest", "The key names a directory.", true},
 	objstore.KindInvalidName:        {400, "InvalidURI", "Couldn't parse the specified URI.", false},
@@ -200,6 +200,8 @@ func (q *request) translate(err error) *apiError {
 // from the request.
 func (q *request) fields(code string) []sigv4.Field {
 	switch code {
+	case "NoSuchVersion", "MethodNotAllowed":
+		return q.versionFields(code)
 	case "NoSuchKey":
 		return []sigv4.Field{field("Key", q.key)}
 	case "NoSuchBucket", "BucketNotEmpty", "BucketAlreadyOwnedByYou", "InvalidBucketName":
@@ -246,6 +248,7 @@ func (q *request) fail(err error) (abort bool) {
 			delete(h, name)
 		}
 	}
+	q.setMarker(err)
 	h["Content-Type"] = []string{"application/xml"}
 	if kindOf(err) == objstore.KindCanceled {
 		h["Connection"] = []string{"close"}

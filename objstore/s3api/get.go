@@ -14,7 +14,7 @@ import (
 // getRequest reads what GET and HEAD have in common.
 func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
 	req = objstore.GetRequest{Bucket: q.bucket, Key: q.key}
-	if err = q.checkVersion(); err != nil {
+	if req.Version, err = q.versionID(); err != nil {
 		return req, nil, err
 	}
 	if overrides, err = q.parseOverrides(); err != nil {
@@ -217,7 +217,8 @@ func (q *request) describe(req objstore.GetRequest) (objstore.ObjectInfo, error)
 // getAttributes answers GetObjectAttributes. The parts of an object are counted;
 // those of one with a composite checksum are listed, as AWS has it.
 func (q *request) getAttributes() error {
-	if err := q.checkVersion(); err != nil {
+	version, err := q.versionID()
+	if err != nil {
 		return err
 	}
 	wanted := map[string]bool{}
@@ -244,7 +245,7 @@ func (q *request) getAttributes() error {
 	if err != nil {
 		return err
 	}
-	req := objstore.GetRequest{Bucket: q.bucket, Key: q.key, CustomerKey: key, NoChecksum: !wanted["Checksum"]}
+	req := objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, CustomerKey: key, NoChecksum: !wanted["Checksum"]}
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	var parts []objstore.PartInfo
 	if err == nil && wanted["ObjectParts"] && info.Parts > 0 {
@@ -279,6 +280,7 @@ func (q *request) getAttributes() error {
 		x.int("ObjectSize", info.Size)
 	}
 	x.close("GetObjectAttributesResponse")
+	q.setVersion(info.Version)
 	q.w.Header()["Last-Modified"] = []string{info.LastModified.Std().Format(http.TimeFormat)}
 	return q.sendXML(http.StatusOK, &x)
 }

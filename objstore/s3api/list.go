@@ -153,54 +153,6 @@ func (q *request) listObjectsV2() error {
 	return q.sendXML(http.StatusOK, &x)
 }
 
-// listVersions lists the only version of each key.
-func (q *request) listVersions() error {
-	l, err := q.parseListing("max-keys")
-	if err != nil {
-		return err
-	}
-	keyMarker := q.query.Get("key-marker")
-	versionMarker := q.query.Get("version-id-marker")
-	if versionMarker != "" && keyMarker == "" {
-		return errInvalidArgument("A version-id marker cannot be specified without a key marker.", "version-id-marker", versionMarker)
-	}
-	if versionMarker != "" && versionMarker != "null" {
-		return errInvalidArgument("Invalid version id specified", "version-id-marker", versionMarker)
-	}
-	l.after = l.outside(keyMarker)
-	res, err := q.page(l)
-	if err != nil {
-		return err
-	}
-	var x xmlWriter
-	x.root("ListVersionsResult")
-	x.text("Name", q.bucket)
-	l.name(&x, "Prefix", l.prefix)
-	l.name(&x, "KeyMarker", keyMarker)
-	x.text("VersionIdMarker", versionMarker)
-	if res.Truncated {
-		l.name(&x, "NextKeyMarker", res.Next)
-		if n := len(res.Entries); n > 0 && !res.Entries[n-1].Prefix {
-			x.text("NextVersionIdMarker", "null")
-		}
-	}
-	x.int("MaxKeys", int64(l.max))
-	l.tail(&x, res.Truncated)
-	for i := range res.Entries {
-		if e := &res.Entries[i]; !e.Prefix {
-			x.open("Version")
-			l.name(&x, "Key", e.Key)
-			x.text("VersionId", "null")
-			x.bool("IsLatest", true)
-			q.entry(&x, e, true)
-			x.close("Version")
-		}
-	}
-	l.prefixes(&x, &res)
-	x.close("ListVersionsResult")
-	return q.sendXML(http.StatusOK, &x)
-}
-
 // tail writes what stands before the keys.
 func (l *listing) tail(x *xmlWriter, truncated bool) {
 	if l.delimiter != "" {

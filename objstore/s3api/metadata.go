@@ -189,6 +189,8 @@ func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
 	if info.Tags > 0 {
 		q.set("x-amz-tagging-count", strconv.Itoa(info.Tags))
 	}
+	q.setVersion(info.Version)
+	q.setLock(info.Lock)
 	q.setSSE(info.SSE)
 }
 
@@ -258,8 +260,7 @@ func (q *request) refuseUnbuilt() error {
 			continue
 		}
 		switch lower := strings.ToLower(name); {
-		case lower == "x-amz-write-offset-bytes" && q.op != "PutObject",
-			strings.HasPrefix(lower, "x-amz-object-lock-"):
+		case lower == "x-amz-write-offset-bytes" && q.op != "PutObject":
 			return errHeader(lower)
 		}
 	}

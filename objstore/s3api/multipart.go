@@ -19,6 +19,10 @@ func (q *request) createUpload() error {
 	if err != nil {
 		return err
 	}
+	lock, err := q.lockHeaders()
+	if err != nil {
+		return err
+	}
 	enc, err := q.encryption()
 	if err != nil {
 		return err
@@ -28,7 +32,7 @@ func (q *request) createUpload() error {
 		return err
 	}
 	info, err := q.s.store.CreateUpload(q.ctx, q.caller, objstore.CreateUploadRequest{
-		Bucket: q.bucket, Key: q.key, Meta: meta, Tags: tags, Encryption: enc, Algorithm: alg, Type: typ,
+		Bucket: q.bucket, Key: q.key, Meta: meta, Tags: tags, Encryption: enc, Algorithm: alg, Type: typ, Lock: lock,
 	})
 	if err != nil {
 		return err

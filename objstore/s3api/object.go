@@ -43,6 +43,10 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	if err != nil {
 		return none, err
 	}
+	lock, err := q.lockHeaders()
+	if err != nil {
+		return none, err
+	}
 	enc, err := q.encryption()
 	if err != nil {
 		return none, err
@@ -70,7 +74,7 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	info, err := store(q.ctx, q.caller, objstore.PutRequest{
 		Bucket: q.bucket, Key: q.key,
 		Body: body, Size: size, Offset: offset,
-		Meta: meta, Tags: tags, Encryption: enc, Precondition: pre,
+		Meta: meta, Tags: tags, Encryption: enc, Precondition: pre, Lock: lock,
 		Algorithms: d.algorithms(stored),
 		Store:      stored,
 		Verify:     q.verify(d),
@@ -114,6 +118,7 @@ func (q *request) setStored(info *objstore.ObjectInfo) {
 		q.set("x-amz-object-size", strconv.FormatInt(info.Size, 10))
 	}
 	q.set("ETag", quoteETag(info.ETag))
+	q.setNewVersion(info.Version)
 	q.setSSE(info.SSE)
 	q.setChecksum(info.Checksum)
 	q.setExpiration(info)
@@ -133,7 +138,8 @@ func (q *request) contentLength(max int64) (int64, error) {
 }
 
 func (q *request) deleteObject() error {
-	if err := q.checkVersion(); err != nil {
+	version, err := q.versionID()
+	if err != nil {
 		return err
 	}
 	for _, name := range [...]string{"X-Amz-If-Match-Last-Modified-Time", "X-Amz-If-Match-Size"} {
@@ -141,19 +147,25 @@ func (q *request) deleteObject() error {
 			return errHeader(strings.ToLower(name))
 		}
 	}
-	if _, ok := q.single("X-Amz-Bypass-Governance-Retention"); ok {
-		return newError(http.StatusBadRequest, "InvalidArgument",
-			"x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
-			field("ArgumentName", "x-amz-bypass-governance-retention"))
+	bypass, err := q.bypass()
+	if err != nil {
+		return err
 	}
 	pre, err := q.writePrecondition(true)
 	if err != nil {
 		return err
 	}
-	if _, err := q.s.store.DeleteObject(q.ctx, q.caller, q.bucket, q.key, pre); err != nil {
+	res, err := q.s.store.DeleteObject(q.ctx, q.caller, objstore.DeleteRequest{
+		Bucket: q.bucket, Key: q.key, Version: version, Precondition: pre, Bypass: bypass,
+	})
+	if err != nil {
 		return q.writeFailed(err)
 	}
 	q.settle()
+	q.setVersion(res.Version)
+	if res.Marker {
+		q.set("x-amz-delete-marker", "true")
+	}
 	return q.send(http.StatusNoContent)
 }
 
@@ -173,15 +185,16 @@ type deleteDocument struct {
 
 // deleteOutcome is what became of one key of DeleteObjects.
 type deleteOutcome struct {
-	key, version string
-	err          *apiError
+	key     string
+	version string // that the request names
+	done    objstore.DeleteResult
+	err     *apiError
 }
 
 func (q *request) deleteObjects() error {
-	if _, ok := q.single("X-Amz-Bypass-Governance-Retention"); ok {
-		return newError(http.StatusBadRequest, "InvalidArgument",
-			"x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
-			field("ArgumentName", "x-amz-bypass-governance-retention"))
+	bypass, err := q.bypass()
+	if err != nil {
+		return err
 	}
 	d, err := q.parseDigest()
 	if err != nil {
@@ -198,42 +211,46 @@ func (q *request) deleteObjects() error {
 		return err
 	}
 	outcomes := make([]deleteOutcome, len(doc.Object))
-	keys := make([]string, 0, len(doc.Object))
-	pres := make([]objstore.Precondition, 0, len(doc.Object))
-	index := make([]int, 0, len(doc.Object)) // into outcomes, of each key
+	reqs := make([]objstore.DeleteRequest, 0, len(doc.Object))
+	index := make([]int, 0, len(doc.Object)) // into outcomes, of each request
 	for i := range doc.Object {
 		o := &doc.Object[i]
-		outcomes[i].key = o.Key
-		if o.VersionID != nil && *o.VersionID != "" && *o.VersionID != "null" {
-			outcomes[i].version = *o.VersionID
-			outcomes[i].err = newError(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
+		out := &outcomes[i]
+		out.key = o.Key
+		req := objstore.DeleteRequest{Key: o.Key, Bypass: bypass}
+		if o.VersionID != nil && *o.VersionID != "" {
+			out.version = *o.VersionID
+			req.Version = objstore.VersionID(out.version)
+		}
+		if err := q.allowDelete(o.Key, out.version); err != nil {
+			out.err = q.translateFor(err, o.Key)
 			continue
 		}
-		if err := q.allowDelete(o.Key, ""); err != nil {
-			outcomes[i].err = q.translateFor(err, o.Key)
+		if q.s.store.CheckVersionID(req.Version) != nil {
+			out.err = newError(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
 			continue
 		}
 		if o.LastModifiedTime != nil || o.Size != nil {
-			outcomes[i].err = errNotBuilt("A condition on size or time")
+			out.err = errNotBuilt("A condition on size or time")
 			continue
 		}
 		if err := objstore.CheckKey(q.op, o.Key); err != nil {
-			outcomes[i].err = q.translateFor(err, o.Key)
+			out.err = q.translateFor(err, o.Key)
 			continue
 		}
-		var pre objstore.Precondition
 		if o.ETag != nil {
-			pre.IfMatch = parseETags(*o.ETag, true)
+			req.Precondition.IfMatch = parseETags(*o.ETag, true)
 		}
-		keys, pres, index = append(keys, o.Key), append(pres, pre), append(index, i)
+		reqs, index = append(reqs, req), append(index, i)
 	}
-	errs, err := q.s.store.DeleteObjects(q.ctx, q.caller, q.bucket, keys, pres)
+	done, err := q.s.store.DeleteObjects(q.ctx, q.caller, q.bucket, reqs)
 	if err != nil {
 		return err
 	}
-	for i, err := range errs {
-		if err != nil {
-			outcomes[index[i]].err = q.translateFor(err, keys[i])
+	for i := range done {
+		out := &outcomes[index[i]]
+		if out.done = done[i].DeleteResult; done[i].Err != nil {
+			out.err = q.translateFor(done[i].Err, out.key)
 		}
 	}
 	q.settle()
@@ -285,6 +302,11 @@ func (q *request) sendDeleteResult(outcomes []deleteOutcome, quiet bool) error {
 		case !quiet:
 			x.open("Deleted")
 			x.text("Key", o.key)
+			x.textIf("VersionId", o.version)
+			if o.done.Marker {
+				x.bool("DeleteMarker", true)
+				x.text("DeleteMarkerVersionId", string(o.done.Version))
+			}
 			x.close("Deleted")
 		}
 	}

@@ -172,25 +172,6 @@ func (q *request) encodingURL() (bool, error) {
 	return true, nil
 }
 
-// checkVersion takes the only version there is in a bucket without versioning.
-func (q *request) checkVersion() error {
-	v, ok := q.param("versionId")
-	if !ok {
-		return nil
-	}
-	return checkVersionID(v)
-}
-
-func checkVersionID(v string) error {
-	switch v {
-	case "null":
-		return nil
-	case "":
-		return errInvalidArgument("Version id cannot be the empty string", "versionId", v)
-	}
-	return errInvalidArgument("Invalid version id specified", "versionId", v)
-}
-
 // settle is what a write waits for before it is acknowledged: that the mounts
 // were told. The write itself is done and durable; running out of time only
 // means that a mount shows it a moment later.

@@ -143,7 +143,8 @@ func writeTagSet(x *xmlWriter, tags []objstore.Tag) {
 
 // taggedObject is the object that a request for tags names.
 func (q *request) taggedObject() (objstore.TagsRequest, error) {
-	return objstore.TagsRequest{Bucket: q.bucket, Key: q.key}, q.checkVersion()
+	version, err := q.versionID()
+	return objstore.TagsRequest{Bucket: q.bucket, Key: q.key, Version: version}, err
 }
 
 func (q *request) getObjectTagging() error {
@@ -151,7 +152,8 @@ func (q *request) getObjectTagging() error {
 	if err != nil {
 		return err
 	}
-	tags, _, err := q.s.store.ObjectTags(q.ctx, q.caller, req)
+	tags, info, err := q.s.store.ObjectTags(q.ctx, q.caller, req)
+	err = q.markerFails(err)
 	if objstore.IsKind(err, objstore.KindNotFound) {
 		e := q.translate(err)
 		e.Fields = []sigv4.Field{field("Key", q.bucket+"/"+q.key)} // AWS names both here, and here alone
@@ -160,6 +162,7 @@ func (q *request) getObjectTagging() error {
 	if err != nil {
 		return err
 	}
+	q.setVersion(info.Version)
 	var x xmlWriter
 	writeTagSet(&x, tags)
 	return q.sendXML(http.StatusOK, &x)
@@ -186,10 +189,12 @@ func (q *request) deleteObjectTagging() error {
 }
 
 func (q *request) setObjectTags(req objstore.TagsRequest, tags []objstore.Tag, status int) error {
-	if _, err := q.s.store.SetObjectTags(q.ctx, q.caller, req, tags); err != nil {
-		return err
+	info, err := q.s.store.SetObjectTags(q.ctx, q.caller, req, tags)
+	if err != nil {
+		return q.markerFails(err)
 	}
 	q.settle()
+	q.setVersion(info.Version)
 	return q.send(status)
 }
 

@@ -1,0 +1,260 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// Writing to a file of a versioned bucket, through the mount. The first change of a
+// session, which lasts until the last file open for writing is closed, sets the
+// content aside as a version: another inode takes it, and the file goes on with a
+// content that shares its chunks. What the session writes after that changes the
+// version that it made, unless somebody locked it meanwhile. A file that is made
+// open begins its session then.
+//
+// Whoever has a file open that S3 has replaced writes to what is a noncurrent
+// version by now: that goes to another inode too, and what is written is seen by
+// who has it open, as with any file whose name was replaced.
+
+// errSetAside ends a transaction that would change a content that has to be set
+// aside, which takes preparations.
+var errSetAside = errors.New("engine: the content is to be set aside first")
+
+// aside is what a file goes on with when its content is set aside.
+type aside struct {
+	s       *Store
+	ino     objstore.InodeID // for the old content
+	content record.Content
+	oek     *extent.Keys // nil: the content is empty and has no key yet
+	share   *share       // of the old content's bytes; nil: none are needed
+}
+
+// newAside prepares to set the node's content aside. layout says where the bytes
+// are that the new one needs, and that the old one has: LayoutEmpty for none. With
+// key it gets an object key. commitMu and layoutMu are held, for writing.
+func (n *node) newAside(ctx context.Context, layout record.Layout, key bool) (*aside, error) {
+	a := &aside{s: n.s, content: record.Content{ID: newContentID()}}
+	var err error
+	if a.ino, err = n.s.newInode(ctx); err != nil {
+		return nil, err
+	}
+	if !key {
+		return a, nil
+	}
+	if a.content, a.oek, err = n.s.contentLike(ctx, n.bucket, &n.content, objstore.Encryption{CustomerKey: n.customer}); err != nil {
+		return nil, err
+	}
+	a.content.Layout = layout
+	if layout == record.LayoutEmpty {
+		return a, nil
+	}
+	a.share = &share{
+		s: n.s, dst: extent.Of(a.content.ID, a.oek), src: extent.Of(n.content.ID, n.oek),
+		size: n.stored.size, layout: layout,
+	}
+	n.s.busy.add(a.content.ID)
+	if err := a.share.steps(ctx); err != nil {
+		a.close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// close ends it, done or not. A key that is still there is wiped.
+func (a *aside) close() {
+	if a.share != nil {
+		a.share.close()
+	}
+	a.oek.Wipe()
+}
+
+// take hands the key over, of an aside that was committed.
+func (a *aside) take() *extent.Keys {
+	k := a.oek
+	a.oek = nil
+	if a.share != nil {
+		a.share.done()
+	}
+	return k
+}
+
+// mustSetAside reports whether a node's content is to be set aside before it is
+// changed; rec is its record.
+func (x *tx) mustSetAside(n *node, rec *record.Inode) (bool, error) {
+	switch {
+	case rec.Held:
+		return true, nil
+	case rec.Nlink == 0:
+		return false, nil
+	}
+	b, err := x.settings(rec.Bucket)
+	if err != nil || b.Versioning == objstore.VersioningOff {
+		return false, err
+	}
+	if s := n.session.Load(); s != nil && *s == rec.Content.ID {
+		return false, nil
+	}
+	return b.Versioning == objstore.VersioningEnabled || !rec.IsNull(), nil
+}
+
+// setAside gives an inode that is about to be changed the content of an aside. With
+// keep the old one becomes a version, or stays what it is as one; without it is
+// freed.
+func (x *tx) setAside(ino objstore.InodeID, rec *record.Inode, a *aside, keep bool) error {
+	if a.share != nil {
+		if err := a.share.finish(x); err != nil {
+			return err
+		}
+	}
+	if keep {
+		if err := x.setOldAside(ino, rec, a); err != nil {
+			return err
+		}
+	} else {
+		x.freeContent(&rec.Content)
+	}
+	gen := rec.Content.Gen
+	rec.Content = a.content
+	rec.Content.Gen = gen
+	return nil
+}
+
+// setOldAside makes a's inode the version that rec is until now.
+func (x *tx) setOldAside(ino objstore.InodeID, rec *record.Inode, a *aside) error {
+	old := *rec
+	old.Nlink = 0
+	if rec.Held {
+		x.setInode(a.ino, &old)
+		x.setVersion(rec.Parent, rec.Name, rec.Seq, record.Version{Inode: a.ino, Null: rec.Null})
+		rec.Held, rec.Seq, rec.Null, rec.Name, rec.Lock = false, 0, false, "", objstore.Lock{}
+		x.txn.Set(record.OrphanKey(ino), []byte{1})
+		x.orphans = append(x.orphans, ino)
+		return x.copyXattrs(ino, a.ino, rec)
+	}
+	dir, name, ok, err := x.nameOf(ino, rec)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		if rec.Lock.Holds(x.now, false) {
+			return objstore.E(objstore.KindLocked, "write", "", "")
+		}
+		x.s.log.Warn("a changed file leaves no version: its name was not found", "inode", uint64(ino))
+		x.freeContent(&rec.Content)
+		return nil
+	}
+	b, err := x.settings(rec.Bucket)
+	if err != nil {
+		return err
+	}
+	d, err := x.named("write", name, dir)
+	if err != nil {
+		return err
+	}
+	h := d.HistoryID(dir)
+	if b.Versioning == objstore.VersioningSuspended {
+		if err := x.dropNull([]history{{id: h}}, name); err != nil {
+			return err
+		}
+	}
+	x.keep(h, name, a.ino, &old)
+	rec.Lock = objstore.Lock{}
+	if err := x.become(b, dir, name, rec); err != nil {
+		return err
+	}
+	return x.copyXattrs(ino, a.ino, rec)
+}
+
+// copyXattrs gives a version the attributes, tags among them, of what it was.
+func (x *tx) copyXattrs(from, to objstore.InodeID, n *record.Inode) error {
+	if !n.HasXattrs {
+		return nil
+	}
+	v, err := x.Get(record.XattrKey(from))
+	if err != nil {
+		return absent(err, "attributes")
+	}
+	x.txn.Set(record.XattrKey(to), bytes.Clone(v))
+	return nil
+}
+
+// nameOf returns a name of a file: the one that is kept with it, or the first that
+// its directory has for it, which takes reading the directory. ok is false when it
+// is neither: a file that had its name before there were versions, and has
+// another one elsewhere.
+//
+// BUG(versions): such a file leaves no version when it is written to.
+func (x *tx) nameOf(ino objstore.InodeID, n *record.Inode) (dir objstore.InodeID, name string, ok bool, err error) {
+	d, ok, err := x.dirent(n.Parent, n.Name)
+	if err != nil || ok && d.Inode == ino {
+		return n.Parent, n.Name, ok, err
+	}
+	for p, err := range x.Scan(meta.Prefix(record.DirentPrefix(n.Parent))) {
+		if err != nil {
+			return 0, "", false, err
+		}
+		d, err := record.ParseDirent(p.Value)
+		if err != nil {
+			return 0, "", false, err
+		}
+		if d.Inode != ino {
+			continue
+		}
+		name, err := record.DirentName(p.Key)
+		return n.Parent, name, err == nil, err
+	}
+	return 0, "", false, nil
+}
+
+// applyAside is apply for a change that is to set the content aside. exclusive says
+// that layoutMu is held for writing.
+func (n *node) applyAside(ctx context.Context, ch *change, exclusive bool) error {
+	if !exclusive {
+		n.layoutMu.Lock()
+		defer n.layoutMu.Unlock()
+	}
+	layout := record.LayoutEmpty // small data are in the change, all of them
+	if n.stored.content.Layout == record.LayoutChunks {
+		layout = record.LayoutChunks
+	}
+	a, err := n.newAside(ctx, layout, true)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	a.content.Layout = ch.content.Layout
+	ch.content, ch.oek, ch.aside = a.content, a.oek, a
+	if ch.inline != nil {
+		n.mu.RLock()
+		ch.inline, err = extent.SealInline(extent.Of(a.content.ID, a.oek), n.inline)
+		n.mu.RUnlock()
+		if err != nil {
+			return err
+		}
+	}
+	if err := n.apply(ctx, ch); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.content.Layout // a buffer may have been sealed meanwhile
+	n.oek.Wipe()
+	n.oek = a.take()
+	n.content = ch.content
+	n.content.Layout = now
+	n.beginSession(ch.content.ID)
+	return nil
+}
+
+// beginSession notes the content that the session under way has made.
+func (n *node) beginSession(id objstore.ContentID) { n.session.Store(&id) }
+
+// endSession is called when the last file open for writing was closed, and within
+// the transaction that locks the version: the next change sets the content aside.
+func (n *node) endSession() { n.session.Store(nil) }

@@ -1,0 +1,516 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// ListVersions returns one page of a bucket's versions and delete markers: by key,
+// those of a key from the newest on. It needs no keys and does not fail because one
+// object is damaged or locked: that one is listed without size and ETag.
+//
+// It costs what the page costs: it begins where the page begins, also in the middle
+// of the versions of a key, and passes over what a common prefix stands for
+// without reading it.
+//
+// Who wants all noncurrent versions of a bucket, and since when they are that
+// (VersionEntry.NoncurrentSince), walks through its pages; DeleteObject removes one by its
+// id, and refuses where Object Lock protects it.
+func (s *Store) ListVersions(ctx context.Context, c objstore.Caller, req objstore.ListVersionsRequest) (objstore.ListVersionsResult, error) {
+	const op = "list versions"
+	var res objstore.ListVersionsResult
+	ref, err := s.parseVersion(op, req.VersionMarker)
+	if err != nil {
+		return res, err
+	}
+	err = s.view(ctx, op, req.Bucket, func(r reader) error {
+		res = objstore.ListVersionsResult{}
+		root, err := r.bucketRoot(req.Bucket)
+		if err != nil {
+			return err
+		}
+		if req.MaxKeys <= 0 {
+			return nil
+		}
+		w := versionWalker{
+			ctx: ctx, s: s, r: r, max: min(req.MaxKeys, objstore.MaxListKeys),
+			page: page{req: objstore.ListRequest{Prefix: req.Prefix, Delimiter: req.Delimiter, After: req.KeyMarker}},
+		}
+		w.from = w.page.start()
+		if !ref.current && req.KeyMarker >= req.Prefix {
+			if err := w.resume(root, req.KeyMarker, ref); err != nil {
+				return err
+			}
+		}
+		if err := w.walk(root, []history{{id: root}}, ""); err != nil && !errors.Is(err, errEnough) {
+			return err
+		}
+		res, err = w.result()
+		return err
+	})
+	return res, err
+}
+
+// foundVersion is a version, a delete marker or a common prefix, before its inode
+// is read.
+type foundVersion struct {
+	found
+	number uint64 // 0: that of its inode
+	null   bool
+	marker bool
+	made   objstore.Time // of a delete marker
+	latest bool
+}
+
+// versionWalker visits the versions of a bucket in order.
+type versionWalker struct {
+	ctx  context.Context
+	s    *Store
+	r    reader
+	page page // its prefix and delimiter
+	from string
+	max  int
+
+	// Of the key at which the page begins, all versions down to the number seen
+	// were on the pages before.
+	resumed   string
+	seen      uint64 // math.MaxUint64: the current one alone
+	successor uint64 // number of the last version seen
+
+	list      []foundVersion
+	truncated bool
+}
+
+// resume makes the page begin behind a version of a key.
+func (w *versionWalker) resume(root objstore.InodeID, key string, ref versionRef) error {
+	if _, in := w.page.common(key); in || objstore.CheckKey("list versions", key) != nil {
+		return nil // it was passed over as a whole
+	}
+	_, n, err := w.r.findKey(root, key)
+	switch {
+	case err == nil && isVersion(n, ref):
+		w.from, w.resumed, w.seen, w.successor = key, key, math.MaxUint64, numberOf(n)
+		return nil
+	case err != nil && !objstore.IsKind(err, objstore.KindNotFound):
+		return err
+	case ref.null:
+		way, err := w.r.way(root, key)
+		if err != nil {
+			return err
+		}
+		k, err := w.r.version(way.last(), way.name, ref)
+		if err != nil || k == nil {
+			return err
+		}
+		ref.number = k.number
+	}
+	w.from, w.resumed, w.seen, w.successor = key, key, ref.number, ref.number
+	return nil
+}
+
+// walk visits the versions of a path, which is empty or ends in a slash: dir is its
+// directory, 0 when that is not there, in are the histories.
+func (w *versionWalker) walk(dir objstore.InodeID, in []history, path string) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	for {
+		start, ok := w.enter(path)
+		if !ok {
+			return nil
+		}
+		again, err := w.scan(dir, in, path, start)
+		if err != nil || !again {
+			return err
+		}
+	}
+}
+
+// enter is walker.enter.
+func (w *versionWalker) enter(path string) (stored string, ok bool) {
+	return (&walker{from: w.from}).enter(path)
+}
+
+// nameSource is one of the sorted lists of names that a path has: the entries of its
+// directory, or one of its histories.
+type nameSource struct {
+	in   history // zero: the directory
+	pair meta.Pair
+	ok   bool
+	next func() (meta.Pair, error, bool)
+	stop func()
+	// stored is the name of pair; at is what its key says, of a history.
+	stored string
+	at     record.VersionKeyParts
+}
+
+// step goes on to the next record.
+func (c *nameSource) step() (err error) {
+	if c.pair, err, c.ok = c.next(); err != nil || !c.ok {
+		return err
+	}
+	if c.in.id == 0 {
+		c.stored, err = record.DirentName(c.pair.Key)
+		return err
+	}
+	c.at, err = record.ParseVersionKey(c.pair.Key)
+	c.stored = c.at.Stored
+	return err
+}
+
+// open returns the sources of a path from a stored name on, each at its first.
+func (w *versionWalker) open(dir objstore.InodeID, in []history, path, start string) (list []*nameSource, err error) {
+	add := func(h history, rng meta.Range) error {
+		c := &nameSource{in: h}
+		c.next, c.stop = iter.Pull2(w.r.Scan(rng))
+		list = append(list, c)
+		return c.step()
+	}
+	if dir != 0 {
+		rng := meta.Prefix(record.DirentPrefix(dir))
+		rng.Start = record.DirentKey(dir, start)
+		if err := add(history{}, rng); err != nil {
+			return list, err
+		}
+	}
+	for _, h := range in {
+		rng := meta.Prefix(record.HistoryPrefix(h.id))
+		rng.Start = record.HistoryFrom(h.id, start)
+		switch name, behind := strings.CutSuffix(start, "\x00"); {
+		case behind: // the versions of the name itself have a NUL next
+			rng.Start = record.HistoryFrom(h.id, name+"\x01")
+		case w.seen > 1 && path+start == w.resumed:
+			rng.Start = record.VersionKey(h.id, start, w.seen-1)
+		case w.seen == 1 && path+start == w.resumed:
+			rng.Start = record.VersionKey(h.id, start, 0)
+		}
+		if err := add(h, rng); err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+// scan visits the names of a path from a stored one on. again is true when a visit
+// passed over names, and the scan is to begin anew behind them.
+func (w *versionWalker) scan(dir objstore.InodeID, in []history, path, start string) (again bool, err error) {
+	sources, err := w.open(dir, in, path, start)
+	defer func() {
+		for _, c := range sources {
+			c.stop()
+		}
+	}()
+	if err != nil {
+		return false, err
+	}
+	own, err := w.own(dir, path)
+	if err != nil {
+		return false, err
+	}
+	for {
+		stored, ok := first(sources)
+		if own != nil && start == "" && (!ok || stored != "") {
+			stored, ok = "", true
+		}
+		if !ok {
+			return false, nil
+		}
+		key := path + stored
+		_, isDir := record.SplitStored(stored)
+		switch {
+		case key < w.from && !(isDir && strings.HasPrefix(w.from, key)):
+			return true, nil
+		case !strings.HasPrefix(key, w.page.req.Prefix) && !strings.HasPrefix(w.page.req.Prefix, key):
+			return false, errEnough // keys only get greater from here on
+		}
+		here := take(sources, stored)
+		made := own
+		if stored == "" {
+			own = nil
+		} else {
+			made = nil
+		}
+		switch {
+		case len(key) > objstore.MaxKeyLen || !utf8.ValidString(stored):
+			err = here.pass() // no key is, or begins, like this
+		case isDir:
+			err = w.descend(here, key)
+		case key == "" || !strings.HasPrefix(key, w.page.req.Prefix):
+			err = here.pass()
+		default:
+			err = w.versions(here, in, key, stored, made)
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+}
+
+// own returns the object of an explicit directory that has no marker entry; nil
+// when there is none.
+func (w *versionWalker) own(dir objstore.InodeID, path string) (*record.Inode, error) {
+	if dir == 0 || path == "" || path < w.from {
+		return nil, nil
+	}
+	list, err := w.s.intact(w.r, "list versions", []objstore.InodeID{dir})
+	if err != nil || list[0] == nil || !list[0].Explicit || list[0].HasMarker {
+		return nil, err
+	}
+	return directoryObject(list[0]), nil
+}
+
+// first is the first of the names that sources are at.
+func first(sources []*nameSource) (stored string, ok bool) {
+	for _, c := range sources {
+		if c.ok && (!ok || c.stored < stored) {
+			stored, ok = c.stored, true
+		}
+	}
+	return stored, ok
+}
+
+// group are the sources that have a name.
+type group struct {
+	stored string
+	list   []*nameSource
+}
+
+// take returns the sources that are at a name.
+func take(sources []*nameSource, stored string) group {
+	g := group{stored: stored}
+	for _, c := range sources {
+		if c.ok && c.stored == stored {
+			g.list = append(g.list, c)
+		}
+	}
+	return g
+}
+
+// at reports whether a source is still at the name.
+func (g *group) at(c *nameSource) bool { return c.ok && c.stored == g.stored }
+
+// pass goes on behind the name.
+func (g *group) pass() error {
+	for _, c := range g.list {
+		for g.at(c) {
+			if err := c.step(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// descend visits a directory: one that is there, those that are gone, or both.
+func (w *versionWalker) descend(g group, path string) error {
+	var dir objstore.InodeID
+	var in, gone []history
+	for _, c := range g.list {
+		for g.at(c) {
+			if c.in.id == 0 {
+				d, err := record.ParseDirent(c.pair.Value)
+				if err != nil {
+					return err
+				}
+				dir = d.Inode
+			} else {
+				gone = append(gone, history{id: c.at.Gone, above: c.in.id})
+			}
+			if err := c.step(); err != nil {
+				return err
+			}
+		}
+	}
+	if dir != 0 {
+		list, err := w.s.intact(w.r, "list versions", []objstore.InodeID{dir})
+		if err != nil {
+			return err
+		}
+		h := history{id: dir}
+		if list[0] != nil {
+			h.id = list[0].HistoryID(dir)
+		}
+		in = append(in, h)
+	}
+	return w.walk(dir, append(in, gone...), path)
+}
+
+// versions visits the versions of a key; made is the object that its directory
+// makes up, or nil.
+func (w *versionWalker) versions(g group, in []history, key, name string, made *record.Inode) error {
+	live := foundVersion{found: found{key: key, n: made}, latest: true}
+	for _, c := range g.list {
+		if c.in.id != 0 {
+			continue
+		}
+		d, err := record.ParseDirent(c.pair.Value)
+		if err != nil {
+			return err
+		}
+		if d.Type == objstore.TypeRegular {
+			live.ino = d.Inode
+		}
+		if err := c.step(); err != nil {
+			return err
+		}
+	}
+	is := live.n != nil || live.ino != 0
+	latest := !is
+	list := is
+	if w.seen > 0 && key == w.resumed {
+		k, err := w.r.newest(in, name)
+		if err != nil {
+			return err
+		}
+		latest = latest && k != nil && k.number < w.seen
+		if is {
+			if list, err = w.unseen(&live, k); err != nil {
+				return err
+			}
+		}
+	}
+	if list {
+		if err := w.visit(live); err != nil || w.from > key {
+			return err
+		}
+	}
+	for {
+		c, err := g.newest()
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			w.from = max(w.from, key+"\x00")
+			return nil
+		}
+		v, err := record.ParseVersion(c.pair.Value)
+		if err != nil {
+			return err
+		}
+		f := foundVersion{
+			found: found{key: key, ino: v.Inode}, number: c.at.Number, null: v.Null,
+			marker: v.Inode == 0, made: v.Made, latest: latest,
+		}
+		latest = false
+		if err := c.step(); err != nil {
+			return err
+		}
+		if err := w.visit(f); err != nil || w.from > key {
+			return err // a common prefix may have taken its place: the scan begins anew
+		}
+	}
+}
+
+// unseen reports whether the current version of the key at which the page begins
+// was on none of the pages before: it has become current since. k is the newest
+// noncurrent version; where that is newer than the current one, which a renamed
+// directory can bring about, the current one was listed before it.
+func (w *versionWalker) unseen(live *foundVersion, k *kept) (bool, error) {
+	n := live.n
+	if n == nil {
+		list, err := w.s.intact(w.r, "list versions", []objstore.InodeID{live.ino})
+		if err != nil || list[0] == nil {
+			return false, err
+		}
+		n = list[0]
+	}
+	return numberOf(n) < w.seen && w.seen != math.MaxUint64 && (k == nil || k.number < numberOf(n)), nil
+}
+
+// newest returns the source that is at the newest version of the name, nil when
+// none is at one.
+func (g *group) newest() (best *nameSource, err error) {
+	for _, c := range g.list {
+		if c.in.id == 0 {
+			continue
+		}
+		if g.at(c) && c.at.Number == 0 { // it says which of them is the null version
+			if err := c.step(); err != nil {
+				return nil, err
+			}
+		}
+		if g.at(c) && (best == nil || c.at.Number > best.at.Number) {
+			best = c
+		}
+	}
+	return best, nil
+}
+
+// visit takes the next version.
+func (w *versionWalker) visit(f foundVersion) error {
+	if len(w.list) == w.max {
+		w.truncated = true
+		return errEnough
+	}
+	if common, ok := w.page.common(f.key); ok {
+		f = foundVersion{found: found{key: common, prefix: true}}
+		w.from = behind(common)
+	}
+	w.list = append(w.list, f)
+	return nil
+}
+
+// result reads the inodes of the page.
+func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
+	res := objstore.ListVersionsResult{Truncated: w.truncated, Entries: make([]objstore.VersionEntry, len(w.list))}
+	var inos []objstore.InodeID
+	for _, f := range w.list {
+		if f.n == nil && f.ino != 0 {
+			inos = append(inos, f.ino)
+		}
+	}
+	inodes, err := w.s.intact(w.r, "list versions", inos)
+	if err != nil {
+		return res, err
+	}
+	since := w.successor
+	for i, f := range w.list {
+		n := f.n
+		if n == nil && f.ino != 0 {
+			n, inodes = inodes[0], inodes[1:]
+		}
+		e := &res.Entries[i]
+		e.Key, e.Prefix = f.key, f.prefix
+		if f.prefix {
+			continue
+		}
+		if f.number == 0 { // it is current
+			f.number, f.null = 1, true
+			if n != nil {
+				f.number, f.null = numberOf(n), n.IsNull()
+			}
+		}
+		e.Latest, e.DeleteMarker, e.LastModified = f.latest, f.marker, f.made
+		if e.Version = objstore.NullVersion; !f.null {
+			e.Version = w.s.versionID(f.number)
+		}
+		before := w.resumed
+		if i > 0 {
+			before = w.list[i-1].key
+		}
+		if before != f.key {
+			since = 0
+		}
+		if !f.latest {
+			e.NoncurrentSince = objstore.Time(since)
+		}
+		since = f.number
+		if n != nil {
+			w.s.entry(&e.ListEntry, n)
+			e.Lock = n.Lock
+		}
+	}
+	if w.truncated {
+		last := &res.Entries[len(res.Entries)-1]
+		res.NextKey, res.NextVersion = last.Key, last.Version
+	}
+	return res, nil
+}
