@@ -314,3 +314,144 @@ func TestRewrapPassesDamageBy(t *testing.T) {
 		t.Errorf("damaged data key: %v", err)
 	}
 }
+
+// TestFileUnderAnExternalKeyStaysUnderIt: whatever a mount writes to it, though
+// its bucket's default is another; and opens while the key is enabled, whoever
+// has it open already.
+func TestFileUnderAnExternalKeyStaysUnderIt(t *testing.T) {
+	for _, mode := range []objstore.SSEMode{objstore.SSEKMS, objstore.SSEDSSE} {
+		for _, size := range []int{20, 150_000} {
+			k, root := newStack(t, nil)
+			if err := k.keys.Create(bg, "k1"); err != nil {
+				t.Fatal(err)
+			}
+			_, err := k.s.PutObject(bg, s3C, objstore.PutRequest{
+				Bucket: "bucket", Key: "f", Body: bytes.NewReader(bytesOf(1, size)), Size: int64(size),
+				Encryption: objstore.Encryption{Mode: mode, KMSKeyID: "k1"},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a, err := k.s.Lookup(bg, root, "f")
+			if err != nil {
+				t.Fatal(err)
+			}
+			is := func(want []byte) {
+				t.Helper()
+				p, info, err := get(k.s, objstore.GetRequest{Key: "f"})
+				if err != nil || !bytes.Equal(p, want) || info.SSE.Mode != mode || info.SSE.KMSKeyID != k.s.keyARN("k1") {
+					t.Errorf("mode %d: %d bytes, want %d; %+v, %v", mode, len(p), len(want), info.SSE, err)
+				}
+			}
+			f, err := k.s.Open(bg, here, a.Inode, objstore.OpenFlags{Write: true, Truncate: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			is(nil)
+			if _, err := f.WriteAt(bg, bytesOf(2, size+5), 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Sync(bg); err != nil {
+				t.Fatal(err)
+			}
+			is(bytesOf(2, size+5))
+
+			if err := k.keys.Disable(bg, "k1"); err != nil {
+				t.Fatal(err)
+			}
+			k.s.ForgetKeys("k1")
+			if _, err := k.s.Open(bg, there, a.Inode, reading); !objstore.IsKind(err, objstore.KindKeyDisabled) {
+				t.Errorf("opened beside who has it open: %v", err)
+			}
+			if _, err := f.WriteAt(bg, []byte("on"), 0); err != nil {
+				t.Error(err)
+			}
+			if err := f.Close(bg); err != nil { // the file was open
+				t.Error(err)
+			}
+			if _, err := k.s.Open(bg, here, a.Inode, reading); !objstore.IsKind(err, objstore.KindKeyDisabled) {
+				t.Errorf("opened under a disabled key: %v", err)
+			}
+			if err := k.keys.Enable(bg, "k1"); err != nil {
+				t.Fatal(err)
+			}
+			is(append([]byte("on"), bytesOf(2, size+5)[2:]...))
+			k.reopen()
+			is(append([]byte("on"), bytesOf(2, size+5)[2:]...))
+			k.close()
+		}
+	}
+}
+
+// TestErasedKeyLosesItsObjectsAlone: they can be listed and removed, and a key
+// that is made anew under the name is another one.
+func TestErasedKeyLosesItsObjectsAlone(t *testing.T) {
+	k, root := newStack(t, nil)
+	putUnder := func(name, key string) error {
+		_, err := k.s.PutObject(bg, s3C, objstore.PutRequest{
+			Bucket: "bucket", Key: name, Body: strings.NewReader("what " + name + " holds"), Size: -1,
+			Encryption: objstore.Encryption{Mode: objstore.SSEKMS, KMSKeyID: key},
+		})
+		return err
+	}
+	reads := func(name string) error {
+		p, _, err := get(k.s, objstore.GetRequest{Key: name})
+		if err == nil && string(p) != "what "+name+" holds" {
+			err = fmt.Errorf("it holds %q", p)
+		}
+		return err
+	}
+	absent := func(err error) {
+		t.Helper()
+		var e *objstore.Error
+		if !errors.As(err, &e) || e.Kind != objstore.KindNoSuchKey || !strings.Contains(e.Msg, "k1") {
+			t.Errorf("%v, want that there is no such key", err)
+		}
+	}
+	if err := errors.Join(k.keys.Create(bg, "k1"), k.keys.Create(bg, "k2"), putUnder("a", "k1"), putUnder("b", "k2"), reads("a")); err != nil {
+		t.Fatal(err)
+	}
+	// A copy under another key needs the erased one no more, though it shares bytes.
+	if _, err := k.s.CopyObject(bg, s3C, objstore.CopyRequest{
+		SrcBucket: "bucket", SrcKey: "a", DstBucket: "bucket", DstKey: "copy",
+		Encryption: objstore.Encryption{Mode: objstore.SSEKMS, KMSKeyID: "k2"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.keys.ScheduleDeletion(bg, "k1", k.s.o.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := k.keys.EraseDue(bg, k.s.o.Now().Add(1)); err != nil || len(gone) != 1 {
+		t.Fatal(gone, err)
+	}
+	k.s.ForgetKeys("k1")
+	for range 2 {
+		absent(reads("a"))
+		absent(putUnder("c", "k1"))
+		if err := reads("b"); err != nil {
+			t.Error(err)
+		}
+		if p, _, err := get(k.s, objstore.GetRequest{Key: "copy"}); err != nil || string(p) != "what a holds" {
+			t.Errorf("the copy holds %q, %v", p, err)
+		}
+		list, err := k.s.ListObjects(bg, s3C, objstore.ListRequest{Bucket: "bucket", MaxKeys: 10})
+		if err != nil || len(list.Entries) != 3 {
+			t.Errorf("%v, %v", list, err)
+		}
+		k.reopen()
+	}
+	if err := errors.Join(k.keys.Create(bg, "k1"), putUnder("c", "k1"), reads("c")); err != nil {
+		t.Errorf("the key made anew: %v", err)
+	}
+	absent(reads("a"))
+	a, err := k.s.Lookup(bg, root, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.s.Open(bg, here, a.Inode, reading); !objstore.IsKind(err, objstore.KindNoSuchKey) {
+		t.Errorf("opened: %v", err)
+	}
+	if err := k.s.Unlink(bg, here, root, "a"); err != nil {
+		t.Error(err)
+	}
+}

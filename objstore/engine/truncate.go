@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -70,10 +71,20 @@ func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) (err
 func (n *node) sealAgain(ctx context.Context, c *record.Content) (*extent.Keys, error) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	if n.content.Mode != objstore.SSEC {
+	switch n.content.Mode {
+	case objstore.SSENone, objstore.SSES3:
 		return nil, nil
+	case objstore.SSEC:
+		// Also where the bucket refuses new objects of the mode: this is none.
+		oek := extent.One(secret.Random())
+		n.s.sealOEK(c, parent{mode: objstore.SSEC, key: n.customer}, oek)
+		return oek, nil
 	}
-	return n.s.newOEK(ctx, n.bucket, objstore.Encryption{Mode: objstore.SSEC, CustomerKey: n.customer}, c)
+	like, oek, err := n.s.contentLike(ctx, n.bucket, &n.content, objstore.Encryption{})
+	if err == nil {
+		*c = like
+	}
+	return oek, err
 }
 
 // punch makes n bytes at off a hole, within the size of the file.

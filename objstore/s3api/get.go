@@ -108,6 +108,11 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 	err = q.s.store.GetObject(q.ctx, q.caller, req, func(o *engine.Object) error {
 		found = true
 		status := http.StatusOK
+		if q.r.Method == http.MethodGet {
+			if err := q.refusePlain(o.Info.SSE.Mode); err != nil {
+				return err
+			}
+		}
 		if (req.Range != nil || req.PartNumber != 0) && o.Info.Size > 0 {
 			status = http.StatusPartialContent
 			q.w.Header()["Content-Range"] = []string{contentRange(o)}

@@ -116,6 +116,9 @@ func (q *request) uploadPart() error {
 		return err
 	}
 	upload, err := q.upload(id)
+	if err == nil {
+		err = q.refusePlain(upload.SSE.Mode)
+	}
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,11 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	}
 	store := q.s.store.PutObject
 	if appends {
+		if offset > 0 {
+			if err := q.refusePlainAppend(); err != nil {
+				return none, err
+			}
+		}
 		store = q.s.store.AppendObject
 	}
 	info, err := store(q.ctx, q.caller, objstore.PutRequest{
