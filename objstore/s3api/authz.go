@@ -174,6 +174,10 @@ func (s *Server) isRoot(keyID string) bool {
 	return err == nil && len(secret) > 0
 }
 
+// anonymousKeyID stands for an access key id in the Caller of who has none. No
+// key has it: those are upper case.
+const anonymousKeyID = "anonymous"
+
 // identify says on whose behalf the request runs, once its signature was
 // verified. Whoever was taken out of force since then is nobody.
 func (q *request) identify() (err error) {
@@ -181,6 +185,7 @@ func (q *request) identify() (err error) {
 	switch {
 	case q.auth.Anonymous:
 		q.principal = engine.AnonymousPrincipal()
+		q.caller = objstore.S3Caller(anonymousKeyID) // or it would be a mount's
 		return nil
 	case q.auth.Token != "":
 		q.principal, _, err = q.s.store.SessionPrincipal(q.ctx, id, q.auth.Token, q.s.isRoot)

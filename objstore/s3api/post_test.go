@@ -585,3 +585,50 @@ func TestFormSecretsAreNotLogged(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+func TestPostObjectFromAPage(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?cors", corsXML(elements("AllowedOrigin", page, "AllowedMethod", "POST", "ExposeHeader", "ETag"))).ok(t, "cors", 200)
+	post := func(f *postedForm) reply {
+		t.Helper()
+		body, kind := f.encode(t)
+		r, err := http.NewRequest("POST", d.server.URL+"/bucket", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", kind)
+		r.Header.Set("Origin", page)
+		return d.send(r)
+	}
+	a := post(presign("bucket", "k", nil, nil))
+	if a.status != 204 || a.header.Get(allowOrigin) != page || a.header.Get(exposeHeaders) != "ETag" {
+		t.Error(a, a.header)
+	}
+	f := presign("bucket", "k", nil, nil)
+	f.set("key", "other")
+	if a := post(f); a.status != 403 || a.header.Get(allowOrigin) != page {
+		t.Error("a page cannot read why it was refused:", a, a.header)
+	}
+}
+
+func TestAnonymousFormsWhereTheBucketIsPublic(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	f := &postedForm{file: "abc"}
+	f.set("key", "pub/k")
+	d.post("bucket", f).want(t, "private", 403, "AccessDenied", "Access Denied")
+	d.open("bucket")
+	d.do("PUT", "/bucket?policy", statements(`{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/pub/*"}`)).ok(t, "policy", 204)
+	d.post("bucket", f).ok(t, "public", 204)
+	if d.get("bucket", "pub/k") != "abc" {
+		t.Error("another body")
+	}
+	f.set("key", "sec/k")
+	d.post("bucket", f).want(t, "another key", 403, "AccessDenied", "Access Denied")
+	// The directory is not one that a mount made: it goes with its last key.
+	d.do("DELETE", "/bucket/pub/k", "").ok(t, "delete", 204)
+	if a := d.do("GET", "/bucket?list-type=2", ""); element(a.body, "KeyCount") != "0" {
+		t.Error(a)
+	}
+}

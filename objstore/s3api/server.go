@@ -182,13 +182,13 @@ func (q *request) run() (err error) {
 		q.op = "Preflight"
 		return q.preflight()
 	}
-	if q.isForm() {
-		return q.postForm()
-	}
 	if q.isSTS() {
 		return q.serveSTS()
 	}
 	q.answerCORS()
+	if q.isForm() {
+		return q.hideMissing(q.postForm())
+	}
 	if err := q.authenticate(); err != nil {
 		return err
 	}
