@@ -80,7 +80,7 @@ var bucketRoutes = map[string]resource{
 			{"replication", route{"PutBucketReplication", (*request).putReplication}},
 			{"notification", route{"PutBucketNotificationConfiguration", putNotification}},
 			{"logging", route{"PutBucketLogging", putShape(objstore.ConfigLogging, loggingShape, checkLogging)}},
-			{"accelerate", route{"PutBucketAccelerateConfiguration", putShape(objstore.ConfigAccelerate, accelerateShape, checkAccelerate)}},
+			{"accelerate", route{"PutBucketAccelerateConfiguration", (*request).putAccelerate}},
 			{"requestPayment", route{"PutBucketRequestPayment", putShape(objstore.ConfigRequestPayment, requestPaymentShape, nothingMore)}},
 			{"analytics", route{"PutBucketAnalyticsConfiguration", analyticsConfigs.put}},
 			{"metrics", route{"PutBucketMetricsConfiguration", metricsConfigs.put}},

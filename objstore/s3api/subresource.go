@@ -69,11 +69,16 @@ func (q *request) getRequestPayment() error {
 
 var accelerateShape = within("AccelerateConfiguration", 1, 1, one("Status", oneOf("Enabled", "Suspended")))
 
-func checkAccelerate(q *request, _ *node) error {
-	if strings.Contains(q.bucket, ".") {
+var putStatus = putShape(objstore.ConfigAccelerate, accelerateShape, nothingMore)
+
+func (q *request) putAccelerate() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	if strings.Contains(q.bucket, ".") { // whatever the document says
 		return errInvalidRequest("S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
 	}
-	return nil
+	return putStatus(q)
 }
 
 var loggingShape = within("BucketLoggingStatus", 1, 1,

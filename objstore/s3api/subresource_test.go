@@ -42,8 +42,10 @@ func TestSmallSubresources(t *testing.T) {
 	for _, s := range []string{"enabled", "random"} {
 		put("accelerate", accelerate, "<Status>"+s+"</Status>").want(t, s, 400, "MalformedXML", malformed)
 	}
-	d.do("PUT", "/dotted.name?accelerate", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>").
-		want(t, "dots", 400, "InvalidRequest", "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
+	for _, s := range []string{"Enabled", "random"} {
+		d.do("PUT", "/dotted.name?accelerate", "<AccelerateConfiguration><Status>"+s+"</Status></AccelerateConfiguration>").
+			want(t, "dots", 400, "InvalidRequest", "S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
+	}
 
 	d.kept("/bucket?logging", logging, "")
 	const enabled = "<LoggingEnabled><TargetBucket>target</TargetBucket><TargetPrefix>log</TargetPrefix></LoggingEnabled>"
