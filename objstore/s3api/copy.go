@@ -59,9 +59,6 @@ func (q *request) copySource() (copySource, error) {
 }
 
 func (q *request) copyObject() error {
-	if err := q.refuseUnbuilt(); err != nil {
-		return err
-	}
 	src, err := q.copySource()
 	if err != nil {
 		return err
@@ -109,6 +106,10 @@ func (q *request) copyObject() error {
 	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
 	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes {
 		return errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
+	// Behind that: an ACL changes nothing, says AWS, even where there are ACLs.
+	if err := q.refuseUnbuilt(); err != nil {
+		return err
 	}
 	if replace {
 		req.Meta = &meta

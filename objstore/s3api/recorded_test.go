@@ -236,3 +236,14 @@ func TestUploadMarkerMustBeOfItsKey(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+func TestACLDoesNotMakeACopyInPlaceLegal(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	copyTo := func(key string) reply {
+		return d.do("PUT", "/bucket/"+key, "", "x-amz-copy-source", "/bucket/k", "x-amz-acl", "public-read")
+	}
+	copyTo("k").want(t, "in place", 400, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	copyTo("other").want(t, "to another key", 400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+}
