@@ -73,11 +73,3 @@ func (q *request) sendACL() error {
 	x.close("AccessControlPolicy")
 	return q.sendXML(http.StatusOK, &x)
 }
-
-// refuseACL answers as a bucket whose ACLs are disabled.
-func (q *request) refuseACL() error {
-	if err := q.bucketExists(); err != nil {
-		return err
-	}
-	return errNoACL()
-}

@@ -238,7 +238,7 @@ func decodeXML(src io.Reader, root string, v any) error {
 }
 
 // tokenGuard lets through elements and text of bounded depth and length. It
-// drops comments and attributes, and refuses directives, which declare entities.
+// drops comments, and attributes but xsi:type, and refuses directives, which declare entities.
 type tokenGuard struct {
 	d     *xml.Decoder
 	root  string
@@ -265,7 +265,7 @@ func (g *tokenGuard) Token() (xml.Token, error) {
 				g.seen = true
 			}
 			g.text = 0
-			return xml.StartElement{Name: xml.Name{Local: t.Name.Local}}, nil
+			return xml.StartElement{Name: xml.Name{Local: t.Name.Local}, Attr: instanceType(t.Attr)}, nil
 		case xml.EndElement:
 			g.depth--
 			return xml.EndElement{Name: xml.Name{Local: t.Name.Local}}, nil
@@ -283,6 +283,17 @@ func (g *tokenGuard) Token() (xml.Token, error) {
 			return nil, errXML
 		}
 	}
+}
+
+// instanceType keeps the attribute that says of what type an element is (XML
+// Schema part 1, section 2.6.1), of which S3 has one: a grantee.
+func instanceType(attrs []xml.Attr) []xml.Attr {
+	for _, a := range attrs {
+		if a.Name.Local == "type" && a.Name.Space == "http://www.w3.org/2001/XMLSchema-instance" && len(a.Value) <= maxXMLText {
+			return []xml.Attr{{Name: xml.Name{Local: "type"}, Value: a.Value}}
+		}
+	}
+	return nil
 }
 
 // unknown collects the elements that a document should not have.

@@ -1,0 +1,179 @@
+package s3api
+
+import (
+	"net/http"
+	"strings"
+)
+
+// maxACLBytes bounds an ACL document: S3 takes 100 grants.
+const maxACLBytes = 64 << 10
+
+// aclGroups are the predefined groups that an ACL can name ("Access control list
+// (ACL) overview", S3 user guide).
+var aclGroups = map[string]bool{
+	"http://acs.amazonaws.com/groups/global/AllUsers":           true,
+	"http://acs.amazonaws.com/groups/global/AuthenticatedUsers": true,
+	"http://acs.amazonaws.com/groups/s3/LogDelivery":            true,
+}
+
+var aclPermissions = map[string]bool{"FULL_CONTROL": true, "READ": true, "READ_ACP": true, "WRITE": true, "WRITE_ACP": true}
+
+// aclGrants are the headers that give a permission.
+var aclGrants = map[string]string{
+	"X-Amz-Grant-Full-Control": "FULL_CONTROL", "X-Amz-Grant-Read": "READ", "X-Amz-Grant-Read-Acp": "READ_ACP",
+	"X-Amz-Grant-Write": "WRITE", "X-Amz-Grant-Write-Acp": "WRITE_ACP",
+}
+
+// aclDocument is an AccessControlPolicy.
+type aclDocument struct {
+	Owner *struct {
+		ID string
+	}
+	Grants *struct {
+		Grant []struct {
+			Grantee struct {
+				Type                  string `xml:"type,attr"`
+				ID, URI, EmailAddress string
+			}
+			Permission string
+		}
+	} `xml:"AccessControlList"`
+}
+
+func (q *request) putBucketACL() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return q.putACL()
+}
+
+func (q *request) putObjectACL() error {
+	if err := q.objectExists(); err != nil {
+		return err
+	}
+	return q.putACL()
+}
+
+// putACL takes an ACL that says what holds anyway, that the owner may do
+// everything and nobody else anything: clients that carry the ACL of a copy's
+// source over to the copy set that one. It is checked as S3 checks it, and any
+// other is refused as S3 refuses it where ACLs are disabled.
+func (q *request) putACL() error {
+	_, hasCanned := q.single("X-Amz-Acl")
+	grants := map[string]string{}
+	for name := range aclGrants {
+		if v, ok := q.single(name); ok {
+			grants[name] = v
+		}
+	}
+	switch {
+	case hasCanned && len(grants) > 0:
+		return errInvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
+	case hasCanned || len(grants) > 0:
+		if q.auth.ContentLength > 0 {
+			return newError(http.StatusBadRequest, "UnexpectedContent", "This request does not support content")
+		}
+	case q.auth.ContentLength == 0:
+		return newError(http.StatusBadRequest, "MissingSecurityHeader", "Your request was missing a required header",
+			field("MissingHeaderName", "x-amz-acl"))
+	default:
+		return q.putACLDocument()
+	}
+	if hasCanned {
+		if err := q.checkObjectACL(); err != nil {
+			return err
+		}
+		return q.send(http.StatusOK)
+	}
+	owners := true
+	for name, value := range grants {
+		own, err := q.parseGrantees(strings.ToLower(name), value)
+		if err != nil {
+			return err
+		}
+		owners = owners && own && aclGrants[name] == "FULL_CONTROL"
+	}
+	if !owners {
+		return errNoACL()
+	}
+	return q.send(http.StatusOK)
+}
+
+// parseGrantees checks the grantees of a header, and reports whether they are the
+// owner alone.
+func (q *request) parseGrantees(name, value string) (owner bool, err error) {
+	owner = true
+	for grantee := range strings.SplitSeq(value, ",") {
+		kind, who, ok := strings.Cut(strings.TrimSpace(grantee), "=")
+		who = strings.Trim(who, `"`)
+		switch {
+		case ok && strings.EqualFold(kind, "id"):
+			if !validCanonicalID(who) {
+				return false, errInvalidArgument("Invalid id", "id", who)
+			}
+			owner = owner && who == q.s.o.OwnerID
+		case ok && strings.EqualFold(kind, "uri"):
+			if !aclGroups[who] {
+				return false, errInvalidArgument("Invalid group uri", "uri", who)
+			}
+			owner = false
+		case ok && strings.EqualFold(kind, "emailAddress"):
+			owner = false
+		default:
+			return false, errInvalidArgument("Argument format not recognized", name, value)
+		}
+	}
+	return owner, nil
+}
+
+func (q *request) putACLDocument() error {
+	malformed := newError(http.StatusBadRequest, "MalformedACLError", errMalformedXML().Message)
+	var doc aclDocument
+	if err := q.readDocument(maxACLBytes, "AccessControlPolicy", &doc); err != nil {
+		if e, ok := err.(*apiError); ok && e.Code == errMalformedXML().Code {
+			return malformed
+		}
+		return err
+	}
+	if doc.Owner == nil || doc.Owner.ID == "" || doc.Grants == nil {
+		return malformed
+	}
+	for _, g := range doc.Grants.Grant {
+		known := g.Grantee.Type == "CanonicalUser" && g.Grantee.ID != "" || g.Grantee.Type == "Group" && g.Grantee.URI != "" ||
+			g.Grantee.Type == "AmazonCustomerByEmail" && g.Grantee.EmailAddress != ""
+		if !known || !aclPermissions[g.Permission] {
+			return malformed
+		}
+	}
+	if !validCanonicalID(doc.Owner.ID) {
+		return errInvalidArgument("Invalid id", "CanonicalUser/ID", doc.Owner.ID)
+	}
+	owners := doc.Owner.ID == q.s.o.OwnerID
+	full := false
+	for _, g := range doc.Grants.Grant {
+		switch g.Grantee.Type {
+		case "CanonicalUser":
+			if !validCanonicalID(g.Grantee.ID) {
+				return errInvalidArgument("Invalid id", "CanonicalUser/ID", g.Grantee.ID)
+			}
+			owners = owners && g.Grantee.ID == q.s.o.OwnerID
+			full = full || g.Permission == "FULL_CONTROL"
+		case "Group":
+			if !aclGroups[g.Grantee.URI] {
+				return errInvalidArgument("Invalid group uri", "Group/URI", g.Grantee.URI)
+			}
+			owners = false
+		default:
+			owners = false
+		}
+	}
+	if !owners || !full {
+		return errNoACL()
+	}
+	return q.send(http.StatusOK)
+}
+
+// validCanonicalID reports whether s has the form of a canonical user id.
+func validCanonicalID(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
+}

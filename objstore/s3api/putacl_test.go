@@ -1,0 +1,72 @@
+package s3api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// An ACL that gives nothing away is taken, for clients that carry it from the
+// source of a copy to the copy. What else is refused with is what AWS answers,
+// to bad ones wherever ACLs are disabled or not.
+func TestACLsThatSayWhatHoldsAreTaken(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	current := d.do("GET", "/bucket/k?acl", "")
+	_, owner, _ := strings.Cut(current.body, "<ID>")
+	owner, _, _ = strings.Cut(owner, "</ID>")
+	if len(owner) != 64 {
+		t.Fatal(current)
+	}
+	grant := func(kind, who, permission string) string {
+		return fmt.Sprintf(`<Grant><Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="%s">%s</Grantee><Permission>%s</Permission></Grant>`, kind, who, permission)
+	}
+	id := "<ID>" + owner + "</ID>"
+	other := "<ID>" + strings.Repeat("ab", 32) + "</ID>"
+	doc := func(own string, grants ...string) string {
+		return `<AccessControlPolicy xmlns="http://s3.amazonaws.com/doc/2006-03-01/">` + own + "<AccessControlList>" + strings.Join(grants, "") + "</AccessControlList></AccessControlPolicy>"
+	}
+	own := "<Owner>" + id + "</Owner>"
+	public := "<URI>http://acs.amazonaws.com/groups/global/AllUsers</URI>"
+	for _, target := range []string{"/bucket?acl", "/bucket/k?acl"} {
+		put := func(body string, headers ...string) reply { return d.do("PUT", target, body, headers...) }
+		put(current.body).ok(t, "the ACL that it has", 200)
+		put(doc(own, grant("CanonicalUser", id, "FULL_CONTROL"), grant("CanonicalUser", id, "READ"))).ok(t, "owner", 200)
+		put("", "x-amz-acl", "private").ok(t, "private", 200)
+		put("", "x-amz-acl", "bucket-owner-full-control").ok(t, "canned", 200)
+		put("", "x-amz-grant-full-control", `id="`+owner+`"`).ok(t, "grant", 200)
+		for what, a := range map[string]reply{
+			"public":           put(doc(own, grant("CanonicalUser", id, "FULL_CONTROL"), grant("Group", public, "READ"))),
+			"somebody else":    put(doc(own, grant("CanonicalUser", other, "FULL_CONTROL"))),
+			"another owner":    put(doc("<Owner>"+other+"</Owner>", grant("CanonicalUser", id, "FULL_CONTROL"))),
+			"less":             put(doc(own, grant("CanonicalUser", id, "READ"))),
+			"nobody":           put(doc(own)),
+			"canned":           put("", "x-amz-acl", "public-read"),
+			"grant":            put("", "x-amz-grant-read", `uri="http://acs.amazonaws.com/groups/global/AllUsers"`),
+			"grant of less":    put("", "x-amz-grant-read", `id="`+owner+`"`),
+			"grant to several": put("", "x-amz-grant-full-control", `id="`+owner+`", emailAddress="a@example.org"`),
+		} {
+			a.want(t, target+": "+what, 400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+		}
+		const badXML = "The XML you provided was not well-formed or did not validate against our published schema"
+		for what, body := range map[string]string{
+			"no owner": doc("", grant("CanonicalUser", id, "FULL_CONTROL")), "permission": doc(own, grant("CanonicalUser", id, "WRONG")),
+			"type": doc(own, grant("BadType", "<ID>wrong-id</ID>", "FULL_CONTROL")), "nothing": "<AccessControlPolicy/>", "no XML": "<x",
+		} {
+			put(body).want(t, target+": "+what, 400, "MalformedACLError", badXML)
+		}
+		put(doc("<Owner><ID>wrong-id</ID></Owner>", grant("CanonicalUser", id, "FULL_CONTROL"))).want(t, "owner", 400, "InvalidArgument", "Invalid id", "ArgumentName", "CanonicalUser/ID", "ArgumentValue", "wrong-id")
+		put(doc(own, grant("CanonicalUser", "<ID>wrong-id</ID>", "FULL_CONTROL"))).want(t, "grantee", 400, "InvalidArgument", "Invalid id", "ArgumentName", "CanonicalUser/ID", "ArgumentValue", "wrong-id")
+		put(doc(own, grant("Group", "<URI>http://example.org/</URI>", "FULL_CONTROL"))).want(t, "group", 400, "InvalidArgument", "Invalid group uri", "ArgumentName", "Group/URI", "ArgumentValue", "http://example.org/")
+		put("", "x-amz-grant-write", `uri="http://example.org/"`).want(t, "group", 400, "InvalidArgument", "Invalid group uri", "ArgumentName", "uri", "ArgumentValue", "http://example.org/")
+		put("", "x-amz-grant-write", `fakekey="1234"`).want(t, "grant", 400, "InvalidArgument", "Argument format not recognized", "ArgumentName", "x-amz-grant-write", "ArgumentValue", `fakekey="1234"`)
+		put("", "x-amz-grant-write", `id="wrong-id"`).want(t, "grant", 400, "InvalidArgument", "Invalid id", "ArgumentName", "id", "ArgumentValue", "wrong-id")
+		put("", "x-amz-acl", "fake-acl").want(t, "canned", 400, "InvalidArgument", "", "ArgumentName", "x-amz-acl", "ArgumentValue", "fake-acl")
+		put("").want(t, "nothing", 400, "MissingSecurityHeader", "Your request was missing a required header", "MissingHeaderName", "x-amz-acl")
+		put("", "x-amz-acl", "private", "x-amz-grant-read", `id="x"`).want(t, "both", 400, "InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+		put(current.body, "x-amz-acl", "private").want(t, "both", 400, "UnexpectedContent", "This request does not support content")
+	}
+	d.do("PUT", "/none?acl", "", "x-amz-acl", "private").want(t, "bucket", 404, "NoSuchBucket", "")
+	d.do("PUT", "/bucket/none?acl", "", "x-amz-acl", "private").want(t, "key", 404, "NoSuchKey", "")
+}
