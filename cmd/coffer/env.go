@@ -42,6 +42,7 @@ func printEnv(w io.Writer, env mount.Env) {
 		{"AWS_ACCESS_KEY_ID", env.AccessKeyID},
 		{"AWS_SECRET_ACCESS_KEY", env.SecretAccessKey},
 		{"AWS_DEFAULT_REGION", env.Region},
+		{"AWS_REGION", env.Region}, // the only one that the SDK for JavaScript reads
 		{"AWS_ENDPOINT_URL", env.EndpointURL},
 		{"AWS_CA_BUNDLE", env.CABundle},
 	} {

@@ -46,12 +46,12 @@ func TestFirstMountMakesAStoreAndSaysSo(t *testing.T) {
 		t.Errorf("endpoint %q", s.Endpoint)
 	}
 	env := h.ok("env")
-	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL=" + s.Endpoint, "AWS_CA_BUNDLE"} {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_ENDPOINT_URL=" + s.Endpoint, "AWS_CA_BUNDLE"} {
 		if !strings.Contains(env, "export "+name) {
 			t.Errorf("env lacks %s:\n%s", name, env)
 		}
 	}
-	if lines := strings.Split(strings.TrimSpace(env), "\n"); len(lines) != 5 {
+	if lines := strings.Split(strings.TrimSpace(env), "\n"); len(lines) != 6 {
 		t.Errorf("env has %d lines", len(lines))
 	}
 }
