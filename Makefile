@@ -14,7 +14,7 @@ setup-run:
 	@.ci/setup fuse3
 
 setup-test:
-	@.ci/setup fuse3 awscli attr acl
+	@.ci/setup fuse3 awscli attr acl openssl rclone s3cmd restic s3fs nodejs npm
 
 # A store in ./mnt.store, mounted on ./mnt. Its key file lies where the first
 # mount says.
