@@ -13,7 +13,8 @@ import (
 // groups are all rows with who takes part in them, in the order of the issue's
 // table.
 func (s *stage) groups() []group {
-	return []group{s.largeGroup(), s.smallGroup(), s.treeGroup(), s.randomWriteGroup(), s.syncGroup(), s.largeObjectGroup(), s.smallObjectGroup()}
+	return []group{s.largeGroup(), s.smallGroup(), s.treeGroup(), s.randomWriteGroup(), s.syncGroup(), s.largeObjectGroup(), s.smallObjectGroup(),
+		s.customerKeyGroup(), s.listGroup(), s.copyGroup(), s.serverGroup()}
 }
 
 // each makes contestants of the named peers, where they are there.

@@ -1,6 +1,6 @@
 // Command bench measures a coffer store against what stands around it: the
-// directory that the store lies in, gocryptfs and s3fs where they are
-// installed, and yardsticks that say what the machine can do at all: a FUSE
+// directory that the store lies in, gocryptfs, s3fs, versitygw and MinIO where
+// they are installed, and yardsticks that say what the machine can do at all: a FUSE
 // file system that encrypts and stores nothing, an HTTPS server that does
 // nothing, and the disk without a file cache. It drives the coffer program
 // from outside, as a user would.
@@ -39,6 +39,8 @@ type config struct {
 	repeat   int
 	size     int64 // of the large file, in bytes
 	files    int
+	keys     int   // to be listed
+	copySize int64 // of the object that is copied, in bytes
 	only     *regexp.Regexp
 	json     bool
 	quick    bool
@@ -92,7 +94,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func parse(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
-	var only, size string
+	var only, size, copySize string
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.coffer, "coffer", "", "the coffer `program`; default: bin/coffer here or above, then the path")
@@ -101,6 +103,8 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.IntVar(&c.repeat, "repeat", 3, "`rounds` of each row")
 	f.StringVar(&size, "size", "", "`bytes` of the large file, with K, M or G; default 1G")
 	f.IntVar(&c.files, "files", 0, "`number` of small files; default 10000")
+	f.IntVar(&c.keys, "keys", 0, "`number` of keys to list; default 20000. The promise is for 1000000, which take some minutes to make")
+	f.StringVar(&copySize, "copy-size", "", "`bytes` of the object to copy, with K, M or G; default 1G")
 	f.StringVar(&only, "only", "", "measure only the rows whose name matches the `regexp`")
 	f.BoolVar(&c.json, "json", false, "print all samples as JSON")
 	f.BoolVar(&c.quick, "quick", false, "small sizes, one round: to see that everything works, not for figures")
@@ -129,6 +133,16 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	c.size = max(c.size, 4*block) / block * block
 	if c.files <= 0 {
 		c.files = int(pick(10_000, 200))
+	}
+	if c.keys <= 0 {
+		c.keys = int(pick(20_000, 2500))
+	}
+	c.copySize = pick(1<<30, 16<<20)
+	if copySize != "" {
+		var err error
+		if c.copySize, err = parseSize(copySize); err != nil {
+			return nil, err
+		}
 	}
 	c.object = pick(64<<20, 2<<20)
 	c.randoms = int(pick(16384, 512))

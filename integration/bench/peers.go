@@ -27,6 +27,13 @@ const (
 	nameDisk       = "disk"        // O_DIRECT
 	nameSync       = "append+sync" // one thread, 4 KiB append and fdatasync
 	nameTLS        = "empty-tls"   // HTTPS server that does nothing
+	nameVersity    = "versitygw"
+	nameMinIO      = "minio"
+
+	// Coffer itself, for what it is compared with.
+	nameSSES3     = "sse-s3"     // the bucket's default encryption
+	nameListStart = "first page" // of a listing
+	nameCopySmall = "copy 4 KiB"
 )
 
 // peer is a file system to be measured.
@@ -52,9 +59,11 @@ type stage struct {
 	downs []down
 	pids  map[string]func() int // of the servers, to see that they rest and to end them when they hang
 
-	coffer *cofferPeer
-	tls    *endpoint
-	peers  []*peer
+	coffer  *cofferPeer
+	tls     *endpoint
+	peers   []*peer
+	servers map[string]*endpoint // other S3 servers, by name
+	filled  bool                 // the keys to be listed are there
 }
 
 type down struct {
@@ -148,6 +157,7 @@ func (s *stage) mountAll(ctx context.Context) error {
 		}
 		s.peers = append(s.peers, p)
 	}
+	s.startServers(ctx)
 	return s.startTLS()
 }
 

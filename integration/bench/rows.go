@@ -64,10 +64,24 @@ var (
 		atLeast(0.5, nameTLS), aim(0.8, nameTLS)}}
 	rowPutSmall = row{"PUT of 4 KiB, 8 clients, durable", "1/s", []target{
 		atLeast(0.5, nameSync), aim(1, nameSync)}}
+
+	rowPutKey = row{"PUT large, customer's key", "MiB/s", []target{atLeast(0.95, nameSSES3)}}
+	rowGetKey = row{"GET large, customer's key", "MiB/s", []target{atLeast(0.95, nameSSES3)}}
+
+	rowPutKeySmall = row{"PUT of 4 KiB, customer's key", "1/s", []target{atLeast(0.95, nameSSES3)}}
+	rowGetKeySmall = row{"GET of 4 KiB, customer's key", "1/s", []target{atLeast(0.95, nameSSES3)}}
+
+	rowList = row{"ListObjectsV2, pages at the end", "1/s", []target{atLeast(0.9, nameListStart)}}
+	// Whatever the size is.
+	rowCopyObject = row{"CopyObject across keys", "1/s", []target{atLeast(0.5, nameCopySmall)}}
+
+	rowServerPut = row{"PUT of 4 KiB, 8 clients", "1/s", []target{atLeast(1, nameMinIO), aim(1, nameVersity)}}
+	rowServerGet = row{"GET of 4 KiB, 8 clients", "1/s", []target{atLeast(1, nameMinIO), aim(1, nameVersity)}}
 )
 
 // order is that of the columns.
-var order = []string{nameCoffer, nameNative, nameGocryptfs, nameS3fs, nameNull, nameNullDirect, nameDisk, nameSync, nameTLS}
+var order = []string{nameCoffer, nameNative, nameGocryptfs, nameS3fs, nameNull, nameNullDirect, nameDisk, nameSync, nameTLS,
+	nameSSES3, nameListStart, nameCopySmall, nameVersity, nameMinIO}
 
 // group is a number of rows that are measured on the same files, one
 // contestant after the other.

@@ -109,17 +109,7 @@ func (s *stage) startTLS() error {
 // serveEmpty serves HTTPS until hold ends: it throws bodies away, and answers
 // GET with as many bytes as the path's last component says.
 func serveEmpty(hold io.Reader, ready io.Writer) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "coffer-bench"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	der, key, err := selfSigned()
 	if err != nil {
 		return err
 	}
@@ -167,6 +157,21 @@ func serveEmpty(hold io.Reader, ready io.Writer) error {
 	return nil
 }
 
+// selfSigned makes a certificate for the loopback that is its own authority.
+func selfSigned() (der []byte, key *ecdsa.PrivateKey, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "coffer-bench"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err = x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return der, key, err
+}
+
 // onlyWriter hides io.ReaderFrom, so that the buffer given is used.
 type onlyWriter struct{ io.Writer }
 
@@ -182,8 +187,9 @@ func discard(body io.Reader) (int64, error) {
 }
 
 // do sends a signed request whose payload TLS alone protects, and throws the
-// answer's body away. It returns the number of its bytes.
-func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []byte) (int64, error) {
+// answer's body away. It returns the number of its bytes. headers are name, value,
+// and so on.
+func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []byte, headers ...string) (int64, error) {
 	var r io.Reader
 	if body != nil {
 		r = bytes.NewReader(body)
@@ -194,6 +200,9 @@ func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []by
 	}
 	const unsigned = "UNSIGNED-PAYLOAD"
 	req.Header.Set("X-Amz-Content-Sha256", unsigned)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	creds, _ := e.credentials(ctx)
 	if err := e.signer.SignHTTP(ctx, creds, req, unsigned, "s3", e.region, time.Now()); err != nil {
 		return 0, err
