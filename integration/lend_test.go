@@ -273,3 +273,34 @@ func TestMountsHaveKeysOfTheirOwn(t *testing.T) {
 	locked(t, mnt+"/box/f", len(data))
 	h.Umount()
 }
+
+// TestKeysFollowAMountThatIsDemoted: a mount that loses the writeback cache to
+// another one keeps its keys, and shares them with nobody.
+func TestKeysFollowAMountThatIsDemoted(t *testing.T) {
+	NeedRoot(t, "mounting over mounts")
+	h := NewHouse(t)
+	key := h.newCustomerKey(11)
+	first := h.Mount("--sse-c-key", key.file)
+	aws := h.NewAWS()
+	aws.OK("s3", "mb", "s3://box")
+	data := content(12, 50_000)
+	key.put(aws, "s3://box/f", data)
+	holds(t, first+"/box/f", data)
+	// It would share the first one's caches, and with them its keys.
+	second := h.Mkdir("second")
+	h.OK("mount", second)
+	for _, m := range h.Status().Mounts {
+		if m.Cache != "through" {
+			t.Errorf("%s has the cache %s", m.Mountpoint, m.Cache)
+		}
+	}
+	holds(t, first+"/box/f", data)
+	locked(t, second+"/box/f", len(data))
+	h.OK("key", "return", first)
+	locked(t, first+"/box/f", len(data))
+	h.OK("key", "lend", second, key.file)
+	holds(t, second+"/box/f", data)
+	locked(t, first+"/box/f", len(data))
+	h.OK("umount", second)
+	h.Umount()
+}
