@@ -199,6 +199,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	if d.store, err = openStore(ctx, &d.cfg, lock, log); err != nil {
 		return nil, StartReport{}, err
 	}
+	d.store.removeOldKeystores()
 	if err := cleanStaleOf(cfg.Store, func(s string) { log.Warn(s) }); err != nil {
 		log.Warn("cannot remove the mounts that a dead daemon left", "error", err)
 	}

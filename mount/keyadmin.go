@@ -10,6 +10,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/engine"
 )
 
@@ -277,6 +278,18 @@ func (s *store) rewrapStoreKeys(ctx context.Context) (moved int, err error) {
 func (a *keyAdmin) forget(id kms.KeyID) {
 	if a.engine != nil {
 		a.engine.ForgetKeys(id)
+	}
+}
+
+// removeOldKeystores removes what interrupted saves have left of older keystores,
+// which may hold keys that are erased since. It is called before anything can
+// change the keystore.
+func (s *store) removeOldKeystores() {
+	if s.cfg.ReadOnly {
+		return
+	}
+	if err := durable.RemoveTemp(s.cfg.path(nameKeystore)); err != nil {
+		s.log.Warn("what is left of an interrupted change of the keystore stays", "error", err)
 	}
 }
 

@@ -58,9 +58,21 @@ func TestDaemonErasesKeysWhoseTimeHasCome(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	// A save that a crash interrupted has left the keystore with the key.
+	old, err := os.ReadFile(c.path(nameKeystore))
+	if err != nil {
+		t.Fatal(err)
+	}
+	temp := c.path("." + nameKeystore + ".1234.tmp")
+	if err := os.WriteFile(temp, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	d, stop = startDaemon(t, c)
 	gone(t, d, "missed")
 	stop()
+	if _, err := os.Lstat(temp); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an older keystore is left: %v", err)
+	}
 	// It is gone from the disk.
 	if err := keysDirectly(ctx, c, func(b *kms.Builtin) error {
 		infos, err := b.List(ctx)

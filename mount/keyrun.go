@@ -68,6 +68,9 @@ func keyDirectly(ctx context.Context, cfg Config, q KeyRequest) (_ KeyReply, err
 	if err := s.unlockStore(ctx, sb); err != nil {
 		return KeyReply{}, err
 	}
+	if q.Action.changes() {
+		s.removeOldKeystores()
+	}
 	return s.keyAdmin().do(ctx, q)
 }
 

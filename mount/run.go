@@ -72,6 +72,9 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 			if cfg.ListenGiven && !sameListen(cfg.Listen, status.Endpoint) {
 				note(fmt.Sprintf("the running daemon serves S3 on %s: --listen was not used", status.Endpoint))
 			}
+			if len(keys) > 0 && info.SSECKeys == 0 {
+				note("the running daemon is of an older version, which takes no SSE-C keys")
+			}
 			if cfg.HTTP != "" && !sameListen(cfg.HTTP, status.HTTP) {
 				note("the running daemon was started without this --http: it was not used")
 			}

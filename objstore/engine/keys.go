@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
@@ -58,7 +59,12 @@ func (s *Store) resolveKey(ctx context.Context, op, text string) (kms.KeyInfo, e
 // keyError translates an error of the key service about an external key.
 func (s *Store) keyError(op string, id kms.KeyID, err error) error {
 	e := &objstore.Error{Kind: objstore.KindKeyUnavailable, Op: op, Err: err}
+	var below *objstore.Error
 	switch arn := s.keyARN(id); {
+	case errors.As(err, &below): // of the save function of a keystore
+		e.Kind = below.Kind
+	case errors.Is(err, syscall.ENOSPC):
+		e.Kind = objstore.KindNoSpace
 	case errors.Is(err, kms.ErrTampered):
 		e.Kind = objstore.KindCorrupt
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
