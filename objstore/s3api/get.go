@@ -58,7 +58,9 @@ func (q *request) getObject() error {
 		if err == nil && n != o.Length {
 			err = objstore.E(objstore.KindInternal, "get", q.key, "the object ended early")
 		}
-		q.w.WriteHeader(status) // of an empty object
+		if err == nil {
+			q.w.WriteHeader(status) // of an empty object
+		}
 		return err
 	})
 }

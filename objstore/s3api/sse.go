@@ -199,7 +199,7 @@ func (q *request) parseCustomerKey(names keyHeaders, anySize bool) (objstore.Enc
 // checkBlocked refuses customers' keys in a bucket that has them blocked, before
 // anything is looked at that they say.
 func (q *request) checkBlocked() error {
-	if !q.given(customerHeaders) {
+	if !q.given(customerHeaders) || q.r.TLS == nil { // without TLS the key is lost, blocked or not
 		return nil
 	}
 	e, err := q.s.store.BucketEncryption(q.ctx, q.caller, q.bucket)
