@@ -16,6 +16,10 @@
 // store and not to an object (SealBytes, MAC), and keys the metadata files.
 // A content that is one extent seals its extent key under the OEK directly.
 //
+// With two layers (DSSE-KMS) all of it is there twice, from two DEKs down to two
+// extent keys, and the outer stream's plaintext is the inner stream. No key of one
+// layer is sealed under a key of the other.
+//
 // Keys are secret.Key throughout; bytes of a key are never returned. A sealing
 // parent is only ever fed to HKDF, a stream key only to one stream.
 //
@@ -32,7 +36,7 @@
 //	domain         parent              fields
 //	object key     DEK or SSE-C key    mode 1, store id 16, content id 16
 //	chunk key      OEK                 content id 16, chunk id 16
-//	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12
+//	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12 of its layer
 //	checksum       OEK                 content id, algorithm, checksum type
 //	content root   OEK                 content id (reserved)
 //	etag           store key           content id, content counter

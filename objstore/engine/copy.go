@@ -143,7 +143,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	}
 	cp := &share{
 		s: s, dst: extent.Of(content.ID, oek), src: extent.Of(src.n.Content.ID, src.oek), size: src.n.Size, layout: src.n.Content.Layout,
-		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey},
+		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey},
 	}
 	s.busy.add(content.ID)
 	defer cp.close()
@@ -209,7 +209,8 @@ func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *sou
 	from := &src.n.Content
 	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
 	if etags == objstore.ETagsMD5 {
-		if kind, _, err := openMD5(from, src.oek); err == nil && kind == record.ETagMultipart && src.n.Size <= rereadLimit {
+		parts := from.ETag == record.ETagMultipart || from.ETag == record.ETagRandom && from.PartCount > 0
+		if parts && src.n.Size <= rereadLimit {
 			return s.copyOfParts(ctx, get, req.Store, src, c, oek)
 		}
 		if err := copyETag(from, src.oek, c, oek); err != nil {

@@ -49,13 +49,15 @@ func (s *Store) SetBucketEncryption(ctx context.Context, c objstore.Caller, name
 // AWS's words (UpdateObjectEncryption, "Errors").
 const (
 	updateSource = "The UpdateObjectEncryption operation doesn't support source objects with the encryption type DSSE-KMS or SSE-C. Only source objects encrypted with SSE-S3 or SSE-KMS are supported."
+	updateLocked = "The encryption type for the specified object can't be updated because that object is protected by S3 Object Lock. If the object has a governance-mode retention period or a legal hold, you must first remove the Object Lock status on the object before you issue your UpdateObjectEncryption request. You can't use the UpdateObjectEncryption operation with objects that have an Object Lock compliance mode retention period applied to them."
 	updatePlain  = "The UpdateObjectEncryption operation doesn't supported unencrypted source objects. Only source objects encrypted with SSE-S3 or SSE-KMS are supported."
 )
 
 // UpdateEncryption seals an object's key under another data key, durably: no data
 // are moved, and ETag, times, checksum and metadata stay as they are. The new mode
-// is SSEKMS. KindInvalidRequest: the object is not of SSE-S3 or SSE-KMS; a file
-// that nobody has written to has no key at all.
+// is SSEKMS. KindAccessDenied: Object Lock holds the version. KindInvalidRequest:
+// the object is not of SSE-S3 or SSE-KMS; a file that nobody has written to has no
+// key at all.
 func (s *Store) UpdateEncryption(ctx context.Context, c objstore.Caller, req objstore.UpdateEncryptionRequest) error {
 	const op = "update encryption"
 	if req.Encryption.Mode != objstore.SSEKMS {
@@ -88,6 +90,9 @@ func (s *Store) updateEncryptionOnce(ctx context.Context, c objstore.Caller, op 
 	})
 	if err != nil {
 		return err
+	}
+	if n.Lock.Holds(s.now(), false) {
+		return objstore.E(objstore.KindAccessDenied, op, req.Key, updateLocked)
 	}
 	switch n.Content.Mode {
 	case objstore.SSEC, objstore.SSEDSSE:

@@ -328,7 +328,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	cp := &share{
 		s: s, dst: u.part(part.ID, oek), src: extent.Of(src.n.Content.ID, src.oek),
 		srcOff: off, size: size, layout: src.n.Content.Layout, part: true,
-		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, CustomerKey: req.SrcCustomerKey},
+		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey},
 	}
 	s.busy.add(part.ID)
 	defer cp.close()

@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -180,6 +181,10 @@ func (q *request) updateObjectEncryption() error {
 		Bucket: q.bucket, Key: q.key, Version: version,
 		Encryption: objstore.Encryption{Mode: objstore.SSEKMS, KMSKeyID: arn, BucketKey: bucketKey, BucketKeyGiven: true},
 	})
+	var locked *objstore.Error
+	if errors.As(err, &locked) && locked.Kind == objstore.KindAccessDenied && locked.Msg != "" {
+		return errAccessDenied(locked.Msg)
+	}
 	if err != nil {
 		return q.markerFails(err)
 	}

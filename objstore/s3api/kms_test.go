@@ -304,3 +304,24 @@ func TestUpdatedEncryptionOutlivesAnOpenFile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUpdateObjectEncryptionOfVersions(t *testing.T) {
+	d := openKeyDoor(t)
+	d.do("PUT", "/bucket", "", "x-amz-bucket-object-lock-enabled", "true").ok(t, "bucket", 200)
+	doc := `<ObjectEncryption><SSE-KMS><KMSKeyArn>` + keyARN("one") + `</KMSKeyArn></SSE-KMS></ObjectEncryption>`
+	old := d.do("PUT", "/bucket/k", "old").header.Get("x-amz-version-id")
+	d.do("PUT", "/bucket/k", "new").ok(t, "put", 200)
+	d.do("PUT", "/bucket/k?encryption&versionId="+old, doc).ok(t, "update", 200)
+	a := d.do("GET", "/bucket/k?versionId="+old, "")
+	sealed(t, "old", a, "aws:kms", "one", "")
+	if a.body != "old" || a.header.Get("x-amz-version-id") != old {
+		t.Error(a, a.header)
+	}
+	sealed(t, "new", d.do("GET", "/bucket/k", ""), "AES256", "", "")
+	d.do("PUT", "/bucket/k?legal-hold&versionId="+old, "<LegalHold><Status>ON</Status></LegalHold>").ok(t, "hold", 200)
+	a = d.do("PUT", "/bucket/k?encryption&versionId="+old, doc)
+	a.want(t, "held", 403, "AccessDenied", "")
+	if !strings.Contains(a.fields["Message"], "protected by S3 Object Lock") {
+		t.Error(a)
+	}
+}

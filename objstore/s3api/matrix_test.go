@@ -43,10 +43,11 @@ type matrixCase struct {
 	byDefault bool // by the bucket's default where it can
 	upload    bool // put in parts, and copied in parts
 	inPlace   bool
+	versioned bool // the source is an older version, under another one of a key of its own
 }
 
 func (c matrixCase) String() string {
-	return fmt.Sprintf("%s to %s, %d bytes, by default %v, in parts %v, in place %v", c.from.name, c.to.name, c.size, c.byDefault, c.upload, c.inPlace)
+	return fmt.Sprintf("%s to %s, %d bytes, by default %v, in parts %v, in place %v, versioned %v", c.from.name, c.to.name, c.size, c.byDefault, c.upload, c.inPlace, c.versioned)
 }
 
 // matrixCases are all combinations, or of each pair of modes as many as most.
@@ -56,8 +57,8 @@ func matrixCases(most int) (list []matrixCase) {
 		for j := range sealings {
 			var pair []matrixCase
 			for _, size := range matrixSizes {
-				for flags := range 8 {
-					c := matrixCase{&sealings[i], &sealings[j], size, flags&1 > 0, flags&2 > 0, flags&4 > 0}
+				for flags := range 16 {
+					c := matrixCase{&sealings[i], &sealings[j], size, flags&1 > 0, flags&2 > 0, flags&4 > 0, flags&8 > 0}
 					if c.inPlace && (c.byDefault || c.upload) {
 						continue
 					}
@@ -75,11 +76,19 @@ func matrixCases(most int) (list []matrixCase) {
 // whatever it was asked for. COFFER_LONG tries all combinations.
 func TestEncryptionMatrix(t *testing.T) {
 	d := openKeyDoor(t)
-	d.bucket("plain")
-	for i := range sealings {
-		if sealings[i].byDoc != "" {
-			d.bucket(fmt.Sprint("default", i))
-			d.do("PUT", fmt.Sprintf("/default%d?encryption", i), sealings[i].byDoc).ok(t, "default", 200)
+	for _, kind := range []string{"", "versioned-"} {
+		d.bucket(kind + "plain")
+		for i := range sealings {
+			if sealings[i].byDoc != "" {
+				d.bucket(fmt.Sprint(kind, "default", i))
+				d.do("PUT", fmt.Sprintf("/%sdefault%d?encryption", kind, i), sealings[i].byDoc).ok(t, "default", 200)
+			}
+		}
+	}
+	list := d.do("GET", "/", "").body
+	for _, b := range strings.Split(list, "<Name>")[1:] {
+		if name, _, _ := strings.Cut(b, "<"); strings.HasPrefix(name, "versioned-") {
+			d.do("PUT", "/"+name+"?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
 		}
 	}
 	most := 4
@@ -112,28 +121,33 @@ type matrix struct {
 
 // target is where an object of a sealing goes, and with which headers.
 func (m *matrix) target(s *sealing, name string) (path string, headers []string) {
+	kind := map[bool]string{true: "versioned-"}[m.c.versioned]
 	if m.c.byDefault && s.byDoc != "" {
 		for i := range sealings {
 			if &sealings[i] == s {
-				return fmt.Sprintf("/default%d/%s", i, name), nil
+				return fmt.Sprintf("/%sdefault%d/%s", kind, i, name), nil
 			}
 		}
 	}
-	return "/plain/" + name, s.write
+	return "/" + kind + "plain/" + name, s.write
 }
 
 func (m *matrix) run() {
 	c, body := m.c, m.bytes[:m.c.size]
 	src, write := m.target(c.from, fmt.Sprint("source", m.no))
-	m.put(src, body, write, c.from)
-	m.check("source", src, body, c.from, c.upload)
+	version := m.put(src, body, write, c.from)
 	dst, write := m.target(c.to, fmt.Sprint("target", m.no))
 	if c.inPlace {
 		dst, write = src, join(write, []string{"x-amz-metadata-directive", "REPLACE"})
 	}
+	if c.versioned {
+		m.do("PUT", src, "newer", customer("n")...).ok(m.t, "newer version", 200)
+		src += "?versionId=" + version
+	}
+	m.check("source", src, body, c.from, c.upload)
 	m.copy(src, dst, body, write)
 	m.check("copy", dst, body, c.to, c.upload)
-	if !c.inPlace {
+	if !c.inPlace || c.versioned {
 		m.check("source after it", src, body, c.from, c.upload)
 		m.do("DELETE", src, "").ok(m.t, "delete", 204)
 		m.check("copy without its source", dst, body, c.to, c.upload)
@@ -142,13 +156,14 @@ func (m *matrix) run() {
 }
 
 // put stores an object, in one piece or in parts.
-func (m *matrix) put(path, body string, write []string, s *sealing) {
+func (m *matrix) put(path, body string, write []string, s *sealing) (version string) {
 	if !m.c.upload {
-		m.do("PUT", path, body, write...).ok(m.t, "put", 200)
-		return
+		a := m.do("PUT", path, body, write...)
+		a.ok(m.t, "put", 200)
+		return a.header.Get("x-amz-version-id")
 	}
 	id := element(m.do("POST", path+"?uploads", "", write...).body, "UploadId")
-	m.complete(path, id, len(body), func(n, start, end int) string {
+	return m.complete(path, id, len(body), func(n, start, end int) string {
 		a := m.do("PUT", fmt.Sprintf("%s?partNumber=%d&uploadId=%s", path, n, id), body[start:end], s.read...)
 		a.ok(m.t, "part", 200)
 		return a.header.Get("ETag")
@@ -156,13 +171,15 @@ func (m *matrix) put(path, body string, write []string, s *sealing) {
 }
 
 // complete makes an object of parts of 5 MiB and a bit.
-func (m *matrix) complete(path, id string, size int, part func(n, start, end int) (etag string)) {
+func (m *matrix) complete(path, id string, size int, part func(n, start, end int) (etag string)) (version string) {
 	const most = 5<<20 + 1
 	var list strings.Builder
 	for n, start := 1, 0; n == 1 || start < size; n, start = n+1, start+most {
 		list.WriteString(partXML(n, part(n, start, min(start+most, size))))
 	}
-	m.do("POST", path+"?uploadId="+id, completeXML(list.String())).ok(m.t, "complete", 200)
+	a := m.do("POST", path+"?uploadId="+id, completeXML(list.String()))
+	a.ok(m.t, "complete", 200)
+	return a.header.Get("x-amz-version-id")
 }
 
 func (m *matrix) copy(src, dst, body string, write []string) {
@@ -207,7 +224,7 @@ func (m *matrix) check(what, path, body string, s *sealing, upload bool) {
 		}
 	}
 	if upload && len(body) > 5<<20+1 {
-		a := m.do("GET", path+"?partNumber=2", "", s.read...)
+		a := m.do("GET", path+map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")]+"partNumber=2", "", s.read...)
 		if want := body[5<<20+1 : min(10<<20+2, len(body))]; a.status != 206 || a.body != want {
 			m.t.Errorf("%s: part 2: %d, %d bytes, want %d", what, a.status, len(a.body), len(want))
 		}
