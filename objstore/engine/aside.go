@@ -56,7 +56,9 @@ func (n *node) newAside(ctx context.Context, layout record.Layout, key bool) (*a
 	}
 	a.share = &share{
 		s: n.s, dst: extent.Of(a.content.ID, a.oek), src: extent.Of(n.content.ID, n.oek),
-		size: n.stored.size, layout: layout,
+		// All of the last chunk, behind the end of the file too: what waits to be
+		// written was split where the old content's chunks end.
+		size: n.stored.size + record.MaxChunk, layout: layout,
 	}
 	n.s.busy.add(a.content.ID)
 	if err := a.share.steps(ctx); err != nil {
