@@ -290,6 +290,85 @@ func TestConditionsOfTheRequest(t *testing.T) {
 	}
 }
 
+func TestVersionsHaveActionsOfTheirOwn(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
+	first := d.do("PUT", "/bucket/k", "first", "x-amz-tagging", "open=yes").header.Get("x-amz-version-id")
+	d.do("PUT", "/bucket/k", "second", "x-amz-tagging", "open=no").ok(t, "put", 200)
+	if first == "" {
+		t.Fatal("no version")
+	}
+	now := d.user("now", `{"Effect":"Allow","Action":["s3:GetObject","s3:DeleteObject","s3:PutObject","s3:ListBucket"],"Resource":"*"}`)
+	then := d.user("then", `{"Effect":"Allow","Action":["s3:GetObjectVersion","s3:DeleteObjectVersion","s3:PutObject","s3:ListBucketVersions"],"Resource":"*"}`)
+	for _, c := range []struct {
+		method, target string
+		headers        []string
+		now, then      int
+	}{
+		{"GET", "/bucket/k", nil, 200, 403},
+		{"GET", "/bucket/k?versionId=" + first, nil, 403, 200},
+		{"PUT", "/bucket/copy", []string{"x-amz-copy-source", "bucket/k"}, 200, 403},
+		{"PUT", "/bucket/copy", []string{"x-amz-copy-source", "bucket/k?versionId=" + first}, 403, 200},
+		{"GET", "/bucket?versions", nil, 403, 200},
+		{"GET", "/bucket", nil, 200, 403},
+		{"DELETE", "/bucket/none?versionId=" + first, nil, 403, 204},
+		{"DELETE", "/bucket/none", nil, 204, 403},
+	} {
+		now.do(c.method, c.target, "", c.headers...).ok(t, "now "+c.method+" "+c.target, c.now)
+		then.do(c.method, c.target, "", c.headers...).ok(t, "then "+c.method+" "+c.target, c.then)
+	}
+	body := `<Delete><Object><Key>k</Key><VersionId>` + first + `</VersionId></Object></Delete>`
+	if a := now.do("POST", "/bucket?delete", body, "Content-MD5", md5Base64(body)); !strings.Contains(a.body, "<Code>AccessDenied</Code>") {
+		t.Error(a)
+	}
+	// Tags are those of the version.
+	tagged := d.user("tagged", `{"Effect":"Allow","Action":"s3:Get*","Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/open":"yes"}}}`)
+	tagged.do("GET", "/bucket/k?versionId="+first, "").ok(t, "open", 200)
+	tagged.do("GET", "/bucket/k", "").ok(t, "not open", 403)
+	// A version id is a condition key, too.
+	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"s3:GetObjectVersion","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:VersionId":"`+first+`"}}}`)
+	d.do("GET", "/bucket/k?versionId="+first, "").ok(t, "root", 403)
+	d.do("GET", "/bucket/k", "").ok(t, "root", 200)
+}
+
+func TestObjectLockConditions(t *testing.T) {
+	d := openDoor(t)
+	d.do("PUT", "/locked", "", "x-amz-bucket-object-lock-enabled", "true").ok(t, "create", 200)
+	until := func(days int) string {
+		return time.Now().Add(time.Duration(days)*24*time.Hour - time.Hour).UTC().Format(time.RFC3339)
+	}
+	d.policy("locked", `{"Effect":"Deny","Principal":"*","Action":["s3:PutObject","s3:PutObjectRetention"],"Resource":"arn:aws:s3:::locked/*","Condition":{"NumericGreaterThan":{"s3:object-lock-remaining-retention-days":"10"}}}`,
+		`{"Effect":"Deny","Principal":"*","Action":["s3:PutObject","s3:PutObjectRetention"],"Resource":"arn:aws:s3:::locked/*","Condition":{"StringEquals":{"s3:object-lock-mode":"COMPLIANCE"}}}`,
+		`{"Effect":"Deny","Principal":"*","Action":["s3:PutObjectLegalHold"],"Resource":"arn:aws:s3:::locked/*","Condition":{"StringEquals":{"s3:object-lock-legal-hold":"ON"}}}`)
+	put := func(mode string, days int) int {
+		return d.do("PUT", "/locked/k", "x", "Content-MD5", md5Base64("x"), "x-amz-object-lock-mode", mode, "x-amz-object-lock-retain-until-date", until(days)).status
+	}
+	retain := func(mode string, days int) int {
+		body := "<Retention><Mode>" + mode + "</Mode><RetainUntilDate>" + until(days) + "</RetainUntilDate></Retention>"
+		return d.do("PUT", "/locked/k?retention", body, "Content-MD5", md5Base64(body)).status
+	}
+	for _, ask := range []func(string, int) int{put, retain} {
+		for _, c := range []struct {
+			mode   string
+			days   int
+			status int
+		}{{"GOVERNANCE", 10, 200}, {"GOVERNANCE", 11, 403}, {"COMPLIANCE", 10, 403}} {
+			if got := ask(c.mode, c.days); got != c.status {
+				t.Errorf("%s for %d days: %d, want %d", c.mode, c.days, got, c.status)
+			}
+		}
+	}
+	for status, want := range map[string]int{"ON": 403, "OFF": 200} {
+		body := "<LegalHold><Status>" + status + "</Status></LegalHold>"
+		d.do("PUT", "/locked/k?legal-hold", body, "Content-MD5", md5Base64(body)).ok(t, status, want)
+	}
+	// Bypassing governance takes more than deleting.
+	u := d.user("deleter", `{"Effect":"Allow","Action":["s3:DeleteObject*"],"Resource":"*"}`)
+	u.do("DELETE", "/locked/k", "").ok(t, "a delete marker", 204)
+	u.do("DELETE", "/locked/k", "", "x-amz-bypass-governance-retention", "true").want(t, "bypass", 403, "AccessDenied", "")
+}
+
 func TestHomeDirectoriesByUserName(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/xml"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -82,10 +83,20 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return q.headerValue(http.CanonicalHeaderKey(key[len("s3:"):]))
 	case "s3:objectcreationoperation":
 		return one(strconv.FormatBool(q.creates(q.op)))
-	case "s3:object-lock-mode", "s3:object-lock-legal-hold", "s3:object-lock-retain-until-date":
-		return q.headerValue(http.CanonicalHeaderKey("x-amz-" + key[len("s3:"):]))
+	case "s3:object-lock-mode":
+		return some(q.lockAsked().mode)
+	case "s3:object-lock-legal-hold":
+		return some(q.lockAsked().hold)
+	case "s3:object-lock-retain-until-date":
+		return some(q.lockAsked().until)
 	case "s3:object-lock-remaining-retention-days":
 		return q.retentionDays()
+	case "s3:locationconstraint":
+		var doc struct{ LocationConstraint string }
+		if q.op != "CreateBucket" || xml.Unmarshal(q.peek(maxConfigBytes), &doc) != nil {
+			return nil, false
+		}
+		return some(doc.LocationConstraint)
 	case "s3:requestobjecttagkeys":
 		var keys []string
 		for _, t := range q.requestTags() {
@@ -152,17 +163,35 @@ func tlsVersion(s *tls.ConnectionState) string {
 	return strings.TrimPrefix(tls.VersionName(s.Version), "TLS ")
 }
 
-// retentionDays are the days of retention that the request asks for.
-func (q *request) retentionDays() ([]string, bool) {
-	until, ok := q.single("X-Amz-Object-Lock-Retain-Until-Date")
-	if !ok {
-		return nil, false
+// lockAsked is what the request asks of Object Lock: in headers beside an object,
+// in its document otherwise. What it does not ask for is empty.
+func (q *request) lockAsked() (asked struct{ mode, until, hold string }) {
+	switch q.op {
+	case "PutObjectRetention":
+		var doc struct{ Mode, RetainUntilDate string }
+		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil {
+			asked.mode, asked.until = doc.Mode, doc.RetainUntilDate
+		}
+	case "PutObjectLegalHold":
+		var doc struct{ Status string }
+		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil {
+			asked.hold = doc.Status
+		}
+	default:
+		asked.mode, asked.until = q.get("X-Amz-Object-Lock-Mode"), q.get("X-Amz-Object-Lock-Retain-Until-Date")
+		asked.hold = q.get("X-Amz-Object-Lock-Legal-Hold")
 	}
-	t := parseHTTPTime(until)
+	return asked
+}
+
+// retentionDays are the days of retention that the request asks for, a day that
+// has begun counted.
+func (q *request) retentionDays() ([]string, bool) {
+	t := parseHTTPTime(q.lockAsked().until)
 	if t == 0 {
 		return nil, false
 	}
-	days := t.Std().Sub(q.s.o.Now()).Hours() / 24
+	days := math.Ceil(t.Std().Sub(q.s.o.Now()).Hours() / 24)
 	return []string{strconv.Itoa(int(max(days, 0)))}, true
 }
 
@@ -222,7 +251,15 @@ func (c *conditionKeys) existingTags() []objstore.Tag {
 	if c.key == "" {
 		return nil
 	}
-	tags, _, err := c.q.s.store.ObjectTags(c.q.ctx, c.q.caller, objstore.TagsRequest{Bucket: c.bucket, Key: c.key})
+	req := objstore.TagsRequest{Bucket: c.bucket, Key: c.key}
+	if c.version != "" {
+		version, err := c.q.s.parseVersionID(c.version)
+		if err != nil {
+			return nil
+		}
+		req.Version = version
+	}
+	tags, _, err := c.q.s.store.ObjectTags(c.q.ctx, c.q.caller, req)
 	if err != nil {
 		return nil
 	}

@@ -49,7 +49,7 @@ func (q *request) putBucketACL() error {
 
 func (q *request) putObjectACL() error {
 	if err := q.objectExists(); err != nil {
-		return err
+		return q.markerFails(err)
 	}
 	return q.putACL()
 }
