@@ -263,6 +263,9 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
 		return err
 	}
+	if err := q.refusePlainPart(upload); err != nil {
+		return err
+	}
 	part, info, err := q.s.store.CopyPart(q.ctx, q.caller, req)
 	if err != nil {
 		if objstore.IsKind(err, objstore.KindInvalidRange) && ranged {

@@ -44,3 +44,15 @@ func (q *request) refusePlainAppend() error {
 	}
 	return q.refusePlain(info.SSE.Mode)
 }
+
+// refusePlainPart is refusePlain of an upload that a part is for.
+func (q *request) refusePlainPart(id objstore.UploadID) error {
+	if q.r.TLS != nil {
+		return nil
+	}
+	upload, err := q.upload(id)
+	if err != nil {
+		return err
+	}
+	return q.refusePlain(upload.SSE.Mode)
+}
