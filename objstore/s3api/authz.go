@@ -109,7 +109,7 @@ var actions = map[string][]string{
 	"GetObjectAcl":            {"s3:GetObjectAcl"},
 	"GetObjectRetention":      {"s3:GetObjectRetention"},
 	"GetObjectLegalHold":      {"s3:GetObjectLegalHold"},
-	"GetObject?torrent":       {"s3:GetObjectTorrent"},
+	"GetObjectTorrent":        {"s3:GetObjectTorrent"},
 	"SelectObjectContent":     {"s3:GetObject"},
 	"PutObject":               {"s3:PutObject"},
 	"PostObject":              {"s3:PutObject"},

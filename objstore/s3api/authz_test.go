@@ -74,7 +74,7 @@ func TestEveryRouteHasAnAction(t *testing.T) {
 				list = append(list, s.route)
 			}
 			for _, r := range list {
-				if r.handle == nil || strings.Contains(r.name, "?") { // what is not built does nothing
+				if r.handle == nil || unbuilt[r.name] { // what is not built does nothing
 					continue
 				}
 				if _, ok := actions[r.name]; !ok {

@@ -21,22 +21,8 @@
 //
 // Differences from AWS, where AWS has no answer of its own: a full disk is 507
 // InsufficientStorage (no SDK repeats it), a read-only store 403 AccessDenied.
-// A CORS preflight never tells whether a bucket exists. A Range beside If-Range
-// is ignored, as it may be. Not built yet, and
-// answered with 501 NotImplemented: what changes a bucket's configuration,
-// versioning, object lock, tags, POST forms, SSE-KMS and SSE-C as far as the
-// engine refuses them.
-//
-// BUG(parts): the store keeps the sizes of an object's parts, not their
-// checksums. GetObjectAttributes counts the parts and does not list them, and a
-// GET of a part of an object with a composite checksum carries none.
-//
-// BUG(complete): AWS answers a conditional CompleteMultipartUpload with 409 when
-// the key was written or deleted after the upload began, even where the
-// condition holds. Here the condition alone decides.
-//
-// BUG(markers): an upload-id-marker of another key, which AWS refuses, only says
-// where to go on: the upload that it names may have ended since the last page.
+// A Range beside If-Range is ignored, as it may be. docs/s3.md lists every
+// operation and what differs.
 //
 // BUG(http): what is no HTTP (a bad escape in the request line, a head over 32
 // KiB) gets the plain answer of net/http, 400 or 431, without a document.

@@ -34,7 +34,7 @@ var serviceRoutes = map[string]resource{
 
 var bucketRoutes = map[string]resource{
 	http.MethodGet: {
-		subresources: []subresource{
+		subresources: append([]subresource{
 			{"location", route{"GetBucketLocation", (*request).getBucketLocation}},
 			{"uploads", route{"ListMultipartUploads", (*request).listUploads}},
 			{"versions", route{"ListObjectVersions", (*request).listVersions}},
@@ -60,12 +60,13 @@ var bucketRoutes = map[string]resource{
 			{"inventory", route{"ListBucketInventoryConfigurations", inventoryConfigs.get}},
 			{"intelligent-tiering", route{"ListBucketIntelligentTieringConfigurations", tieringConfigs.get}},
 			{"list-type", route{"ListObjectsV2", (*request).listObjectsV2}},
-		},
+		}, notBuilt("abac", "GetBucketAbac", "metadataConfiguration", "GetBucketMetadataConfiguration",
+			"metadataTable", "GetBucketMetadataTableConfiguration", "session", "CreateSession")...),
 		plain: route{"ListObjects", (*request).listObjectsV1},
 	},
 	http.MethodHead: {plain: route{"HeadBucket", (*request).headBucket}},
 	http.MethodPut: {
-		subresources: []subresource{
+		subresources: append([]subresource{
 			{"versioning", route{"PutBucketVersioning", (*request).putBucketVersioning}},
 			{"object-lock", route{"PutObjectLockConfiguration", (*request).putLockConfig}},
 			{"encryption", route{"PutBucketEncryption", (*request).putBucketEncryption}},
@@ -86,15 +87,18 @@ var bucketRoutes = map[string]resource{
 			{"metrics", route{"PutBucketMetricsConfiguration", metricsConfigs.put}},
 			{"inventory", route{"PutBucketInventoryConfiguration", inventoryConfigs.put}},
 			{"intelligent-tiering", route{"PutBucketIntelligentTieringConfiguration", tieringConfigs.put}},
-		},
+		}, notBuilt("abac", "PutBucketAbac", "metadataInventoryTable", "UpdateBucketMetadataInventoryTableConfiguration",
+			"metadataJournalTable", "UpdateBucketMetadataJournalTableConfiguration",
+			"metadataAnnotationTable", "UpdateBucketMetadataAnnotationTableConfiguration")...),
 		plain: route{"CreateBucket", (*request).createBucket},
 	},
 	http.MethodPost: {
-		subresources: []subresource{{"delete", route{"DeleteObjects", (*request).deleteObjects}}},
-		plain:        route{"PostObject", (*request).refuseForm},
+		subresources: append([]subresource{{"delete", route{"DeleteObjects", (*request).deleteObjects}}},
+			notBuilt("metadataConfiguration", "CreateBucketMetadataConfiguration", "metadataTable", "CreateBucketMetadataTableConfiguration")...),
+		plain: route{"PostObject", (*request).refuseForm},
 	},
 	http.MethodDelete: {
-		subresources: []subresource{
+		subresources: append([]subresource{
 			{"policy", route{"DeleteBucketPolicy", deleteConfig(objstore.ConfigPolicy)}},
 			{"publicAccessBlock", route{"DeletePublicAccessBlock", (*request).deletePublicAccessBlock}},
 			{"ownershipControls", route{"DeleteBucketOwnershipControls", (*request).deleteOwnershipControls}},
@@ -108,7 +112,7 @@ var bucketRoutes = map[string]resource{
 			{"metrics", route{"DeleteBucketMetricsConfiguration", metricsConfigs.delete}},
 			{"inventory", route{"DeleteBucketInventoryConfiguration", inventoryConfigs.delete}},
 			{"intelligent-tiering", route{"DeleteBucketIntelligentTieringConfiguration", tieringConfigs.delete}},
-		},
+		}, notBuilt("metadataConfiguration", "DeleteBucketMetadataConfiguration", "metadataTable", "DeleteBucketMetadataTableConfiguration")...),
 		plain: route{"DeleteBucket", (*request).deleteBucket},
 	},
 }
@@ -122,7 +126,7 @@ var objectRoutes = map[string]resource{
 			{"tagging", route{"GetObjectTagging", (*request).getObjectTagging}},
 			{"retention", route{"GetObjectRetention", (*request).getRetention}},
 			{"legal-hold", route{"GetObjectLegalHold", (*request).getLegalHold}},
-		}, notBuilt("GetObject", "torrent")...),
+		}, notBuilt("torrent", "GetObjectTorrent", "annotation", "GetObjectAnnotation")...),
 		plain: route{"GetObject", (*request).getObject},
 	},
 	http.MethodHead: {plain: route{"HeadObject", (*request).headObject}},
@@ -136,19 +140,20 @@ var objectRoutes = map[string]resource{
 			{"acl", route{"PutObjectAcl", (*request).putObjectACL}},
 			{"retention", route{"PutObjectRetention", (*request).putRetention}},
 			{"legal-hold", route{"PutObjectLegalHold", (*request).putLegalHold}},
-		}, notBuilt("PutObject", "append")...),
+		}, notBuilt("append", "PutObject?append", "annotation", "PutObjectAnnotation")...),
 		plain: route{"PutObject", (*request).putObject},
 	},
 	http.MethodPost: {
 		subresources: append([]subresource{
 			{"uploads", route{"CreateMultipartUpload", (*request).createUpload}},
 			{"uploadId", route{"CompleteMultipartUpload", (*request).completeUpload}},
-		}, notBuilt("PostObject", "restore", "select")...),
+		}, notBuilt("restore", "RestoreObject", "select", "SelectObjectContent")...),
 	},
 	http.MethodDelete: {
 		subresources: []subresource{
 			{"uploadId", route{"AbortMultipartUpload", (*request).abortUpload}},
 			{"tagging", route{"DeleteObjectTagging", (*request).deleteObjectTagging}},
+			notBuilt("annotation", "DeleteObjectAnnotation")[0],
 		},
 		plain: route{"DeleteObject", (*request).deleteObject},
 	},
@@ -169,13 +174,18 @@ func subresourcesOf(table map[string]resource) map[string]bool {
 	return names
 }
 
-// notBuilt are operations that are refused with NotImplemented. It is better to
-// say so than to store an object where a configuration was meant.
-func notBuilt(prefix string, params ...string) []subresource {
-	list := make([]subresource, 0, len(params))
-	for _, p := range params {
-		name := prefix + "?" + p
-		list = append(list, subresource{p, route{name, func(*request) error { return errNotBuilt(name) }}})
+// unbuilt are the names of the operations of notBuilt.
+var unbuilt = map[string]bool{}
+
+// notBuilt are operations, by parameter and name, that are refused with
+// NotImplemented. It is better to say so than to store an object where something
+// else was meant.
+func notBuilt(paramsAndNames ...string) []subresource {
+	list := make([]subresource, 0, len(paramsAndNames)/2)
+	for i := 0; i < len(paramsAndNames); i += 2 {
+		name := paramsAndNames[i+1]
+		unbuilt[name] = true
+		list = append(list, subresource{paramsAndNames[i], route{name, func(*request) error { return errNotBuilt(name) }}})
 	}
 	return list
 }
