@@ -63,6 +63,30 @@ func TestBucketEncryptionIsTheDefault(t *testing.T) {
 	sealed(t, "after all", d.do("PUT", "/bucket/k", "x"), "AES256", "", "")
 }
 
+// AWS takes a copy in place that asks for nothing where it may change how the
+// object is encrypted.
+func TestCopyInPlaceMayChangeTheEncryption(t *testing.T) {
+	d := openKeyDoor(t)
+	d.bucket("bucket")
+	inPlace := func() reply { return d.do("PUT", "/bucket/k", "", "x-amz-copy-source", "/bucket/k") }
+	d.put("bucket", "k", "test")
+	inPlace().want(t, "nothing changes", 400, "InvalidRequest", "")
+	d.do("PUT", "/bucket/k", "test", under("aws:kms", "one")...).ok(t, "put", 200)
+	a := inPlace()
+	sealed(t, "of SSE-KMS", a, "AES256", "", "")
+	if !strings.Contains(a.body, "098f6bcd4621d373cade4e832627b4f6") {
+		t.Error(a)
+	}
+	inPlace().want(t, "nothing changes any more", 400, "InvalidRequest", "")
+	d.do("PUT", "/bucket/k", "test", customer("a")...).ok(t, "put", 200)
+	inPlace().want(t, "of SSE-C", 400, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
+	d.put("bucket", "k", "test")
+	d.do("PUT", "/bucket?encryption", encryptionXML("AES256", "", "")).ok(t, "default", 200)
+	sealed(t, "with a default that was set", inPlace(), "AES256", "", "")
+	d.do("DELETE", "/bucket?encryption", "").ok(t, "delete", 204)
+	inPlace().want(t, "with none again", 400, "InvalidRequest", "")
+}
+
 func TestBucketEncryptionThatIsRefused(t *testing.T) {
 	d := openKeyDoor(t)
 	d.bucket("bucket")

@@ -104,7 +104,7 @@ func (q *request) copyObject() error {
 	_, class := q.single("X-Amz-Storage-Class")
 	_, redirect := q.single("X-Amz-Website-Redirect-Location")
 	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
-	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes {
+	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes && !q.reencrypts() {
 		return errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	// Behind that: an ACL changes nothing, says AWS, even where there are ACLs.
@@ -127,6 +127,18 @@ func (q *request) copyObject() error {
 	q.setSSE(info.SSE)
 	q.setExpiration(&info)
 	return q.sendCopy("CopyObjectResult", info.ETag, info.LastModified, info.Checksum)
+}
+
+// reencrypts reports whether a copy of the request's object onto itself may change
+// how it is encrypted, though nothing is asked for: its bucket's default was set,
+// to whatever, or the object is of another mode than SSE-S3 (both recorded).
+func (q *request) reencrypts() bool {
+	e, err := q.s.store.BucketEncryption(q.ctx, q.caller, q.bucket)
+	if err != nil || e.Mode != objstore.SSENone {
+		return err == nil
+	}
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
+	return err == nil && info.SSE.Mode != objstore.SSES3
 }
 
 // directive reads COPY (false) or REPLACE (true).
