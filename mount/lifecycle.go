@@ -12,7 +12,10 @@ type LifecycleReport struct {
 	Buckets        int `json:"buckets"`         // that have rules
 	Seen           int `json:"seen"`            // objects and versions that were looked at
 	Expired        int `json:"expired"`         // current versions
+	Noncurrent     int `json:"noncurrent"`      // noncurrent versions that were removed
+	DeleteMarkers  int `json:"delete_markers"`  // that were all that was left of their keys
 	AbortedUploads int `json:"aborted_uploads"` // multipart uploads
+	Locked         int `json:"locked"`          // what Object Lock keeps
 	Failed         int `json:"failed"`          // what could not go yet
 }
 
@@ -25,7 +28,10 @@ func (d *Daemon) Lifecycle(ctx context.Context) (LifecycleReport, error) {
 }
 
 func lifecycleReport(r engine.LifecycleReport) LifecycleReport {
-	return LifecycleReport{Buckets: r.Buckets, Seen: r.Seen, Expired: r.Expired, AbortedUploads: r.Aborted, Failed: r.Failed}
+	return LifecycleReport{
+		Buckets: r.Buckets, Seen: r.Seen, Expired: r.Expired, Noncurrent: r.Noncurrent, DeleteMarkers: r.Markers,
+		AbortedUploads: r.Aborted, Locked: r.Locked, Failed: r.Failed,
+	}
 }
 
 // RunLifecycle has the running daemon carry out all lifecycle rules now.

@@ -99,7 +99,8 @@ came of it when it is done. Objects go for good: there is no question first.
 			if c.Bool("json") {
 				return json.NewEncoder(c.App.Writer).Encode(r)
 			}
-			fmt.Fprintf(c.App.Writer, "%d buckets with rules: %d expired, %d uploads aborted, %d failed\n", r.Buckets, r.Expired, r.AbortedUploads, r.Failed)
+			fmt.Fprintf(c.App.Writer, "%d buckets with rules: %d expired, %d noncurrent versions and %d delete markers removed, %d uploads aborted, %d locked, %d failed\n",
+				r.Buckets, r.Expired, r.Noncurrent, r.DeleteMarkers, r.AbortedUploads, r.Locked, r.Failed)
 			return nil
 		},
 	}

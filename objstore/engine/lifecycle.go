@@ -32,18 +32,24 @@ const (
 
 // LifecycleReport counts what lifecycle rules did.
 type LifecycleReport struct {
-	Buckets int // that had rules to be carried out
-	Seen    int // objects that were looked at
-	Expired int // current versions; in a versioned bucket they became noncurrent
-	Aborted int // uploads
-	Failed  int // what could not go; the next run tries again
+	Buckets    int // that had rules to be carried out
+	Seen       int // objects, versions and delete markers that were looked at
+	Expired    int // current versions; in a versioned bucket they became noncurrent
+	Noncurrent int // noncurrent versions that were removed
+	Markers    int // delete markers that were all that was left of their keys
+	Aborted    int // uploads
+	Locked     int // what Object Lock keeps
+	Failed     int // what could not go; the next run tries again
 }
 
 func (a *LifecycleReport) add(b LifecycleReport) {
 	a.Buckets += b.Buckets
 	a.Seen += b.Seen
 	a.Expired += b.Expired
+	a.Noncurrent += b.Noncurrent
+	a.Markers += b.Markers
 	a.Aborted += b.Aborted
+	a.Locked += b.Locked
 	a.Failed += b.Failed
 }
 
@@ -148,6 +154,9 @@ type lifecycleRun struct {
 	now    objstore.Time
 	at     record.LifecycleRun
 	report LifecycleReport
+
+	versioning objstore.Versioning
+	cursor     versionCursor
 }
 
 // openLifecycle returns what is due of a bucket's rules, nil when nothing is.
@@ -157,6 +166,10 @@ func (s *Store) openLifecycle(ctx context.Context, bucket string, now bool) (run
 	err = s.view(ctx, "lifecycle", bucket, func(r reader) error {
 		run = nil
 		root, err := r.bucketRoot(bucket)
+		if err != nil {
+			return err
+		}
+		b, err := r.settings(root)
 		if err != nil {
 			return err
 		}
@@ -175,7 +188,7 @@ func (s *Store) openLifecycle(ctx context.Context, bucket string, now bool) (run
 		if err != nil {
 			return objstore.Wrap(objstore.KindCorrupt, "lifecycle", bucket, err)
 		}
-		run = &lifecycleRun{s: s, bucket: bucket, root: root, rules: rules, now: at, at: record.LifecycleRun{Day: today, Rules: doc.Modified}}
+		run = &lifecycleRun{s: s, bucket: bucket, root: root, rules: rules, now: at, versioning: b.Versioning, at: record.LifecycleRun{Day: today, Rules: doc.Modified}}
 		if now {
 			return nil
 		}
@@ -207,7 +220,7 @@ func (s *Store) openLifecycle(ctx context.Context, bucket string, now bool) (run
 // log tells the operator what a run did.
 func (l *lifecycleRun) log(took time.Duration, err error) {
 	r := &l.report
-	attrs := []any{"bucket", l.bucket, "seen", r.Seen, "expired", r.Expired, "aborted", r.Aborted, "failed", r.Failed, "duration", took}
+	attrs := []any{"bucket", l.bucket, "seen", r.Seen, "expired", r.Expired, "noncurrent", r.Noncurrent, "markers", r.Markers, "aborted", r.Aborted, "locked", r.Locked, "failed", r.Failed, "duration", took}
 	level := slog.LevelInfo
 	if err != nil {
 		level, attrs = slog.LevelWarn, append(attrs, "err", err)
@@ -224,6 +237,8 @@ func (l *lifecycleRun) all(ctx context.Context) error {
 		switch l.at.Phase {
 		case record.LifecycleObjects:
 			err = l.objects(ctx)
+		case record.LifecycleVersions:
+			err = l.versions(ctx)
 		case record.LifecycleUploads:
 			err = l.uploads(ctx)
 		}
@@ -283,6 +298,20 @@ func (l *lifecycleRun) still(x *tx) error {
 // errRulesWent ends a run: what there is now has a run of its own.
 var errRulesWent = objstore.E(objstore.KindConflict, "lifecycle", "", "the rules were changed meanwhile")
 
+// failed counts what could not go. It returns err when the run is to end with it.
+func (l *lifecycleRun) failed(ctx context.Context, err error, what, key string) error {
+	switch {
+	case objstore.IsKind(err, objstore.KindNoSuchBucket), errors.Is(err, errRulesWent), ctx.Err() != nil:
+		return err
+	case objstore.IsKind(err, objstore.KindLocked):
+		l.report.Locked++
+	default:
+		l.report.Failed++
+		l.s.log.Warn(what, "bucket", l.bucket, "key", key, "err", err)
+	}
+	return nil
+}
+
 // next goes on with another phase.
 func (l *lifecycleRun) next(phase record.LifecyclePhase) { l.at.Phase, l.at.From = phase, "" }
 
@@ -295,7 +324,7 @@ func aborting(r *lifecycle.Rule) bool { return r.Abort > 0 }
 func (l *lifecycleRun) objects(ctx context.Context) error {
 	prefix, from, ok := l.span(expiring)
 	if !ok {
-		l.next(record.LifecycleUploads)
+		l.next(record.LifecycleVersions)
 		return nil
 	}
 	var due []string
@@ -313,11 +342,10 @@ func (l *lifecycleRun) objects(ctx context.Context) error {
 		case err == nil && gone:
 			l.report.Expired++
 		case err == nil:
-		case objstore.IsKind(err, objstore.KindNoSuchBucket), errors.Is(err, errRulesWent), ctx.Err() != nil:
-			return err
 		default:
-			l.report.Failed++
-			l.s.log.Warn("an object could not expire", "bucket", l.bucket, "key", key, "err", err)
+			if err := l.failed(ctx, err, "an object could not expire", key); err != nil {
+				return err
+			}
 		}
 	}
 	l.at.From = last + "\x00"
@@ -343,7 +371,7 @@ func (l *lifecycleRun) span(want func(*lifecycle.Rule) bool) (prefix, from strin
 func (l *lifecycleRun) dueObjects(ctx context.Context, r reader, prefix, from string) (due []string, last string, more bool, err error) {
 	var page []found
 	w := walker{ctx: ctx, s: l.s, r: r, from: from, prefix: prefix, visit: func(f found) (string, error) {
-		if len(page) == lifecyclePage {
+		if len(page) == l.s.lifecyclePage {
 			more = true
 			return "", errEnough
 		}
@@ -443,7 +471,7 @@ func (l *lifecycleRun) uploads(ctx context.Context) error {
 				return err
 			}
 			// All uploads of a key are in one page: it goes on behind a key.
-			if seen++; seen > lifecyclePage && key != last {
+			if seen++; seen > l.s.lifecyclePage && key != last {
 				more = true
 				return nil
 			}
@@ -467,11 +495,10 @@ func (l *lifecycleRun) uploads(ctx context.Context) error {
 		case err == nil && gone:
 			l.report.Aborted++
 		case err == nil:
-		case objstore.IsKind(err, objstore.KindNoSuchBucket), errors.Is(err, errRulesWent), ctx.Err() != nil:
-			return err
 		default:
-			l.report.Failed++
-			l.s.log.Warn("an upload could not be aborted", "bucket", l.bucket, "key", u.key, "err", err)
+			if err := l.failed(ctx, err, "an upload could not be aborted", u.key); err != nil {
+				return err
+			}
 		}
 	}
 	l.at.From = last + "\x01" // no key has a NUL, and behind a key there is one

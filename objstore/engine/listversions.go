@@ -181,15 +181,19 @@ func (w *versionWalker) open(dir objstore.InodeID, in []history, path, start str
 			return list, err
 		}
 	}
+	// The versions of a key with a slash at its end have the empty name in the
+	// directory: that of the directory itself has none.
+	_, isDir := record.SplitStored(start)
+	resumed := path+start == w.resumed && !isDir
 	for _, h := range in {
 		rng := meta.Prefix(record.HistoryPrefix(h.id))
 		rng.Start = record.HistoryFrom(h.id, start)
 		switch name, behind := strings.CutSuffix(start, "\x00"); {
 		case behind: // the versions of the name itself have a NUL next
 			rng.Start = record.HistoryFrom(h.id, name+"\x01")
-		case w.seen > 1 && path+start == w.resumed:
+		case w.seen > 1 && resumed:
 			rng.Start = record.VersionKey(h.id, start, w.seen-1)
-		case w.seen == 1 && path+start == w.resumed:
+		case w.seen == 1 && resumed:
 			rng.Start = record.VersionKey(h.id, start, 0)
 		}
 		if err := add(h, rng); err != nil {

@@ -142,6 +142,8 @@ type Store struct {
 	ingestStep int // the constants of these names; tests make them small
 	shareStep  int
 
+	lifecyclePage int // the constant
+
 	encrypting chan struct{} // a place for each buffer that is being encrypted
 	reap       chan struct{} // wakes the reaper
 
@@ -207,7 +209,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		deks:       newDEKCache(o.Now),
 		watch:      newWatchers(),
 		busy:       newBusySet(),
-		ingestStep: ingestStep, shareStep: shareStep,
+		ingestStep: ingestStep, shareStep: shareStep, lifecyclePage: lifecyclePage,
 		encrypting: make(chan struct{}, encryptParallel),
 		reap:       make(chan struct{}, 1),
 	}

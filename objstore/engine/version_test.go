@@ -452,3 +452,22 @@ func TestTagsAreOfVersions(t *testing.T) {
 		t.Errorf("%v %v", tags, err)
 	}
 }
+
+// A page may begin in the versions of the object of a directory that is gone.
+func TestVersionsOfADirectoryThatIsGoneAreListedInPages(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningEnabled)
+	b.del("c/", "")
+	b.put("c/", "x")
+	b.put("c/d", "y")
+	b.del("c/d", "")
+	b.del("c/", "")
+	all := b.versions(1000)
+	if len(all) != 5 {
+		t.Fatalf("%q", all)
+	}
+	for max := 1; max < 5; max++ {
+		if got := b.versions(max); !slices.Equal(got, all) {
+			t.Errorf("in pages of %d: %q, want %q", max, got, all)
+		}
+	}
+}

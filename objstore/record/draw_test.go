@@ -152,7 +152,7 @@ func drawConfig(t *rapid.T) *Config {
 }
 
 func drawLifecycleRun(t *rapid.T) *LifecycleRun {
-	return &LifecycleRun{Day: when(t, "day"), Rules: when(t, "rules"), Phase: LifecyclePhase(rapid.IntRange(0, 2).Draw(t, "phase")), From: text(t, "from")}
+	return &LifecycleRun{Day: when(t, "day"), Rules: when(t, "rules"), Phase: LifecyclePhase(rapid.IntRange(0, 3).Draw(t, "phase")), From: text(t, "from")}
 }
 
 func drawForm(t *rapid.T) objstore.ETagForm {

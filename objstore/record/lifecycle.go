@@ -13,6 +13,8 @@ const (
 	LifecycleObjects LifecyclePhase = 0
 	LifecycleUploads LifecyclePhase = 1
 	LifecycleDone    LifecyclePhase = 2
+	// LifecycleVersions comes behind the objects.
+	LifecycleVersions LifecyclePhase = 3
 )
 
 // LifecycleRun says how far the carrying out of a bucket's lifecycle rules has
@@ -56,7 +58,7 @@ func ParseLifecycleRun(b []byte) (*LifecycleRun, error) {
 			d.unknown()
 		}
 	}
-	if d.err == nil && r.Phase > LifecycleDone {
+	if d.err == nil && r.Phase > LifecycleVersions {
 		d.err = fmt.Errorf("%w: phase %d", ErrVersion, r.Phase)
 	}
 	if d.err != nil {
