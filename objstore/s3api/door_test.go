@@ -68,14 +68,14 @@ func (l *lockedBuffer) String() string {
 }
 
 // openStore makes a store in a directory of the test and closes it at its end.
-func openStore(t testing.TB) (*engine.Store, string) {
-	store, _, dir := openStoreOn(t, nil)
+func openStore(t testing.TB, change ...func(*engine.Options)) (*engine.Store, string) {
+	store, _, dir := openStoreOn(t, nil, change...)
 	return store, dir
 }
 
 // openStoreOn is openStore on a disk with as much room as free says. It returns
 // what to open the store with again.
-func openStoreOn(t testing.TB, free func() (uint64, error)) (*engine.Store, engine.Options, string) {
+func openStoreOn(t testing.TB, free func() (uint64, error), change ...func(*engine.Options)) (*engine.Store, engine.Options, string) {
 	t.Helper()
 	ctx := context.Background()
 	dir := t.TempDir()
@@ -107,6 +107,9 @@ func openStoreOn(t testing.TB, free func() (uint64, error)) (*engine.Store, engi
 		t.Fatal(err)
 	}
 	o.Meta, o.Data, o.KMS = kv, segments, service
+	for _, fn := range change {
+		fn(&o)
+	}
 	if err := engine.Initialise(ctx, o); err != nil {
 		t.Fatal(err)
 	}
