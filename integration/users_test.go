@@ -2,6 +2,7 @@ package integration
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -89,6 +90,54 @@ func TestBackupUserWithAWSCLI(t *testing.T) {
 	root.as(next, nextSecret, "").OK("s3", "ls", "s3://backups")
 	if logs := h.Logs(); strings.Contains(logs, secret) || strings.Contains(logs, nextSecret) {
 		t.Error("a secret is in the log")
+	}
+	h.Umount()
+}
+
+// TestResticThatCannotSpoilItsBackups uses the policy of docs/access.md: restic
+// removes its locks, and nothing else.
+func TestResticThatCannotSpoilItsBackups(t *testing.T) {
+	restic := need(t, "restic", "restic")
+	h := NewHouse(t)
+	h.Mount()
+	root := h.NewAWS()
+	root.OK("s3", "mb", "s3://backups")
+	doc, err := os.ReadFile("../docs/access.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, policy, _ := strings.Cut(string(doc), "need an Allow for those:\n")
+	policy, _, _ = strings.Cut(policy, "\n\nRenaming")
+	id, secret := h.newKey("user", "add", "laptop", "--policy", h.writeFile("append-only.json", []byte(policy)))
+	env := h.Env()
+	run := func(id, secret string, args ...string) Result {
+		return h.Exec([]string{"AWS_ACCESS_KEY_ID=" + id, "AWS_SECRET_ACCESS_KEY=" + secret, "RESTIC_PASSWORD=x"}, restic,
+			append([]string{"--cacert", env["AWS_CA_BUNDLE"], "-r", "s3:" + env["AWS_ENDPOINT_URL"] + "/backups", "--no-cache"}, args...)...)
+	}
+	laptop := func(args ...string) Result { return run(id, secret, args...) }
+	h.writeFile("data/a", content(1, 300_000))
+	for _, args := range [][]string{{"init"}, {"backup", h.Path("data")}, {"backup", h.Path("data")}, {"check", "--read-data"}} {
+		if r := laptop(args...); r.Code != 0 {
+			t.Fatalf("restic %v: %v", args, r)
+		}
+	}
+	if locks := root.JSON("s3api", "list-objects-v2", "--bucket", "backups", "--prefix", "locks/")["Contents"]; locks != nil {
+		t.Errorf("locks were left behind: %v", locks)
+	}
+	if r := laptop("forget", "--prune", "--keep-last", "1"); r.Code == 0 {
+		t.Errorf("a snapshot was forgotten: %v", r)
+	}
+	owner := func(args ...string) Result {
+		return run(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], args...)
+	}
+	if r := owner("check", "--read-data"); r.Code != 0 {
+		t.Errorf("check: %v", r)
+	}
+	if r := owner("snapshots"); r.Code != 0 || !strings.Contains(r.Stdout, "2 snapshots") {
+		t.Errorf("snapshots: %v", r)
+	}
+	if r := owner("forget", "--prune", "--keep-last", "1"); r.Code != 0 {
+		t.Errorf("by the owner: %v", r)
 	}
 	h.Umount()
 }
