@@ -229,6 +229,55 @@ func TestFileUnderCustomersKeyStaysUnderIt(t *testing.T) {
 	}
 }
 
+// TestVersionsSetAsideStayUnderTheirKey: what a mount writes in a bucket with
+// versions leaves the one before, under the same key, also where the bucket
+// refuses new objects under customers' keys.
+func TestVersionsSetAsideStayUnderTheirKey(t *testing.T) {
+	for _, blocked := range []bool{false, true} {
+		for _, size := range []int{20, 150_000} {
+			for _, flags := range []objstore.OpenFlags{writing, {Write: true, Truncate: true}} {
+				k, root := newStack(t, nil)
+				if err := k.s.SetBucketVersioning(bg, s3C, "bucket", objstore.VersioningEnabled); err != nil {
+					t.Fatal(err)
+				}
+				key := secret.Random()
+				was := bytesOf(1, size)
+				ino := putSSEC(t, k, root, "f", was, key)
+				if err := k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: objstore.SSES3, BlockSSEC: blocked}); err != nil {
+					t.Fatal(err)
+				}
+				lend(t, k, here, key)
+				f, err := k.s.Open(bg, here, ino, flags)
+				if err != nil {
+					t.Fatal(err)
+				}
+				now := bytesOf(2, size+100)
+				if _, err := f.WriteAt(bg, now, 0); err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Close(bg); err != nil {
+					t.Fatal(err)
+				}
+				list, err := k.s.ListVersions(bg, s3C, objstore.ListVersionsRequest{Bucket: "bucket", MaxKeys: 10})
+				if err != nil || len(list.Entries) != 2 {
+					t.Fatalf("%+v, %v", list, err)
+				}
+				for i, want := range [][]byte{now, was} {
+					req := objstore.GetRequest{Key: "f", Version: list.Entries[i].Version}
+					if _, _, err := get(k.s, req); !objstore.IsKind(err, objstore.KindKeyRequired) {
+						t.Errorf("version %d without the key: %v", i, err)
+					}
+					req.CustomerKey = objstore.Encryption{Mode: objstore.SSEC, CustomerKey: key}
+					if p, _, err := get(k.s, req); err != nil || !bytes.Equal(p, want) {
+						t.Errorf("version %d: %d bytes, want %d: %v", i, len(p), len(want), err)
+					}
+				}
+				k.close()
+			}
+		}
+	}
+}
+
 func TestKeysLentToAMountAreBounded(t *testing.T) {
 	k, _ := newStack(t, nil)
 	var keys []*secret.Key

@@ -50,7 +50,10 @@ func (s *Store) contentLike(ctx context.Context, root objstore.InodeID, old *rec
 	case objstore.SSENone:
 		return s.newContent(ctx, root, objstore.Encryption{})
 	case objstore.SSEC:
-		return s.newContent(ctx, root, objstore.Encryption{Mode: objstore.SSEC, CustomerKey: e.CustomerKey})
+		// Also where the bucket refuses new objects of the mode: this is none.
+		c, oek := record.Content{ID: newContentID(), Gen: 1}, extent.One(secret.Random())
+		s.sealOEK(&c, parent{mode: objstore.SSEC, key: e.CustomerKey}, oek)
+		return c, oek, nil
 	}
 	c := record.Content{ID: newContentID(), Gen: 1}
 	p := parent{mode: old.Mode, dek: old.DEK, outerDEK: old.OuterDEK, ek: kms.KeyID(old.KMSKeyID), bucketKey: old.BucketKey}

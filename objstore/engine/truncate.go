@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -71,16 +70,10 @@ func (n *node) truncate(ctx context.Context, c objstore.Caller, size int64) (err
 func (n *node) sealAgain(ctx context.Context, c *record.Content) (*extent.Keys, error) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	switch n.content.Mode {
-	case objstore.SSENone, objstore.SSES3:
+	if n.content.Mode == objstore.SSENone || n.content.Mode == objstore.SSES3 {
 		return nil, nil
-	case objstore.SSEC:
-		// Also where the bucket refuses new objects of the mode: this is none.
-		oek := extent.One(secret.Random())
-		n.s.sealOEK(c, parent{mode: objstore.SSEC, key: n.customer}, oek)
-		return oek, nil
 	}
-	like, oek, err := n.s.contentLike(ctx, n.bucket, &n.content, objstore.Encryption{})
+	like, oek, err := n.s.contentLike(ctx, n.bucket, &n.content, objstore.Encryption{CustomerKey: n.customer})
 	if err == nil {
 		*c = like
 	}
