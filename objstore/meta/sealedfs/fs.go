@@ -66,6 +66,8 @@ type FS struct {
 	stuck    chan struct{}         // closed when tables keep failing, or on freeze
 	once     struct{ release, stuck sync.Once }
 
+	logMemory sync.Pool // of *logMemory
+
 	// anchorMu serialises anchors, removals and the creation of logs.
 	anchorMu sync.Mutex
 
@@ -111,7 +113,9 @@ func New(o Options) (*FS, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &FS{base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{})}, nil
+	fs := &FS{base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{})}
+	fs.logMemory.New = func() any { return newLogMemory(o.HoldBytes) }
+	return fs, nil
 }
 
 // Err returns nil, or why the FS froze. It matches ErrFrozen and the cause.

@@ -16,8 +16,9 @@ type logWriter struct {
 	h    *header
 
 	mu     sync.Mutex // guards the fields below; held while BeforeDurable runs
-	held   []byte     // plaintext not yet written down, at most HoldBytes and one Write
+	held   []byte     // plaintext not yet written down, at most HoldBytes
 	out    []byte     // scratch for sealed frames
+	lent   *logMemory // where they are in a log that was written to; nil: in memory of their own
 	index  uint64     // of the last frame
 	end    int64      // length of the file below
 	synced int64      // length of it known to be synced
@@ -32,8 +33,12 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	w.plain += int64(len(p))
 	if w.fs.isFrozen() {
-		w.held = nil
+		w.giveBack()
 		return len(p), nil
+	}
+	if w.lent == nil && w.h.kind == kindLog {
+		w.lent = w.fs.logMemory.Get().(*logMemory)
+		w.held, w.out = w.lent.held[:0], w.lent.out[:0]
 	}
 	for rest := p; len(rest) > 0; {
 		n := min(len(rest), w.fs.o.HoldBytes-len(w.held))
@@ -41,9 +46,38 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		rest = rest[n:]
 		if len(w.held) >= w.fs.o.HoldBytes {
 			w.writeHeld()
+			w.startWriteback()
 		}
 	}
 	return len(p), nil
+}
+
+// startWriteback has the file system begin to write what was written down, while
+// more is gathered: the sync that ends the file, for which Pebble's writers wait,
+// finds little left to do. An error is that of a sync, and is reported once.
+func (w *logWriter) startWriteback() {
+	if w.fs.isFrozen() || !w.dirty {
+		return
+	}
+	if _, err := w.base.SyncTo(w.end); err != nil {
+		w.fs.freeze("sync", w.name, err)
+	}
+}
+
+// logMemory is what a log writer works in. It goes from one log to the next.
+type logMemory struct{ held, out []byte }
+
+func newLogMemory(hold int) *logMemory {
+	return &logMemory{make([]byte, 0, hold), make([]byte, 0, hold+frameOverhead)}
+}
+
+// giveBack ends the use of lent memory; mu is held.
+func (w *logWriter) giveBack() {
+	w.held, w.out = nil, nil
+	if w.lent != nil {
+		w.fs.logMemory.Put(w.lent)
+		w.lent = nil
+	}
 }
 
 // writeHeld hands what is held down to the file below, or drops it when the FS
@@ -149,7 +183,7 @@ func (w *logWriter) finish(successor uint64, a anchor) {
 		w.sync(false)
 	}
 	w.base.Close()
-	w.held, w.out = nil, nil
+	w.giveBack()
 }
 
 // Close of a log keeps the file below open until its successor is durable.
