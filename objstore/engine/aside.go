@@ -234,7 +234,7 @@ func (n *node) applyAside(ctx context.Context, ch *change, exclusive bool) error
 	ch.content, ch.oek, ch.aside = a.content, a.oek, a
 	if ch.inline != nil {
 		n.mu.RLock()
-		ch.inline, err = extent.SealInline(extent.Of(a.content.ID, a.oek), n.inline)
+		err = ch.sealInline(extent.Of(a.content.ID, a.oek), n.inline)
 		n.mu.RUnlock()
 		if err != nil {
 			return err

@@ -250,6 +250,7 @@ func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 		if err = n.apply(ctx, ch); errors.Is(err, errSetAside) {
 			err = n.applyAside(ctx, ch, exclusive)
 		}
+		ch.release()
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -274,10 +275,36 @@ type change struct {
 	atime   objstore.Time
 	content record.Content // Layout, keys
 	data    bool           // content changed
-	inline  *record.Inline // new inline data
+	inline  []byte         // new inline data, encoded; nil: none
+	lent    *[]byte        // where that is
 	pend    []*pending
 	oek     *extent.Keys // of content
 	aside   *aside       // not nil: content takes the place of one that is set aside
+}
+
+// inlineRecords lends memory for the records of small contents.
+var inlineRecords = sync.Pool{New: func() any { b := make([]byte, 0, 12<<10); return &b }}
+
+// sealInline makes the change's inline data of a small content, in the place of what
+// it had.
+func (ch *change) sealInline(c extent.Content, plain []byte) (err error) {
+	if ch.lent == nil {
+		ch.lent = inlineRecords.Get().(*[]byte)
+	}
+	ch.inline, err = extent.AppendInline((*ch.lent)[:0], c, plain)
+	*ch.lent = ch.inline[:0]
+	if err != nil {
+		ch.release()
+	}
+	return err
+}
+
+// release gives back what the change borrowed.
+func (ch *change) release() {
+	if ch.lent != nil {
+		inlineRecords.Put(ch.lent)
+		ch.inline, ch.lent = nil, nil
+	}
 }
 
 // takeChange decides what the next commit does; mu is held. It makes the object
@@ -341,13 +368,11 @@ func (n *node) takeInline(ctx context.Context, ch *change) error {
 	plain := make([]byte, n.size)
 	copy(plain, old)
 	n.buf.overlay(plain, 0)
-	in, err := extent.SealInline(extent.Of(n.content.ID, n.oek), plain)
-	if err != nil {
+	if err := ch.sealInline(extent.Of(n.content.ID, n.oek), plain); err != nil {
 		return err
 	}
 	n.content.Layout = record.LayoutInline
 	n.inline = plain
-	ch.inline = in
 	n.s.buffered.Add(-int64(len(n.buf.arena)))
 	n.buf.free()
 	n.buf = nil
@@ -433,7 +458,7 @@ func (x *tx) touchContent(rec *record.Inode, c *record.Content) {
 // putData writes a change's bytes: inline data or maps.
 func (x *tx) putData(rec *record.Inode, ch *change, c extent.Content) error {
 	if ch.inline != nil {
-		x.txn.Set(record.InlineKey(c.Refs), ch.inline.Append(nil))
+		x.txn.Set(record.InlineKey(c.Refs), ch.inline)
 		rec.Allocated = ch.size
 		return nil
 	}
