@@ -47,9 +47,8 @@ var otherOperations = map[string]string{
 	"AssumeRole": "", "GetSessionToken": "", "GetCallerIdentity": "",
 }
 
-// checkedElsewhere are refused only when they say something: see below, and
-// TestReplication*.
-var checkedElsewhere = map[string]bool{"PutBucketReplication": true, "PutBucketAcl": true, "PutObjectAcl": true}
+// checkedElsewhere is refused only when it says something: TestReplicationIsNotPromised.
+var checkedElsewhere = map[string]bool{"PutBucketReplication": true}
 
 func TestDocsTellEveryOperation(t *testing.T) {
 	d := openDoor(t)
@@ -76,8 +75,8 @@ func TestDocsTellEveryOperation(t *testing.T) {
 					continue // the bucket and the key are needed yet
 				}
 				a := d.do(method, target+"?"+s.param, "")
-				refused := a.status == 501 || a.fields["Code"] == "AccessControlListNotSupported"
-				if want := says == "no"; unbuilt[s.name] != (a.status == 501) || !want && refused || want && !refused && !checkedElsewhere[s.name] {
+				refused := a.status == 501
+				if want := says == "no"; unbuilt[s.name] != refused || !want && refused || want && !refused && !checkedElsewhere[s.name] {
 					t.Errorf("%s: docs/s3.md says %s, the door %v", s.name, says, a)
 				}
 			}

@@ -23,12 +23,6 @@ func (q *request) lockHeaders() (l objstore.Lock, err error) {
 	argument := func(name string) error {
 		return newError(http.StatusBadRequest, "InvalidArgument", both, field("ArgumentName", name))
 	}
-	if hasMode {
-		var ok bool
-		if l.Mode, ok = objstore.ParseLockMode(mode); !ok {
-			return l, errInvalidArgument("Unknown wormMode directive.", modeName, mode)
-		}
-	}
 	switch {
 	case hasMode && !hasUntil:
 		return l, argument(untilName)
@@ -36,6 +30,9 @@ func (q *request) lockHeaders() (l objstore.Lock, err error) {
 		return l, argument(modeName)
 	case hasMode:
 		var ok bool
+		if l.Mode, ok = objstore.ParseLockMode(mode); !ok {
+			return l, errInvalidArgument("Unknown wormMode directive.", modeName, mode)
+		}
 		if l.Until, ok = parseLockTime(until); !ok {
 			return l, errInvalidArgument("The retain until date must be provided in ISO 8601 format", untilName, until)
 		}
@@ -300,9 +297,6 @@ func (q *request) putLegalHold() error {
 	if err != nil {
 		return err
 	}
-	if err := q.hasObjectLock(); err != nil {
-		return err
-	}
 	var doc struct {
 		Status string
 		Other  []unknown `xml:",any"`
@@ -317,6 +311,9 @@ func (q *request) putLegalHold() error {
 		to = objstore.HoldOff
 	default:
 		return errMalformedXML()
+	}
+	if err := q.hasObjectLock(); err != nil {
+		return err
 	}
 	if _, err := q.s.store.SetLegalHold(q.ctx, q.caller, q.bucket, q.key, version, to); err != nil {
 		return q.markerFails(err)

@@ -247,3 +247,16 @@ func TestACLDoesNotMakeACopyInPlaceLegal(t *testing.T) {
 	copyTo("k").want(t, "in place", 400, "InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	copyTo("other").want(t, "to another key", 400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
 }
+
+func TestLockHeadersAreMissedBeforeTheirValues(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	d.do("PUT", "/bucket/x", "data", "x-amz-object-lock-mode", "BAD-VALUE").want(t, "no date", 400, "InvalidArgument",
+		"x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied", "ArgumentName", "x-amz-object-lock-retain-until-date")
+	d.do("PUT", "/bucket/x", "data", "x-amz-object-lock-mode", "BAD-VALUE", "x-amz-object-lock-retain-until-date", "2999-01-01T00:00:00Z").
+		want(t, "no mode", 400, "InvalidArgument", "Unknown wormMode directive.", "ArgumentName", "x-amz-object-lock-mode", "ArgumentValue", "BAD-VALUE")
+	// A document that is none is told before the bucket's want of Object Lock.
+	d.do("PUT", "/bucket/k?legal-hold", "").want(t, "empty", 400, "MalformedXML", "")
+	d.do("PUT", "/bucket/k?legal-hold", "<LegalHold><Status>ON</Status></LegalHold>").want(t, "no lock", 400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
+}
