@@ -123,6 +123,16 @@ func (c *contentModel) scatter() {
 	}
 }
 
+// updateEncryption seals the key of an object anew, which may be open.
+func (c *contentModel) updateEncryption() {
+	err := c.k.s.UpdateEncryption(bg, s3C, objstore.UpdateEncryptionRequest{
+		Bucket: "bucket", Key: rapid.SampledFrom(modelNames).Draw(c.t, "name"), Encryption: objstore.Encryption{Mode: objstore.SSEKMS},
+	})
+	if k := kindOf(err); err != nil && k != objstore.KindNotFound && k != objstore.KindInvalidRequest {
+		c.t.Fatalf("update encryption: %v", err)
+	}
+}
+
 func (c *contentModel) read() {
 	f, ok := c.file()
 	if !ok {
@@ -436,10 +446,12 @@ func TestContentsAreWhatWasWritten(t *testing.T) {
 		buffer := rapid.SampledFrom([]int64{0, 50_000, 3 << 20}).Draw(t, "write buffer")
 		segment := rapid.SampledFrom([]int64{1 << 20, 16 << 20}).Draw(t, "segment")
 		c.k, c.root = newStack(t, func(k *stack) { k.options.WriteBufferBytes, k.segment = buffer, segment })
+		mode := rapid.SampledFrom([]objstore.SSEMode{objstore.SSENone, objstore.SSEKMS, objstore.SSEDSSE}).Draw(t, "encryption")
+		c.must("encryption", c.k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: mode}))
 		ops := map[string]func(){
 			"open": c.open, "open 2": c.open, "close": c.closeFile, "write": c.write, "write 2": c.write, "write 3": c.write,
 			"scatter": c.scatter, "read": c.read, "truncate": c.truncate, "allocate": c.allocate, "flush": c.flush, "seek": c.seek,
-			"unlink": c.unlink, "put": c.putObject, "copy": c.copyObject, "copy 2": c.copyObject, "upload": c.upload, "append": c.appendObject, "append 2": c.appendObject, "housekeeping": c.housekeeping,
+			"unlink": c.unlink, "put": c.putObject, "copy": c.copyObject, "copy 2": c.copyObject, "upload": c.upload, "append": c.appendObject, "append 2": c.appendObject, "housekeeping": c.housekeeping, "encrypt": c.updateEncryption,
 			"check": func() { c.check(true) },
 		}
 		actions := make(map[string]func(*rapid.T))

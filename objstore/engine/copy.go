@@ -169,7 +169,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		}
 		n.Content.Layout = cp.layout
 		if cp.anew != nil {
-			n.Allocated = n.Size // holes were written as zeros
+			n.Allocated = n.Size - cp.anew.holes
 		}
 		if n.Content.PartCount > 0 {
 			if err := x.copyParts(src, &n.Content, oek); err != nil {
@@ -345,7 +345,7 @@ func (cp *share) recrypt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cp.anew, in.noSmall = in, cp.part
+	cp.anew, in.noSmall, in.sparse = in, cp.part, true
 	body, w := io.Pipe()
 	read := make(chan struct{})
 	go func() {

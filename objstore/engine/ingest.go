@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,9 @@ type ingest struct {
 	inline  []byte  // the record of a small body, in the spare room of its buffer
 	size    int64
 	marked  bool
-	noSmall bool // never keep it inline
+	noSmall bool  // never keep it inline
+	sparse  bool  // leaves zeros out: the body is a file with holes
+	holes   int64 // bytes that were left out
 
 	// Of an append: where the body begins, what of it is not hashed, and what is
 	// done in the first transaction before the body's extents are mapped.
@@ -205,6 +208,11 @@ func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
 func (in *ingest) encrypt(ctx context.Context, b *buffer, off int64) error {
 	for p := b.arena; len(p) > 0; {
 		n := min(int64(len(p)), record.MaxChunk-off%record.MaxChunk, int64(in.batch.MaxPlain()))
+		if in.sparse && allZero(p[:n]) {
+			in.holes += n
+			p, off = p[n:], off+n
+			continue
+		}
 		piece, err := in.batch.Encrypt(ctx, p[:n])
 		if err != nil {
 			return in.s.wrap("put", "", err)
@@ -214,6 +222,8 @@ func (in *ingest) encrypt(ctx context.Context, b *buffer, off int64) error {
 	}
 	return nil
 }
+
+func allZero(p []byte) bool { return p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1]) }
 
 // step commits what was encrypted so far, marked as garbage until the request
 // ends well.

@@ -207,3 +207,34 @@ func TestCopiesBetweenKeysMoveNoData(t *testing.T) {
 		}
 	}
 }
+
+// Holes stay holes where data are encrypted anew.
+func TestHolesOfACopyThatIsEncryptedAnew(t *testing.T) {
+	k, root := newStack(t, nil)
+	_, f, err := k.s.Create(bg, mountC, root, "sparse", 0o644, objstore.OpenFlags{Read: true, Write: true}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, f, bytesOf(1, 100_000), 70<<20)
+	mustWrite(t, f, bytesOf(2, 10), 200<<20)
+	if err := f.Close(bg); err != nil {
+		t.Fatal(err)
+	}
+	want := mustGet(t, k.s, "sparse")
+	_, err = k.s.CopyObject(bg, s3C, objstore.CopyRequest{
+		SrcBucket: "bucket", SrcKey: "sparse", DstBucket: "bucket", DstKey: "copy", Encryption: objstore.Encryption{Mode: objstore.SSEDSSE},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustGet(t, k.s, "copy"); !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, want %d", len(got), len(want))
+	}
+	attr, err := k.s.Lookup(bg, root, "copy")
+	if err != nil || attr.Size != int64(len(want)) || attr.Blocks*512 > 16<<20 {
+		t.Errorf("%+v, %v", attr, err)
+	}
+	if err := checkStore(k.s); err != nil {
+		t.Error(err)
+	}
+}
