@@ -201,3 +201,29 @@ func TestExpirationIsTold(t *testing.T) {
 	d.do("DELETE", "/bucket?lifecycle", "").ok(t, "delete", 204)
 	check("no rules any more", "/bucket/k", "")
 }
+
+// Of a version nobody says when it goes, though it be the current one.
+func TestExpirationOfVersionsIsNotTold(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
+	d.do("PUT", "/bucket?lifecycle", lifecycleXML(ruleXML("rule2", "<Filter></Filter><Expiration><Days>3</Days></Expiration><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>"))).ok(t, "put", 200)
+	var versions []string
+	for range 2 {
+		a := d.do("PUT", "/bucket/k", "test")
+		if rule, _ := a.expiry(t); rule != "rule2" {
+			t.Errorf("put: %q", rule)
+		}
+		versions = append(versions, a.header.Get("x-amz-version-id"))
+	}
+	for _, m := range []string{"HEAD", "GET"} {
+		if rule, _ := d.do(m, "/bucket/k", "").expiry(t); rule != "rule2" {
+			t.Errorf("%s: %q", m, rule)
+		}
+		for i, v := range versions {
+			if rule, _ := d.do(m, "/bucket/k?versionId="+v, "").expiry(t); rule != "" {
+				t.Errorf("%s of version %d: %q", m, i, rule)
+			}
+		}
+	}
+}

@@ -189,8 +189,24 @@ func (q *request) putReplication() error {
 	if err := q.bucketExists(); err != nil {
 		return err
 	}
-	if _, err := q.readShape(&replicationShape, maxConfigBytes); err != nil {
+	n, err := q.readShape(&replicationShape, maxConfigBytes)
+	if err != nil {
 		return err
+	}
+	if v, err := q.s.store.BucketVersioning(q.ctx, q.caller, q.bucket); err != nil {
+		return err
+	} else if v != objstore.VersioningEnabled {
+		return errInvalidRequest("Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+	}
+	for _, rule := range n.all("Rule") {
+		target := strings.TrimPrefix(strings.TrimSpace(rule.value("Destination", "Bucket")), bucketARN(""))
+		v, err := q.s.store.BucketVersioning(q.ctx, q.caller, target)
+		if err != nil && !objstore.IsKind(err, objstore.KindNoSuchBucket) {
+			return err
+		}
+		if err != nil || v != objstore.VersioningEnabled {
+			return errInvalidRequest("Destination bucket must have versioning enabled.")
+		}
 	}
 	return errNotBuilt("Replication")
 }

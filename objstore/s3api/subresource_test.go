@@ -108,9 +108,20 @@ func TestReplicationIsNotPromised(t *testing.T) {
 	d.bucket("bucket")
 	rule := "<Rule><ID>id</ID><Priority>1</Priority><Status>Enabled</Status><Filter><Prefix>Tax</Prefix></Filter><DeleteMarkerReplication><Status>Disabled</Status></DeleteMarkerReplication><Destination><Bucket>arn:aws:s3:::dest</Bucket></Destination></Rule>"
 	d.do("PUT", "/bucket?replication", "<ReplicationConfiguration><Role>role</Role></ReplicationConfiguration>").want(t, "no rules", 400, "MalformedXML", malformed)
-	if a := d.do("PUT", "/bucket?replication", "<ReplicationConfiguration><Role>role</Role>"+rule+"</ReplicationConfiguration>"); a.status < 400 {
-		t.Errorf("taken: %v", a)
+	put := func() reply {
+		return d.do("PUT", "/bucket?replication", "<ReplicationConfiguration><Role>role</Role>"+rule+"</ReplicationConfiguration>")
 	}
+	const destination = "Destination bucket must have versioning enabled."
+	enable := func(bucket string) {
+		d.do("PUT", "/"+bucket+"?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
+	}
+	put().want(t, "no versions", 400, "InvalidRequest", "Versioning must be 'Enabled' on the bucket to apply a replication configuration")
+	enable("bucket")
+	put().want(t, "no destination", 400, "InvalidRequest", destination)
+	d.bucket("dest")
+	put().want(t, "no versions there", 400, "InvalidRequest", destination)
+	enable("dest")
+	put().want(t, "all that AWS asks for", 501, "NotImplemented", "")
 	d.do("GET", "/bucket?replication", "").want(t, "none", 404, "ReplicationConfigurationNotFoundError", "The replication configuration was not found", "BucketName", "bucket")
 	d.do("DELETE", "/bucket?replication", "").ok(t, "delete", 204)
 }

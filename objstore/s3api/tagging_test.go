@@ -267,3 +267,43 @@ func TestBucketMadeWithTags(t *testing.T) {
 	d.do("PUT", "/other", doc("")).ok(t, "no tags", 200)
 	d.do("GET", "/other?tagging", "").want(t, "no tags", 404, "NoSuchTagSet", "The TagSet does not exist", "BucketName", "other")
 }
+
+func TestTagsOfVersions(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
+	first := d.do("PUT", "/bucket/k", "0", "x-amz-tagging", "test_tag=tagv1").header.Get("x-amz-version-id")
+	second := d.do("PUT", "/bucket/k", "1").header.Get("x-amz-version-id")
+	told := func(a reply, version string) {
+		t.Helper()
+		if got := a.header.Get("x-amz-version-id"); a.status >= 300 || got != version {
+			t.Errorf("%v: version %q, want %q", a, got, version)
+		}
+	}
+	at := func(v string) string { return "/bucket/k?tagging&versionId=" + v }
+	told(d.do("PUT", "/bucket/k?tagging", tagXML("tag3", "tag3")), second)
+	told(d.do("GET", "/bucket/k?tagging", ""), second)
+	told(d.do("GET", at(first), ""), first)
+	d.wantTags("current", "/bucket/k?tagging", "tag3=tag3")
+	d.wantTags("previous", at(first), "test_tag=tagv1")
+	told(d.do("PUT", at(first), tagXML("tag1", "tag1")), first)
+	d.wantTags("previous, changed", at(first), "tag1=tag1")
+	// A copy takes the tags of the version that it is of.
+	d.do("PUT", "/bucket/copy", "", "x-amz-copy-source", "bucket/k?versionId="+first).ok(t, "copy", 200)
+	d.wantTags("copy of a version", "/bucket/copy?tagging", "tag1=tag1")
+	told(d.do("DELETE", "/bucket/k?tagging", ""), second)
+	d.wantTags("current, deleted", "/bucket/k?tagging", "")
+	d.wantTags("previous", at(first), "tag1=tag1")
+	told(d.do("DELETE", at(first), ""), first)
+	d.wantTags("previous, deleted", at(first), "")
+
+	marker := d.do("DELETE", "/bucket/k", "").header.Get("x-amz-version-id")
+	for _, m := range []string{"GET", "PUT", "DELETE"} {
+		for _, target := range []string{at(marker), "/bucket/k?tagging"} {
+			a := d.do(m, target, tagXML("a", "b"))
+			if a.status != 405 || a.fields["Code"] != "MethodNotAllowed" || a.fields["Method"] != m || a.fields["ResourceType"] != "DeleteMarker" {
+				t.Errorf("%s %s: %v", m, target, a)
+			}
+		}
+	}
+}
