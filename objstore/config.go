@@ -9,18 +9,15 @@ type ConfigName string
 
 // Documents of which a bucket has at most one.
 const (
-	ConfigPolicy            ConfigName = "policy"
-	ConfigCORS              ConfigName = "cors"
-	ConfigLifecycle         ConfigName = "lifecycle"
-	ConfigTagging           ConfigName = "tagging"
-	ConfigPublicAccessBlock ConfigName = "publicAccessBlock"
-	ConfigOwnershipControls ConfigName = "ownershipControls"
-	ConfigNotification      ConfigName = "notification"
-	ConfigLogging           ConfigName = "logging"
-	ConfigWebsite           ConfigName = "website"
-	ConfigAccelerate        ConfigName = "accelerate"
-	ConfigRequestPayment    ConfigName = "requestPayment"
-	ConfigReplication       ConfigName = "replication"
+	ConfigPolicy         ConfigName = "policy"
+	ConfigCORS           ConfigName = "cors"
+	ConfigLifecycle      ConfigName = "lifecycle"
+	ConfigTagging        ConfigName = "tagging"
+	ConfigNotification   ConfigName = "notification"
+	ConfigLogging        ConfigName = "logging"
+	ConfigWebsite        ConfigName = "website"
+	ConfigAccelerate     ConfigName = "accelerate"
+	ConfigRequestPayment ConfigName = "requestPayment"
 )
 
 // Families of documents with ids, for ConfigFamily.Name.
@@ -44,20 +41,19 @@ const (
 	MaxConfigIDs  = 1000      // documents of one family in a bucket (AWS: "TooManyConfigurations")
 )
 
-// configBits are the bits of ConfigSet by name or family. They are on disk.
+// configBits are the bits of ConfigSet by name or family. They are on disk. 4, 5 and
+// 11 are not used: public access and ownership are in the bucket's record, and there
+// is no replication.
 var configBits = map[string]uint{
 	string(ConfigPolicy):             0,
 	string(ConfigCORS):               1,
 	string(ConfigLifecycle):          2,
 	string(ConfigTagging):            3,
-	string(ConfigPublicAccessBlock):  4,
-	string(ConfigOwnershipControls):  5,
 	string(ConfigNotification):       6,
 	string(ConfigLogging):            7,
 	string(ConfigWebsite):            8,
 	string(ConfigAccelerate):         9,
 	string(ConfigRequestPayment):     10,
-	string(ConfigReplication):        11,
 	string(ConfigMetrics):            12,
 	string(ConfigAnalytics):          13,
 	string(ConfigInventory):          14,
@@ -82,7 +78,7 @@ func (n ConfigName) Valid() bool {
 type ConfigSet uint32
 
 // KnownConfigs are the bits that have a meaning.
-const KnownConfigs ConfigSet = 1<<16 - 1
+const KnownConfigs ConfigSet = (1<<16 - 1) &^ (1<<4 | 1<<5 | 1<<11)
 
 // Of returns the set with the bit of a valid name alone.
 func (n ConfigName) Of() ConfigSet {

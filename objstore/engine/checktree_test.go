@@ -216,6 +216,9 @@ func (c *treeCheck) links(s *Store) {
 		case isDir && named != 1, !isDir && uint32(named) != n.Nlink:
 			c.bad("inode %d has %d links and %d names", ino, n.Nlink, named)
 		}
+		if n.TagCount > 0 && !n.HasXattrs {
+			c.bad("inode %d: has %d tags and no attributes", ino, n.TagCount)
+		}
 		if n.HasXattrs != c.xattrs[ino] {
 			c.bad("inode %d: has attributes %v, record %v", ino, n.HasXattrs, c.xattrs[ino])
 		}

@@ -16,7 +16,7 @@ func TestBucketConfigurationsAreKeptByName(t *testing.T) {
 	s, _ := treeStore(t)
 	makeBucket(t, s, "configured")
 	makeBucket(t, s, "plain")
-	names := []objstore.ConfigName{objstore.ConfigPolicy, objstore.ConfigCORS, objstore.ConfigReplication, objstore.ConfigMetrics.Name("a"), objstore.ConfigMetrics.Name("b")}
+	names := []objstore.ConfigName{objstore.ConfigPolicy, objstore.ConfigCORS, objstore.ConfigWebsite, objstore.ConfigMetrics.Name("a"), objstore.ConfigMetrics.Name("b")}
 	for _, n := range names {
 		if _, err := s.BucketConfig(bg, s3C, "configured", n); kindOf(err) != objstore.KindNoSuchConfig {
 			t.Errorf("%s before it is set: %v", n, err)

@@ -234,7 +234,26 @@ func (r *Rule) NoncurrentGoes(o *Object, since objstore.Time, newer int, now obj
 // Aborts reports whether the rule ends an upload of a key, that began at began,
 // at now. Tags and sizes are those of objects: a rule with them ends none.
 func (r *Rule) Aborts(key string, began, now objstore.Time) bool {
-	return r.Abort > 0 && len(r.Tags) == 0 && r.Larger < 0 && r.Smaller < 0 && strings.HasPrefix(key, r.Prefix) && due(began, r.Abort) <= now
+	at, ok := r.aborts(key, began)
+	return ok && at <= now
+}
+
+func (r *Rule) aborts(key string, began objstore.Time) (at objstore.Time, ok bool) {
+	if r.Abort == 0 || len(r.Tags) > 0 || r.Larger >= 0 || r.Smaller >= 0 || !strings.HasPrefix(key, r.Prefix) {
+		return 0, false
+	}
+	return due(began, r.Abort), true
+}
+
+// Abortion returns the rule that ends an upload of a key first, and when; nil when
+// none does.
+func Abortion(rules []Rule, key string, began objstore.Time) (rule *Rule, at objstore.Time) {
+	for i := range rules {
+		if t, ok := rules[i].aborts(key, began); ok && (rule == nil || t < at) {
+			rule, at = &rules[i], t
+		}
+	}
+	return rule, at
 }
 
 // NeedTags reports whether any rule looks at tags.

@@ -194,6 +194,13 @@ func TestVersionsMarkersAndUploads(t *testing.T) {
 	if !up.Aborts("ab", old, now) || up.Aborts("ab", old, now-1) || up.Aborts("b", old, now) {
 		t.Error("uploads")
 	}
+	sooner := Rule{ID: "sooner", Larger: -1, Smaller: -1, Prefix: "ab", Abort: 1}
+	if r, at := Abortion([]Rule{up, sooner, up}, "abc", old); r == nil || r.ID != "sooner" || at != now-2*day {
+		t.Errorf("%+v %s", r, at.Std())
+	}
+	if r, _ := Abortion([]Rule{sooner, all}, "c", old); r != nil {
+		t.Errorf("%+v", r)
+	}
 	up.Tags = []objstore.Tag{{Key: "k"}}
 	if up.Aborts("ab", old, now) {
 		t.Error("an upload by a rule with tags")

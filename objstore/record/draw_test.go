@@ -123,7 +123,7 @@ func drawRoot(t *rapid.T) *Root {
 func drawBucket(t *rapid.T) *Bucket {
 	return &Bucket{Created: when(t, "created"), DEK: DEKID(rapid.Uint64Min(1).Draw(t, "dek")), ETags: drawForm(t),
 		Encryption: drawEncryption(t),
-		Configs:    objstore.ConfigSet(rapid.Uint32Range(0, uint32(objstore.KnownConfigs)).Draw(t, "configs")),
+		Configs:    objstore.ConfigSet(rapid.Uint32().Draw(t, "configs")) & objstore.KnownConfigs,
 		Versioning: objstore.Versioning(rapid.IntRange(0, 2).Draw(t, "versioning")),
 		Lock: objstore.LockConfig{Enabled: rapid.Bool().Draw(t, "lock"), Default: objstore.DefaultRetention{
 			Mode: drawLock(t).Mode, Days: rapid.IntRange(0, objstore.MaxRetentionDays).Draw(t, "days"),

@@ -274,6 +274,18 @@ func (q *request) lifecycleRules() ([]lifecycle.Rule, error) {
 	return q.s.lifecycle.get(q.bucket, doc, lifecycle.Parse)
 }
 
+// setAbort tells when an upload ends that nobody completes, and by which rule.
+func (q *request) setAbort(info *objstore.UploadInfo) {
+	rules, err := q.lifecycleRules()
+	if err != nil {
+		return
+	}
+	if rule, at := lifecycle.Abortion(rules, info.Key, info.Initiated); rule != nil {
+		q.set("x-amz-abort-date", at.Std().Format(http.TimeFormat))
+		q.set("x-amz-abort-rule-id", url.QueryEscape(rule.ID))
+	}
+}
+
 // setExpiration tells when the object goes, and by which rule. What goes wrong
 // here is not worth an error: the object was read or written.
 func (q *request) setExpiration(info *objstore.ObjectInfo) {

@@ -227,3 +227,22 @@ func TestExpirationOfVersionsIsNotTold(t *testing.T) {
 		}
 	}
 }
+
+func TestAbortOfUploadsIsTold(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?lifecycle", lifecycleXML(ruleXML("one two", "<Filter><Prefix>logs/</Prefix></Filter><AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation></AbortIncompleteMultipartUpload>"))).ok(t, "put", 200)
+	for key, want := range map[string]string{"logs/x": "one+two", "x": ""} {
+		begun := d.do("POST", "/bucket/"+key+"?uploads", "")
+		parts := d.do("GET", "/bucket/"+key+"?uploadId="+element(begun.body, "UploadId"), "")
+		for _, a := range []reply{begun, parts} {
+			if got := a.header.Get("x-amz-abort-rule-id"); a.status != 200 || got != want {
+				t.Errorf("%s: %v rule %q", key, a, got)
+			}
+			at, err := http.ParseTime(a.header.Get("x-amz-abort-date"))
+			if (want != "") != (err == nil) || err == nil && (at.Hour() != 0 || time.Until(at) < 47*time.Hour || time.Until(at) > 73*time.Hour) {
+				t.Errorf("%s: at %s, %v", key, at, err)
+			}
+		}
+	}
+}

@@ -42,6 +42,7 @@ func (q *request) createUpload() error {
 		q.w.Header()["x-amz-checksum-algorithm"] = []string{string(alg)}
 		q.w.Header()["x-amz-checksum-type"] = []string{string(typ)}
 	}
+	q.setAbort(&info)
 	var x xmlWriter
 	x.root("InitiateMultipartUploadResult")
 	x.text("Bucket", q.bucket)
@@ -198,6 +199,7 @@ func (q *request) listParts() error {
 	if n := len(res.Parts); n > 0 {
 		next = res.Parts[n-1].Number
 	}
+	q.setAbort(&res.Upload)
 	var x xmlWriter
 	x.root("ListPartsResult")
 	x.text("Bucket", q.bucket)
