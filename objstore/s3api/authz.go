@@ -355,7 +355,7 @@ func (q *request) authorizedSource() (copySource, bool) {
 
 // allowSource asks for what a copy or a rename needs of its source.
 func (q *request) allowSource(op string, src copySource) error {
-	version := sourceVersion(q.get("X-Amz-Copy-Source"))
+	version := string(src.version)
 	needs := []string{"s3:GetObject"}
 	switch {
 	case op == "RenameObject" && strings.HasSuffix(src.key, "/"):
@@ -373,12 +373,31 @@ func (q *request) allowSource(op string, src copySource) error {
 			return err
 		}
 	}
-	return nil
+	if op != "PutObject" || strings.EqualFold(q.get("X-Amz-Tagging-Directive"), "REPLACE") {
+		return nil
+	}
+	// A copy takes the tags of its source along.
+	from := conditionKeys{q: q, bucket: src.bucket, key: src.key, version: version}
+	if len(from.existingTags()) == 0 {
+		return nil
+	}
+	tagging := "s3:GetObjectTagging"
+	if version != "" {
+		tagging = "s3:GetObjectVersionTagging"
+	}
+	if err := q.allow(tagging, src.bucket, src.key, version); err != nil {
+		return err
+	}
+	return q.allow("s3:PutObjectTagging", q.bucket, q.key, "")
 }
 
+// sourceVersion is the version that a copy names in its header, for its errors.
 func sourceVersion(header string) string {
-	_, version, _ := strings.Cut(header, "?versionId=")
-	return version
+	const param = "?versionId="
+	if i := strings.LastIndex(header, param); i >= 0 {
+		return header[i+len(param):]
+	}
+	return ""
 }
 
 // allow refuses the request if its principal may not do action.

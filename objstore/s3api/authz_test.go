@@ -299,8 +299,8 @@ func TestVersionsHaveActionsOfTheirOwn(t *testing.T) {
 	if first == "" {
 		t.Fatal("no version")
 	}
-	now := d.user("now", `{"Effect":"Allow","Action":["s3:GetObject","s3:DeleteObject","s3:PutObject","s3:ListBucket"],"Resource":"*"}`)
-	then := d.user("then", `{"Effect":"Allow","Action":["s3:GetObjectVersion","s3:DeleteObjectVersion","s3:PutObject","s3:ListBucketVersions"],"Resource":"*"}`)
+	now := d.user("now", `{"Effect":"Allow","Action":["s3:GetObject","s3:GetObjectTagging","s3:DeleteObject","s3:PutObject","s3:PutObjectTagging","s3:ListBucket"],"Resource":"*"}`)
+	then := d.user("then", `{"Effect":"Allow","Action":["s3:GetObjectVersion","s3:GetObjectVersionTagging","s3:DeleteObjectVersion","s3:PutObject","s3:PutObjectTagging","s3:ListBucketVersions"],"Resource":"*"}`)
 	for _, c := range []struct {
 		method, target string
 		headers        []string
@@ -367,6 +367,58 @@ func TestObjectLockConditions(t *testing.T) {
 	u := d.user("deleter", `{"Effect":"Allow","Action":["s3:DeleteObject*"],"Resource":"*"}`)
 	u.do("DELETE", "/locked/k", "").ok(t, "a delete marker", 204)
 	u.do("DELETE", "/locked/k", "", "x-amz-bypass-governance-retention", "true").want(t, "bypass", 403, "AccessDenied", "")
+}
+
+func TestCopyOfTagsTakesTheirActions(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "plain", "x")
+	d.do("PUT", "/bucket/tagged", "x", "x-amz-tagging", "a=b").ok(t, "put", 200)
+	u := d.user("copier", `{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"*"}`)
+	u.do("PUT", "/bucket/c1", "", "x-amz-copy-source", "bucket/plain").ok(t, "no tags", 200)
+	u.do("PUT", "/bucket/c2", "", "x-amz-copy-source", "bucket/tagged").want(t, "tags", 403, "AccessDenied", "")
+	u.do("PUT", "/bucket/c2", "", "x-amz-copy-source", "bucket/tagged", "x-amz-tagging-directive", "REPLACE").ok(t, "no tags taken along", 200)
+	u = d.user("tagger", `{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject","s3:GetObjectTagging","s3:PutObjectTagging"],"Resource":"*"}`)
+	u.do("PUT", "/bucket/c3", "", "x-amz-copy-source", "bucket/tagged").ok(t, "tags", 200)
+}
+
+func TestRenameOfPrefixTakesAnActionOfItsOwn(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "a/k", "x")
+	d.put("bucket", "k", "x")
+	some := d.user("some", `{"Effect":"Allow","Action":"s3:*","Resource":"*"},{"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::bucket/a/secret"}`)
+	all := d.user("all", "readwrite")
+	some.do("PUT", "/bucket/k2?renameObject", "", "x-amz-rename-source", "k").ok(t, "an object", 200)
+	some.do("PUT", "/bucket/b/?renameObject", "", "x-amz-rename-source", "a/").want(t, "a prefix", 403, "AccessDenied", "")
+	all.do("PUT", "/bucket/b/?renameObject", "", "x-amz-rename-source", "a/").ok(t, "a prefix", 200)
+	half := d.user("half", `{"Effect":"Allow","Action":["s3:*","coffer:RenamePrefix"],"Resource":["arn:aws:s3:::bucket/b/*","arn:aws:s3:::bucket"]}`)
+	half.do("PUT", "/bucket/c/?renameObject", "", "x-amz-rename-source", "b/").want(t, "out of the prefix", 403, "AccessDenied", "")
+	noGet := d.user("noget", `{"Effect":"Allow","Action":["s3:PutObject"],"Resource":"*"}`)
+	noGet.do("PUT", "/bucket/k3?renameObject", "", "x-amz-rename-source", "k2").want(t, "what cannot be read", 403, "AccessDenied", "")
+}
+
+func TestFormsAskPolicies(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "old", "x")
+	form := func(key string) reply { return d.post("bucket", presign("bucket", key, nil, nil)) }
+	form("new").ok(t, "root", 204)
+	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"coffer:OverwriteObject","Resource":"arn:aws:s3:::bucket/*"}`)
+	form("old").want(t, "over an old key", 403, "AccessDenied", "Access Denied")
+	form("new2").ok(t, "a new key", 204)
+	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:authType":"POST"}}}`)
+	form("new3").want(t, "forms", 403, "AccessDenied", "")
+	d.do("PUT", "/bucket/new3", "x").ok(t, "no form", 200)
+	anonymous := &postedForm{file: "abcdef"}
+	anonymous.set("key", "public")
+	d.post("bucket", anonymous).want(t, "nobody", 403, "AccessDenied", "")
+	d.open("bucket")
+	d.policy("bucket", `{"Effect":"Allow","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/public"}`)
+	d.post("bucket", anonymous).ok(t, "nobody in particular", 204)
+	if got := d.get("bucket", "old"); got != "x" {
+		t.Errorf("the old object is %q", got)
+	}
 }
 
 func TestHomeDirectoriesByUserName(t *testing.T) {
