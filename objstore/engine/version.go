@@ -119,7 +119,7 @@ func (s *Store) parseVersion(op string, id objstore.VersionID) (versionRef, erro
 		return versionRef{}, bad
 	}
 	b, err := versionEncoding.DecodeString(string(id))
-	if err != nil {
+	if err != nil || len(b) != 24 { // the decoder passes line ends over
 		return versionRef{}, bad
 	}
 	mask := s.versionSum("version mask", b[:16])

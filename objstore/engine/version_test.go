@@ -252,7 +252,7 @@ func TestVersionIDsAreOpaqueAndCannotBeMadeUp(t *testing.T) {
 	}
 	changed := []byte(v)
 	changed[31] ^= 1
-	for _, bad := range []objstore.VersionID{"x", "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD", objstore.VersionID(changed), v[:31], v + "A", v[:31] + "\n"} {
+	for _, bad := range []objstore.VersionID{"x", "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD", objstore.VersionID(changed), v[:31], v + "A", v[:31] + "\n", v[:28] + "\n\r\n\r"} {
 		if _, err := b.get("k", bad); kindOf(err) != objstore.KindInvalidArgument {
 			t.Errorf("%q: %v", bad, err)
 		}
