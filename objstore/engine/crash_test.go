@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -327,6 +328,51 @@ func (c *crashClient) verify(s *Store, acked map[string]int) error {
 	return errors.Join(errs...)
 }
 
+// verifyVersions looks at the versions of a bucket after a crash: each holds what
+// its name once did, and each change by S3, or by a rename, that was acknowledged is
+// among them. Nothing deletes versions.
+func (c *crashClient) verifyVersions(s *Store, acked map[string]int) error {
+	var errs []error
+	found := make(map[string]map[string]bool)
+	req := objstore.ListVersionsRequest{Bucket: "bucket", MaxKeys: 7}
+	for {
+		res, err := s.ListVersions(bg, s3C, req)
+		if err != nil {
+			return err
+		}
+		for _, e := range res.Entries {
+			hist, mine := c.hist[e.Key]
+			if !mine || e.DeleteMarker {
+				continue
+			}
+			p, _, err := get(s, objstore.GetRequest{Key: e.Key, Version: e.Version})
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%q version %q: %w", e.Key, e.Version, err))
+				continue
+			}
+			if !slices.ContainsFunc(hist, func(h crashState) bool { return h.present && bytes.Equal(h.p, p) }) {
+				errs = append(errs, fmt.Errorf("%q version %q: %d bytes that it never held", e.Key, e.Version, len(p)))
+			}
+			if found[e.Key] == nil {
+				found[e.Key] = make(map[string]bool)
+			}
+			found[e.Key][string(p)] = true
+		}
+		if !res.Truncated {
+			break
+		}
+		req.KeyMarker, req.VersionMarker = res.NextKey, res.NextVersion
+	}
+	for name, hist := range c.hist {
+		for i, h := range hist[:acked[name]+1] {
+			if h.commit && h.present && !found[name][string(h.p)] {
+				errs = append(errs, fmt.Errorf("%q: change %d of %d bytes (state %d) is in no version", name, h.change, len(h.p), i))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func tail(hist []crashState, from int, p []byte) string {
 	var b strings.Builder
 	for i, h := range hist {
@@ -356,6 +402,8 @@ type crashRun struct {
 	most    int
 	every   int
 	off     bool
+	// versioned: the bucket keeps versions.
+	versioned bool
 }
 
 // maybe crashes at this instant, perhaps.
@@ -408,6 +456,11 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 		if err := c.verify(k.s, acked[i]); err != nil {
 			return err
 		}
+		if r.versioned {
+			if err := c.verifyVersions(k.s, acked[i]); err != nil {
+				return err
+			}
+		}
 	}
 	// What is found can be worked with, and segments of the crash go.
 	p := bytesOf(1, 50_000)
@@ -441,12 +494,12 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 }
 
 func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
-	runs, changes, crashes, every := 3, 60, 16, 12
+	runs, changes, crashes, every := 4, 60, 16, 12
 	if long {
 		runs, changes, crashes, every = 30, 300, 300, 8
 	}
 	if raceDetector && !long {
-		runs, crashes = 1, 8
+		runs, crashes = 2, 8
 	}
 	for i := range runs {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -465,6 +518,11 @@ func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
 				}
 			})
 			r.k = k
+			if r.versioned = i%2 == 1; r.versioned {
+				if err := k.s.SetBucketVersioning(bg, s3C, "bucket", objstore.VersioningEnabled); err != nil {
+					t.Fatal(err)
+				}
+			}
 			k.s.ingestStep, k.s.shareStep = 1, 1
 			k.disk.SetHook(func(op datatest.Op) datatest.Fault {
 				r.maybe(op.Kind != "write")
