@@ -16,7 +16,9 @@ import (
 // content aside as a version: another inode takes it, and the file goes on with a
 // content that shares its chunks. What the session writes after that changes the
 // version that it made, unless somebody locked it meanwhile. A file that is made
-// open begins its session then.
+// open begins its session then. A file that is opened for writing ends the session
+// if what was written before has been flushed: the kernel flushes when a file is
+// closed, and tells that it is only some time later.
 //
 // Whoever has a file open that S3 has replaced writes to what is a noncurrent
 // version by now: that goes to another inode too, and what is written is seen by

@@ -70,6 +70,10 @@ func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeI
 	f := &File{n: n, caller: c, write: flags.Write || flags.Truncate, seen: n.failures}
 	size := n.size
 	if f.write {
+		if n.flushed {
+			n.endSession()
+		}
+		n.flushed = false
 		n.writers++
 	}
 	n.mu.Unlock()
@@ -119,7 +123,13 @@ func (f *File) Append(ctx context.Context, p []byte) (off int64, err error) {
 
 // Flush commits what was written, so that the other door shows it, and reports
 // an earlier failure of a background flush once per File.
-func (f *File) Flush(ctx context.Context) error { return f.flush(ctx, false) }
+func (f *File) Flush(ctx context.Context) error {
+	err := f.flush(ctx, false)
+	f.n.mu.Lock()
+	defer f.n.mu.Unlock()
+	f.n.flushed = true
+	return err
+}
 
 func (f *File) flush(ctx context.Context, sync bool) error {
 	f.n.endGuess()

@@ -57,6 +57,7 @@ type node struct {
 	applying bool          // a commit is under way whose size and times are not in the record yet
 	unlinked bool          // has no name any more
 	writers  int           // Files that are open for writing
+	flushed  bool          // nothing was written since a File was flushed
 	soon     bool          // a background commit is on its way
 	failures uint64        // commits that lost data
 	failure  error         // the last of them
@@ -263,6 +264,7 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 	n.guessed = cached
 	n.mtime, n.ctime = now, now
 	n.attrs = true
+	n.flushed = false
 	waiting, ranges := len(n.sealed), 0
 	for _, p := range n.sealed {
 		ranges += len(p.buf.ents)

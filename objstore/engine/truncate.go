@@ -137,6 +137,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, all bo
 		return err
 	}
 	n.size = done.size
+	n.flushed = false
 	if s := n.session.Load(); a != nil || s != nil && *s == n.content.ID {
 		n.beginSession(done.content.ID)
 	}
