@@ -13,15 +13,15 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// maxAppends is how often an object can be appended to (AWS: "Appending data to
-// objects in directory buckets"). Each time may add a chunk reference, and all
-// of them are shared anew by the next.
+// maxAppends is how often an object can be appended to where that shares its
+// chunks: each time adds a reference, and all of them are shared anew by the next.
+// AWS has the same limit for all ("Appending data to objects in directory buckets").
 const maxAppends = 10_000
 
 // AppendObject adds the body to the end of an object, durably, without reading
 // or moving what it holds: the object becomes a new inode, whose content shares
-// the chunks of the old one and is encrypted in the same way. Who has the old
-// one open stays on it. req.Offset is the size that the object must have;
+// the chunks of the old one and is encrypted in the same way, or is the old one's
+// where nobody else has that. Who has the old one open stays on it. req.Offset is the size that the object must have;
 // KindInvalidOffset. Metadata, tags and owner stay as they are: Meta and Tags of
 // the request count only where offset 0 makes a new object.
 //
@@ -190,17 +190,27 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 		}
 		n := *rec
 		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, now.Btime
-		if n.Content.Layout, err = in.finish(x); err != nil {
-			return err
-		}
-		if old.Layout == record.LayoutChunks {
-			n.Content.Layout = record.LayoutChunks
-		}
 		attrs, err := x.xattrs(from, now)
 		if err != nil {
 			return err
 		}
 		x.setXattrs(ino, &n, attrs)
+		taken, err := a.takeOver(x, from, now, in)
+		switch {
+		case err != nil:
+			return err
+		case taken:
+			if n.Content, err = a.extend(x, from, now, in, sum); err != nil {
+				return err
+			}
+		default:
+			if n.Content.Layout, err = in.finish(x); err != nil {
+				return err
+			}
+			if old.Layout == record.LayoutChunks {
+				n.Content.Layout = record.LayoutChunks
+			}
+		}
 		if err := x.putKey(root, req.Key, ino, &n); err != nil {
 			return err
 		}
@@ -218,6 +228,59 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	info = s.describe(req.Bucket, req.Key, ino, rec, sum)
 	info.Version = version
 	return info, nil
+}
+
+// takeOver reports whether the new inode can have the old one's content, so that
+// nothing has to be shared: nobody else has it, as a version, by another name or
+// open, and none of the body was mapped elsewhere. What is in it stays as it is,
+// so that a reader of the old size, or a copy under way, finds the same.
+func (a *appending) takeOver(x *tx, from objstore.InodeID, now *record.Inode, in *ingest) (bool, error) {
+	if now.Content.Layout != record.LayoutChunks || in.marked || len(in.maps) == 0 || now.Nlink != 1 || now.Held {
+		return false, nil
+	}
+	b, err := x.settings(now.Bucket)
+	if err != nil || b.Versioning != objstore.VersioningOff {
+		return false, err
+	}
+	old := extent.Of(now.Content.ID, a.src.oek)
+	for _, m := range in.maps {
+		_, end, err := extent.Bounds(x.txn, old, m.Off)
+		if err != nil {
+			return false, err
+		}
+		if m.Off+int64(m.Len) > end { // chunks that came from parts are not on the grid
+			return false, nil
+		}
+	}
+	return x.markDying(from), nil
+}
+
+// extend maps the body into the old inode's content and takes that from it.
+func (a *appending) extend(x *tx, from objstore.InodeID, now *record.Inode, in *ingest, sum *objstore.Checksum) (record.Content, error) {
+	c := now.Content
+	e := x.s.extents.Edit(x.txn)
+	if err := e.Map(extent.Of(c.ID, a.src.oek), in.maps); err != nil {
+		return c, err
+	}
+	if err := e.Finish(); err != nil {
+		return c, err
+	}
+	if c.PartCount > 0 {
+		x.txn.Delete(record.PartsKey(c.ID))
+	}
+	c.Gen++
+	c.PartCount, c.ETag, c.ETagSum, c.SealedMD5 = 0, record.ETagKeyed, [16]byte{}, nil
+	if !plainETags(c.Mode) {
+		randomETag(&c)
+	}
+	c.ChecksumAlgo, c.ChecksumType, c.Checksum = "", "", nil
+	if sum != nil {
+		sealChecksum(&c, a.src.oek, *sum)
+	}
+	left := *now
+	left.Content = record.Content{}
+	x.setInode(from, &left)
+	return c, nil
 }
 
 // algorithms are those of the request and, where the object has a checksum that

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -251,7 +252,102 @@ func TestAppendsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := k.s.AppendObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: "o", Body: strings.NewReader("y"), Size: 1, Offset: 1}); !objstore.IsKind(err, objstore.KindTooManyParts) {
+	if _, err := k.s.CopyObject(bg, s3C, objstore.CopyRequest{SrcBucket: "bucket", SrcKey: "o", DstBucket: "bucket", DstKey: "copy"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"o", "copy"} {
+		if _, err := k.s.AppendObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: key, Body: strings.NewReader("y"), Size: 1, Offset: 1}); !objstore.IsKind(err, objstore.KindTooManyParts) {
+			t.Error(key, err)
+		}
+	}
+}
+
+// TestReadersOfAnObjectThatGrows: what a GET, a copy or an open file has is one
+// committed state, although the content goes on in place.
+func TestReadersOfAnObjectThatGrows(t *testing.T) {
+	k, _ := newStack(t, nil)
+	s := k.s
+	const n = 60
+	step := bytesOf(5, 50_000)
+	state := func(size int64) []byte { return bytes.Repeat(step, int(size)/len(step)) }
+	put(t, s, "o", step)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	reader := func(f func(i int) error) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := f(i); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	check := func(key string, i int) error {
+		return s.GetObject(bg, s3C, objstore.GetRequest{Bucket: "bucket", Key: key}, func(o *Object) error {
+			var got bytes.Buffer
+			if _, err := o.WriteTo(&got); err != nil {
+				return err
+			}
+			if int64(got.Len()) != o.Info.Size || !bytes.Equal(got.Bytes(), state(o.Info.Size)) {
+				return fmt.Errorf("%s has %d bytes of %d", key, got.Len(), o.Info.Size)
+			}
+			return nil
+		})
+	}
+	reader(func(i int) error { return check("o", i) })
+	reader(func(i int) error {
+		key := fmt.Sprint("copy-", i%3)
+		_, err := s.CopyObject(bg, s3C, objstore.CopyRequest{SrcBucket: "bucket", SrcKey: "o", DstBucket: "bucket", DstKey: key})
+		if objstore.IsKind(err, objstore.KindConflict) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return check(key, i)
+	})
+	reader(func(int) error {
+		info, err := s.HeadObject(bg, s3C, objstore.GetRequest{Bucket: "bucket", Key: "o"})
+		if err != nil {
+			return err
+		}
+		f, err := s.Open(bg, mountC, info.Inode, objstore.OpenFlags{Read: true})
+		if err != nil {
+			return nil // it was replaced meanwhile
+		}
+		defer f.Close(bg)
+		a, err := s.GetAttr(bg, info.Inode)
+		if err != nil {
+			return err
+		}
+		got := make([]byte, a.Size+1)
+		m, err := f.ReadAt(bg, got, 0)
+		if err != nil && err != io.EOF || int64(m) != a.Size || !bytes.Equal(got[:m], state(a.Size)) {
+			return fmt.Errorf("open: %d bytes of %d, %v", m, a.Size, err)
+		}
+		return nil
+	})
+	size := int64(len(step))
+	for range n {
+		_, err := s.AppendObject(bg, s3C, objstore.PutRequest{Bucket: "bucket", Key: "o", Body: bytes.NewReader(step), Size: int64(len(step)), Offset: size})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		size += int64(len(step))
+	}
+	close(done)
+	wg.Wait()
+	if err := s.reapGarbage(bg); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkStore(s); err != nil {
 		t.Error(err)
 	}
 }

@@ -56,6 +56,7 @@ func (n *node) newAside(ctx context.Context, layout record.Layout, key bool) (*a
 	if layout == record.LayoutEmpty {
 		return a, nil
 	}
+	a.content.Appends = n.content.Appends
 	a.share = &share{
 		s: n.s, dst: extent.Of(a.content.ID, a.oek), src: extent.Of(n.content.ID, n.oek),
 		// All of the last chunk, behind the end of the file too: what waits to be

@@ -133,6 +133,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err != nil {
 		return info, err
 	}
+	content.Appends = src.n.Content.Appends // it has as many chunks
 	defer oek.Wipe()
 	if err := s.copyHead(ctx, req, src, etags, &content, oek); err != nil {
 		return info, err

@@ -560,3 +560,38 @@ func TestSlowFormIsCutOff(t *testing.T) {
 		t.Error(a)
 	}
 }
+
+// FuzzKeyEncodings: a key is the path that was sent, decoded once, and whatever is
+// made of it leads back to it.
+func FuzzKeyEncodings(f *testing.F) {
+	for _, s := range []string{"k", "a/b", "a//b", "/", "%2F", "%252F", "a+b", "a b", "%", "%zz", "\u00e9", "%C3%A9", "%c3%a9", "..", "./a", "a?b", "a;b", "%00", "\xff", "~*'()!", strings.Repeat("%41", 1025)} {
+		f.Add(s)
+	}
+	server := &Server{o: Options{Domains: []string{"localhost"}}}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := url.ParseRequestURI("/bucket/" + raw)
+		if err != nil || strings.ContainsAny(raw, "?#") {
+			return
+		}
+		key, err := url.PathUnescape(raw)
+		if err != nil {
+			t.Fatalf("%q parses, and does not decode: %v", raw, err)
+		}
+		for _, host := range []string{"other", "bucket.localhost"} {
+			q := &request{s: server, r: &http.Request{URL: u, Host: host, Method: "GET"}}
+			q.parseTarget()
+			want := key
+			if q.virtualHost {
+				want = "bucket/" + key
+			}
+			if q.bucket != "bucket" || q.key != want {
+				t.Fatalf("%q at %s is %q in %q", raw, host, q.key, q.bucket)
+			}
+			for what, decode := range map[string]func(string) (string, error){encodePath(q.key): url.PathUnescape, encodeURL(q.key): url.QueryUnescape} {
+				if back, err := decode(what); err != nil || back != q.key {
+					t.Fatalf("%q is written as %q, which is %q, %v", q.key, what, back, err)
+				}
+			}
+		}
+	})
+}
