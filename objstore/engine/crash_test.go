@@ -524,6 +524,10 @@ func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
 				}
 			}
 			k.s.ingestStep, k.s.shareStep = 1, 1
+			mode := [...]objstore.SSEMode{objstore.SSES3, objstore.SSEDSSE, objstore.SSEKMS}[i%3]
+			if err := k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: mode}); err != nil {
+				t.Fatal(err)
+			}
 			k.disk.SetHook(func(op datatest.Op) datatest.Fault {
 				r.maybe(op.Kind != "write")
 				return datatest.Fault{}
