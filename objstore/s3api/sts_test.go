@@ -13,6 +13,8 @@ import (
 	"time"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/cofferfs/coffer/objstore/engine"
 )
 
 // stsAnswer is an answer of STS, of any operation, or its error.
@@ -224,4 +226,52 @@ func TestSessionsAreNotGivenOverPlainHTTP(t *testing.T) {
 func hexSum(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
+}
+
+func TestSessionTokens(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	ctx := context.Background()
+	u := d.user("alice", "readwrite")
+	p, err := d.store.UserPrincipal(u.creds.AccessKeyID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := d.store.BeginSession(ctx, p, engine.SessionRequest{
+		KeyID: u.creds.AccessKeyID, Role: "r", Name: "s", Duration: time.Hour,
+		Policy: statements(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := d.as(n.KeyID, n.Secret, n.Token)
+	in.do("GET", "/bucket/k", "").ok(t, "get", 200)
+	in.do("PUT", "/bucket/k", "y").want(t, "put", 403, "AccessDenied",
+		`User: arn:aws:sts::000000000000:assumed-role/r/s is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::bucket/k" because no session policy allows the s3:PutObject action`)
+	d.as(n.KeyID, n.Secret, "").do("GET", "/bucket/k", "").want(t, "without the token", 403, "InvalidAccessKeyId", "")
+	d.as(n.KeyID, "other", n.Token).do("GET", "/bucket/k", "").want(t, "another secret", 403, "SignatureDoesNotMatch", "")
+	d.as(u.creds.AccessKeyID, u.creds.SecretAccessKey, n.Token).do("GET", "/bucket/k", "").want(t, "another key's token", 400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+	d.as(n.KeyID, n.Secret, "garbage").do("GET", "/bucket/k", "").want(t, "garbage", 400, "InvalidToken", "")
+	url := in.link("GET", "/bucket/k", 3600)
+	get := func() reply { return d.follow("GET", url, "") }
+	get().ok(t, "presigned", 200)
+	if err := d.store.DisableUser(ctx, "alice", true); err != nil {
+		t.Fatal(err)
+	}
+	get().want(t, "presigned, disabled", 400, "InvalidToken", "")
+	u.do("GET", "/bucket/k", "").want(t, "disabled", 403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", "AWSAccessKeyId", u.creds.AccessKeyID)
+	if log := d.log.String(); strings.Contains(log, n.Token) || strings.Contains(log, n.Secret) || strings.Contains(log, u.creds.SecretAccessKey) {
+		t.Error("a secret is in the log")
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	n, err := d.store.BeginSession(context.Background(), engine.RootPrincipal(), engine.SessionRequest{KeyID: testKeyID, Duration: -time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.as(n.KeyID, n.Secret, n.Token).do("GET", "/bucket", "").want(t, "ended", 400, "ExpiredToken", "The provided token has expired.")
 }
