@@ -15,11 +15,12 @@
 //     cycle holds (rename.go)
 //  2. node.commitMu, node.layoutMu, node.mu: one commit at a time, the content,
 //     the open file's buffer and size (node.go)
-//  3. meta.Update: one transaction; its function takes no lock but nodes.mu
+//  3. meta.Update: one transaction; its function takes no lock but nodes.mu and versionMu
 //  4. node.windows.mu: remembered maps (mapwindow.go); lent.mu: customers' keys
 //     lent to mounts (lent.go); both leaves
 //  5. nodes.mu: the table of open inodes (nodes.go)
-//  6. watch.mu: the set of pending changes (watch.go)
+//  6. versionMu: the numbers of versions (version.go); a leaf
+//  7. watch.mu: the set of pending changes (watch.go)
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine
