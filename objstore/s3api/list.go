@@ -107,7 +107,8 @@ func (q *request) listObjectsV1() error {
 	}
 	x.int("MaxKeys", int64(l.max))
 	l.tail(&x, res.Truncated)
-	q.contents(&x, &l, &res, true)
+	// Who does not say who he is, is not told whose the objects are (recorded).
+	q.contents(&x, &l, &res, !q.auth.Anonymous)
 	x.close("ListBucketResult")
 	return q.sendXML(http.StatusOK, &x)
 }

@@ -260,3 +260,17 @@ func TestLockHeadersAreMissedBeforeTheirValues(t *testing.T) {
 	d.do("PUT", "/bucket/k?legal-hold", "").want(t, "empty", 400, "MalformedXML", "")
 	d.do("PUT", "/bucket/k?legal-hold", "<LegalHold><Status>ON</Status></LegalHold>").want(t, "no lock", 400, "InvalidRequest", "Bucket is missing Object Lock Configuration")
 }
+
+func TestListingTellsNobodyTheOwner(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	d.open("bucket")
+	d.policy("bucket", `{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"}`)
+	if a := d.do("GET", "/bucket", ""); a.status != 200 || !strings.Contains(a.body, "<Owner>") {
+		t.Error(a)
+	}
+	if a := d.use("GET", d.server.URL+"/bucket", ""); a.status != 200 || !strings.Contains(a.body, "<Key>k</Key>") || strings.Contains(a.body, "<Owner>") {
+		t.Error(a)
+	}
+}
