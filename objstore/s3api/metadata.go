@@ -66,21 +66,13 @@ func (q *request) websiteRedirect() (string, error) {
 // contentEncoding is Content-Encoding without aws-chunked, which belongs to the
 // request and not to the object.
 func contentEncoding(values []string) string {
-	all := strings.Join(values, ",")
-	var kept []string
-	cut := false
-	for c := range strings.SplitSeq(all, ",") {
-		switch c = strings.Trim(c, " \t"); {
-		case strings.EqualFold(c, "aws-chunked"):
-			cut = true
-		case c != "":
+	var kept []string // as they were sent, spaces and all
+	for c := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if name := strings.Trim(c, " \t"); name != "" && !strings.EqualFold(name, "aws-chunked") {
 			kept = append(kept, c)
 		}
 	}
-	if !cut {
-		return all // as it was sent, spaces and all
-	}
-	return strings.Join(kept, ",")
+	return strings.Trim(strings.Join(kept, ","), " \t")
 }
 
 // userMetadata reads the x-amz-meta-* headers. Values are text: what arrives

@@ -325,8 +325,8 @@ func TestContentEncodingLeavesOutThatOfTheRequest(t *testing.T) {
 		want   string
 	}{
 		{nil, ""}, {[]string{"aws-chunked"}, ""}, {[]string{"gzip"}, "gzip"},
-		{[]string{"aws-chunked,gzip"}, "gzip"}, {[]string{"gzip, AWS-chunked , br"}, "gzip,br"}, {[]string{"gzip", "aws-chunked"}, "gzip"},
-		{[]string{"deflate, gzip"}, "deflate, gzip"},
+		{[]string{"aws-chunked,gzip"}, "gzip"}, {[]string{"gzip, AWS-chunked , br"}, "gzip, br"}, {[]string{"gzip", "aws-chunked"}, "gzip"},
+		{[]string{"deflate, gzip"}, "deflate, gzip"}, {[]string{"deflate, gzip,aws-chunked"}, "deflate, gzip"}, {[]string{"aws-chunked, gzip"}, "gzip"},
 	} {
 		if got := contentEncoding(c.values); got != c.want {
 			t.Errorf("%q: %q", c.values, got)
