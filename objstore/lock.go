@@ -70,14 +70,15 @@ func (l Lock) Holds(now Time, bypass bool) bool {
 	return !(bypass && l.Mode == LockGovernance)
 }
 
-// Admits reports whether the retention may become next: with bypass, where it is
-// over, or in governance mode, anything; otherwise only what protects as long or
-// longer, and in compliance mode as strictly.
+// Admits reports whether the retention may become next: anything where it is over,
+// or in governance mode with bypass; otherwise only what protects as long or longer
+// in the same mode. Another mode is an alteration of its settings, which governance
+// mode leaves to who may bypass it ("Retention modes", S3 user guide).
 func (r Retention) Admits(next Retention, now Time, bypass bool) bool {
 	if r.Mode == LockNone || r.Until <= now || bypass && r.Mode == LockGovernance {
 		return true
 	}
-	return next.Until >= r.Until && next.Mode >= r.Mode
+	return next.Until >= r.Until && next.Mode == r.Mode
 }
 
 // DefaultRetention is the retention that a bucket gives to new objects, for so

@@ -440,6 +440,13 @@ func TestObjectRetentionAsRecorded(t *testing.T) {
 	d.do("PUT", "/plain/k?retention", retentionXML("GOVERNANCE", in(time.Hour))).want(t, "plain bucket", 400, "InvalidRequest", missingLock)
 	d.do("GET", "/plain/k?retention", "").want(t, "plain bucket", 400, "InvalidRequest", missingLock)
 
+	// Governance becomes compliance for who may bypass it.
+	d.putVersion("/bbb/mode", "test")
+	d.do("PUT", "/bbb/mode?retention", retentionXML("GOVERNANCE", in(time.Hour))).ok(t, "governance", 200)
+	d.do("PUT", "/bbb/mode?retention", retentionXML("COMPLIANCE", in(2*time.Hour))).want(t, "mode", 403, "AccessDenied", protected)
+	d.do("PUT", "/bbb/mode?retention", retentionXML("GOVERNANCE", in(2*time.Hour))).ok(t, "longer", 200)
+	d.do("PUT", "/bbb/mode?retention", retentionXML("COMPLIANCE", in(2*time.Hour)), "x-amz-bypass-governance-retention", "true").ok(t, "bypassed", 200)
+
 	// Compliance is not bypassed, and ends.
 	d.do("PUT", "/bbb/k?retention", retentionXML("COMPLIANCE", in(time.Hour))).ok(t, "compliance", 200)
 	d.do("DELETE", "/bbb/k?versionId="+v1, "", "x-amz-bypass-governance-retention", "true").want(t, "delete", 403, "AccessDenied", protected)
