@@ -27,7 +27,7 @@ func (a *AWS) underKey(bucket, key, arn string) {
 func TestKeyLifeIsSeenThroughBothDoors(t *testing.T) {
 	h := NewHouse(t)
 	mnt := h.Mount("--http", "127.0.0.1:0")
-	aws, plain := h.NewAWS(), h.plain()
+	aws := h.NewAWS()
 	if out := h.OK("key", "create", "photos", "--alias", "holidays"); out != photosARN+"\n" {
 		t.Fatal(out)
 	}
@@ -101,7 +101,7 @@ func TestKeyLifeIsSeenThroughBothDoors(t *testing.T) {
 	// The next daemon knows of it too.
 	h.Umount()
 	h.Mount("--http", "127.0.0.1:0")
-	aws, plain = h.NewAWS(), h.plain()
+	aws, plain := h.NewAWS(), h.plain()
 	locked(t, box("name"), len(data))
 	h.OK("key", "enable", "photos")
 	opens("name")

@@ -25,19 +25,6 @@ func unset(code, message string) func(*request) error {
 	}
 }
 
-// empty answers with an empty document.
-func empty(root string) func(*request) error {
-	return func(q *request) error {
-		if err := q.bucketExists(); err != nil {
-			return err
-		}
-		var x xmlWriter
-		x.root(root)
-		x.close(root)
-		return q.sendXML(http.StatusOK, &x)
-	}
-}
-
 // deleteUnset removes a configuration that is not there, which S3 takes for done.
 func (q *request) deleteUnset() error {
 	if err := q.bucketExists(); err != nil {

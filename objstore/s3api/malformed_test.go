@@ -127,22 +127,6 @@ func plainXML(b []byte) []byte {
 	return out
 }
 
-// secretsOf are the parts of a request that no log may have.
-func secretsOf(r http.Header, target string) (list []string) {
-	if _, sig, ok := strings.Cut(r.Get("Authorization"), "Signature="); ok {
-		list = append(list, sig)
-	}
-	if _, query, ok := strings.Cut(target, "?"); ok {
-		if values, err := url.ParseQuery(query); err == nil {
-			list = append(list, values.Get("X-Amz-Signature"), values.Get("X-Amz-Security-Token"))
-		}
-	}
-	for _, names := range []keyHeaders{customerHeaders, sourceHeaders} {
-		list = append(list, r.Get(names.key))
-	}
-	return append(list, r.Get("X-Amz-Security-Token"), testSecret)
-}
-
 // fixture is a store with something in it.
 func fixture(t testing.TB) *engine.Store {
 	store, _ := openStore(t)
