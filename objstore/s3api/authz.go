@@ -206,7 +206,7 @@ func (q *request) identify() (err error) {
 // authorize refuses the request if its principal may not do all of it. What a
 // policy says of replacing an object is kept for the write's precondition.
 func (q *request) authorize(op string) error {
-	source, fromAnother := q.authorizedSource()
+	source, fromAnother := q.authorizedSource(op)
 	bound, err := q.bound(source.bucket)
 	if err != nil || !bound {
 		return err
@@ -336,19 +336,22 @@ func (q *request) version() string {
 	return v
 }
 
-// authorizedSource is what the request copies or renames from. One that cannot
-// be read is refused by the handler.
-func (q *request) authorizedSource() (copySource, bool) {
-	if q.key == "" || q.r.Method != http.MethodPut {
-		return copySource{}, false
-	}
-	if _, ok := q.single("X-Amz-Copy-Source"); ok {
-		src, err := q.copySource()
-		return src, err == nil
-	}
-	if from, ok := q.single("X-Amz-Rename-Source"); ok {
-		key, err := parseRenameSource(from)
-		return copySource{bucket: q.bucket, key: key}, err == nil
+// authorizedSource is what an operation copies or renames from. The operation says
+// which header counts, not the header: a request may have both, and the one that is
+// asked about must be the one that is acted upon. A source that cannot be read is
+// refused by the handler.
+func (q *request) authorizedSource(op string) (copySource, bool) {
+	switch op {
+	case "PutObject", "CopyObject", "UploadPart", "UploadPartCopy":
+		if _, ok := q.single("X-Amz-Copy-Source"); ok {
+			src, err := q.copySource()
+			return src, err == nil
+		}
+	case "RenameObject":
+		if from, ok := q.single("X-Amz-Rename-Source"); ok {
+			key, err := parseRenameSource(from)
+			return copySource{bucket: q.bucket, key: key}, err == nil
+		}
 	}
 	return copySource{}, false
 }
@@ -444,7 +447,7 @@ func (q *request) hideMissing(err error) error {
 		return err
 	}
 	bucket := q.bucket
-	if src, ok := q.authorizedSource(); ok {
+	if src, ok := q.authorizedSource(q.op); ok {
 		bucket = src.bucket
 	}
 	if refused := q.allow("s3:ListBucket", bucket, "", ""); refused != nil {

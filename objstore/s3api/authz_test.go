@@ -440,3 +440,21 @@ func md5Base64(s string) string {
 	sum := md5.Sum([]byte(s))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
+
+// TestRenameAsksForWhatItRenames: beside a copy source that the user may read and
+// delete, the rename source is what counts.
+func TestRenameAsksForWhatItRenames(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "yours/k", "secret")
+	d.put("bucket", "mine/k", "x")
+	u := d.user("mine", `{"Effect":"Allow","Action":["s3:*","coffer:*"],"Resource":"arn:aws:s3:::bucket/mine/*"}`)
+	for _, header := range []string{"bucket/mine/k", "bucket/mine/none", "nothing"} {
+		u.do("PUT", "/bucket/mine/stolen?renameObject", "", "x-amz-rename-source", "yours/k", "x-amz-copy-source", header).want(t, "key", 403, "AccessDenied", "")
+		u.do("PUT", "/bucket/mine/all/?renameObject", "", "x-amz-rename-source", "yours/", "x-amz-copy-source", header).want(t, "prefix", 403, "AccessDenied", "")
+	}
+	if got := d.get("bucket", "yours/k"); got != "secret" {
+		t.Errorf("the object is %q", got)
+	}
+	u.do("PUT", "/bucket/mine/k2?renameObject", "", "x-amz-rename-source", "mine/k").ok(t, "his own", 200)
+}
