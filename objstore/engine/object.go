@@ -157,8 +157,11 @@ func (r reader) checkWriteAs(s *Store, root objstore.InodeID, key string, pre ob
 	}
 	_, n, err := r.findKey(root, key)
 	if objstore.IsKind(err, objstore.KindNotFound) {
-		if len(pre.IfMatch) > 0 {
+		switch {
+		case len(pre.IfMatch) > 0:
 			return err
+		case pre.OnlyNew:
+			return r.checkOnlyNew(root, key)
 		}
 		return nil
 	}
@@ -173,9 +176,34 @@ func (r reader) checkWriteAs(s *Store, root objstore.InodeID, key string, pre ob
 		return objstore.E(objstore.KindPreconditionFailed, "write", key, "If-None-Match")
 	}
 	if pre.OnlyNew {
-		return objstore.E(objstore.KindAccessDenied, "write", key, "the caller may not replace objects")
+		return errReplaces("write", key)
 	}
 	return nil
+}
+
+// checkOnlyNew refuses a write to a key without a current version that would take
+// the place of one all the same: where versioning is suspended, of the null version.
+func (r reader) checkOnlyNew(root objstore.InodeID, key string) error {
+	b, err := r.settings(root)
+	if err != nil || b.Versioning != objstore.VersioningSuspended {
+		return err
+	}
+	w, err := r.way(root, key)
+	if err != nil {
+		return err
+	}
+	for _, h := range w.last() {
+		if k, err := r.keptNull(h, w.name); err != nil {
+			return err
+		} else if k != nil && !k.isMarker() {
+			return errReplaces("write", key)
+		}
+	}
+	return nil
+}
+
+func errReplaces(op, key string) error {
+	return objstore.E(objstore.KindAccessDenied, op, key, "the caller may not replace objects")
 }
 
 func matches(list []string, tag objstore.ETag) bool {

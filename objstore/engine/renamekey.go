@@ -179,7 +179,11 @@ func (m *keyMove) checkTarget(x *tx, e ends) error {
 	case pre.IsZero():
 		return nil
 	case pre.OnlyNew && e.dst.Inode != 0:
-		return objstore.E(objstore.KindAccessDenied, m.op, key, "the caller may not replace objects")
+		return errReplaces(m.op, key)
+	case pre.OnlyNew && !m.prefix:
+		if err := x.checkOnlyNew(m.root, key); err != nil {
+			return err
+		}
 	}
 	_, n, err := x.findKey(m.root, key)
 	switch {

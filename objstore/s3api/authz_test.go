@@ -458,3 +458,30 @@ func TestRenameAsksForWhatItRenames(t *testing.T) {
 	}
 	u.do("PUT", "/bucket/mine/k2?renameObject", "", "x-amz-rename-source", "mine/k").ok(t, "his own", 200)
 }
+
+// TestBackupUserCannotOverwriteVersions: where versioning is suspended, a write
+// takes the place of the null version, also of one that is not current.
+func TestBackupUserCannotOverwriteVersions(t *testing.T) {
+	versioning := func(d *door, state string) {
+		d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>"+state+"</Status></VersioningConfiguration>").ok(t, state, 200)
+	}
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "first")
+	d.put("bucket", "marker", "x")
+	versioning(d, "Enabled")
+	d.do("DELETE", "/bucket/k", "").ok(t, "delete marker", 204)
+	versioning(d, "Suspended")
+	d.do("DELETE", "/bucket/marker", "").ok(t, "null delete marker", 204)
+	b := d.user("backup", "backup")
+	b.do("PUT", "/bucket/k", "second").want(t, "put", 403, "AccessDenied", "Access Denied")
+	b.do("PUT", "/bucket/k", "second", "x-amz-write-offset-bytes", "0").want(t, "append", 403, "AccessDenied", "Access Denied")
+	b.do("PUT", "/bucket/k", "", "x-amz-copy-source", "bucket/k?versionId=null").want(t, "copy", 403, "AccessDenied", "Access Denied")
+	if a := d.do("GET", "/bucket/k?versionId=null", ""); a.body != "first" {
+		t.Errorf("the version is %q", a.body)
+	}
+	b.do("PUT", "/bucket/marker", "new").ok(t, "in place of a delete marker", 200)
+	b.do("PUT", "/bucket/new", "new").ok(t, "a new key", 200)
+	versioning(d, "Enabled")
+	b.do("PUT", "/bucket/k", "second").ok(t, "beside the old versions", 200)
+}
