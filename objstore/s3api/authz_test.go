@@ -358,6 +358,11 @@ func TestObjectLockConditions(t *testing.T) {
 			}
 		}
 	}
+	// However the date is written.
+	for _, form := range []string{"\n\t%s\n", " %s", "%s "} {
+		body := "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>" + strings.ReplaceAll(form, "%s", until(11)) + "</RetainUntilDate></Retention>"
+		d.do("PUT", "/locked/k?retention", body, "Content-MD5", md5Base64(body)).ok(t, "11 days in other words", 403)
+	}
 	for status, want := range map[string]int{"ON": 403, "OFF": 200} {
 		body := "<LegalHold><Status>" + status + "</Status></LegalHold>"
 		d.do("PUT", "/locked/k?legal-hold", body, "Content-MD5", md5Base64(body)).ok(t, status, want)

@@ -181,14 +181,15 @@ func (q *request) lockAsked() (asked struct{ mode, until, hold string }) {
 		asked.mode, asked.until = q.get("X-Amz-Object-Lock-Mode"), q.get("X-Amz-Object-Lock-Retain-Until-Date")
 		asked.hold = q.get("X-Amz-Object-Lock-Legal-Hold")
 	}
+	asked.until = strings.TrimSpace(asked.until) // as the handlers have it
 	return asked
 }
 
 // retentionDays are the days of retention that the request asks for, a day that
 // has begun counted.
 func (q *request) retentionDays() ([]string, bool) {
-	t := parseHTTPTime(q.lockAsked().until)
-	if t == 0 {
+	t, ok := parseLockTime(q.lockAsked().until)
+	if !ok {
 		return nil, false
 	}
 	days := math.Ceil(t.Std().Sub(q.s.o.Now()).Hours() / 24)

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -52,11 +53,15 @@ func (q *request) lockHeaders() (l objstore.Lock, err error) {
 	return l, nil
 }
 
-// parseLockTime reads an ISO 8601 date with time and zone.
+// parseLockTime reads an ISO 8601 date with time and zone. One that is long over is
+// a date, too: it is 1678 then, since a Time holds nothing before.
 func parseLockTime(s string) (objstore.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(s))
-	if err != nil || t.Year() > 2261 { // the last one that a Time holds
+	switch {
+	case err != nil, t.UTC().Year() > 2261: // the last one that a Time holds
 		return 0, false
+	case t.UTC().Year() < 1678:
+		return math.MinInt64, true
 	}
 	return objstore.TimeOf(t), true
 }
