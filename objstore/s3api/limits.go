@@ -36,6 +36,13 @@ const (
 	// text of one element.
 	maxXMLDepth = 8
 	maxXMLText  = 8 << 10
+
+	// maxXMLElements and maxXMLToken bound what the decoder makes of a document,
+	// which for many small elements or attributes is a hundred times its length.
+	// A Complete of 10,000 parts has 40,001 elements; the longest text can be
+	// written in character references.
+	maxXMLElements = 50_000
+	maxXMLToken    = 128 << 10
 )
 
 // stallBytes of a body, in either direction, are what a client must move within

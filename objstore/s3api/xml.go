@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/xml"
 	"errors"
@@ -215,7 +216,8 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 var errXML = errors.New("s3api: not a request document")
 
 func decodeXML(src io.Reader, root string, v any) error {
-	guard := &tokenGuard{d: xml.NewDecoder(src), root: root}
+	in := &tokenReader{src: bufio.NewReader(src)}
+	guard := &tokenGuard{d: xml.NewDecoder(in), in: in, root: root}
 	guard.d.Strict = true
 	guard.d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
 		if strings.EqualFold(label, "utf-8") {
@@ -237,25 +239,46 @@ func decodeXML(src io.Reader, root string, v any) error {
 	}
 }
 
-// tokenGuard lets through elements and text of bounded depth and length. It
+// tokenReader bounds how much of a document becomes one token. It is an
+// io.ByteReader, so that the decoder does not read ahead.
+type tokenReader struct {
+	src  *bufio.Reader
+	left int
+}
+
+func (r *tokenReader) ReadByte() (byte, error) {
+	if r.left--; r.left < 0 {
+		return 0, errXML
+	}
+	return r.src.ReadByte()
+}
+
+func (r *tokenReader) Read(p []byte) (int, error) { return r.src.Read(p) }
+
+// tokenGuard lets through elements and text of bounded number, depth and length. It
 // drops comments, and attributes but xsi:type, and refuses directives, which declare entities.
 type tokenGuard struct {
-	d     *xml.Decoder
-	root  string
-	depth int
-	text  int
-	seen  bool
+	d        *xml.Decoder
+	in       *tokenReader
+	root     string
+	elements int
+	depth    int
+	text     int
+	seen     bool
 }
 
 func (g *tokenGuard) Token() (xml.Token, error) {
 	for {
+		g.in.left = maxXMLToken
 		t, err := g.d.Token()
 		if err != nil {
 			return nil, err
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
-			if g.depth++; g.depth > maxXMLDepth {
+			g.depth++
+			g.elements++
+			if g.depth > maxXMLDepth || g.elements > maxXMLElements {
 				return nil, errXML
 			}
 			if g.depth == 1 {
