@@ -13,9 +13,6 @@ import (
 // is no error either. KindLocked: Object Lock protects the version.
 func (s *Store) DeleteObject(ctx context.Context, c objstore.Caller, req objstore.DeleteRequest) (objstore.DeleteResult, error) {
 	res, err := s.deleteOne(ctx, c, req)
-	if objstore.IsKind(err, objstore.KindNoSuchVersion) {
-		res, err = objstore.DeleteResult{Version: req.Version}, nil
-	}
 	if err != nil {
 		return res, err
 	}
@@ -23,8 +20,7 @@ func (s *Store) DeleteObject(ctx context.Context, c objstore.Caller, req objstor
 }
 
 // DeleteObjects is DeleteObject for up to 1,000 requests, all of the bucket, with
-// one barrier: index by index. Here a version that is absent is KindNoSuchVersion,
-// as S3 has it.
+// one barrier: index by index.
 func (s *Store) DeleteObjects(ctx context.Context, c objstore.Caller, bucket string, reqs []objstore.DeleteRequest) ([]objstore.DeleteOutcome, error) {
 	if _, err := s.openBucket(ctx, "delete", bucket); err != nil {
 		return nil, err
@@ -37,7 +33,7 @@ func (s *Store) DeleteObjects(ctx context.Context, c objstore.Caller, bucket str
 	return out, s.durable(context.WithoutCancel(ctx))
 }
 
-// deleteOne is DeleteObject without the barrier; KindNoSuchVersion.
+// deleteOne is DeleteObject without the barrier.
 func (s *Store) deleteOne(ctx context.Context, c objstore.Caller, req objstore.DeleteRequest) (res objstore.DeleteResult, err error) {
 	const op = "delete"
 	if err := objstore.CheckKey(op, req.Key); err != nil {
@@ -62,7 +58,10 @@ func (s *Store) deleteOne(ctx context.Context, c objstore.Caller, req objstore.D
 		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case objstore.IsKind(err, objstore.KindNoSuchVersion): // somebody was faster
+		return objstore.DeleteResult{Version: req.Version}, nil
+	case err != nil:
 		return objstore.DeleteResult{}, err
 	}
 	return res, nil

@@ -193,7 +193,7 @@ func TestDeleteObjectsOfVersionsAsRecorded(t *testing.T) {
 	d := openDoor(t)
 	d.versionedBucket("bbb")
 	v1 := d.putVersion("/bbb/k", "one")
-	other := d.putVersion("/bbb/other", "two")
+	const madeUp = "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"
 	del := func(objects ...string) string {
 		t.Helper()
 		body := "<Delete>"
@@ -218,12 +218,14 @@ func TestDeleteObjectsOfVersionsAsRecorded(t *testing.T) {
 	if got = del("k " + marker); !strings.Contains(got, "<Deleted><Key>k</Key><VersionId>"+marker+"</VersionId><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>"+marker+"</DeleteMarkerVersionId></Deleted>") {
 		t.Error(got)
 	}
-	got = del("k "+other, "wrong-key-2 "+other, "k nonsense")
-	if strings.Count(got, "<Code>NoSuchVersion</Code><Message>"+noVersion+"</Message>") != 3 || !strings.Contains(got, "<VersionId>"+other+"</VersionId>") {
+	got = del("k "+madeUp, "wrong-key-2 "+madeUp, "k nonsense")
+	if strings.Count(got, "<Code>NoSuchVersion</Code><Message>"+noVersion+"</Message>") != 3 || !strings.Contains(got, "<VersionId>"+madeUp+"</VersionId>") {
 		t.Error(got)
 	}
-	if got = del("k " + v1); !strings.Contains(got, "<Deleted><Key>k</Key><VersionId>"+v1+"</VersionId></Deleted>") {
-		t.Error(got)
+	for range 2 { // who tries again, or comes second, has it deleted too
+		if got = del("k " + v1); !strings.Contains(got, "<Deleted><Key>k</Key><VersionId>"+v1+"</VersionId></Deleted>") {
+			t.Error(got)
+		}
 	}
 }
 
