@@ -8,6 +8,8 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
 )
 
 // form is a multipart/form-data request (RFC 7578), read up to its file.
@@ -106,6 +108,7 @@ func (f *form) add(name, value string) error {
 // name puts the file's name into the key. A form that names none leaves the
 // variable as it is, as AWS does.
 func (f *form) name(filename string, named bool) {
+	const variable = "${filename}"
 	if !named {
 		return
 	}
@@ -113,7 +116,16 @@ func (f *form) name(filename string, named bool) {
 	if i := strings.LastIndexAny(filename, `/\`); i >= 0 {
 		filename = filename[i+1:]
 	}
-	f.values["key"] = strings.ReplaceAll(f.values["key"], "${filename}", filename)
+	// Of a key that gets too long, no more is made than shows that it is.
+	key := f.values["key"]
+	if len(filename) > objstore.MaxKeyLen {
+		filename = filename[:objstore.MaxKeyLen+1]
+	}
+	places := strings.Count(key, variable)
+	if len(filename) > 0 {
+		places = min(places, objstore.MaxKeyLen/len(filename)+1)
+	}
+	f.values["key"] = strings.Replace(key, variable, filename, places)
 }
 
 // disposition reads the names of a field and of its file. Browsers write them as
