@@ -16,8 +16,12 @@ func (s *Store) CreateBucket(ctx context.Context, c objstore.Caller, req objstor
 		req.Mode = defaultDirMode
 	}
 	info, _, _, err := s.createBucket(ctx, c, "create bucket", req)
-	if err == nil {
-		err = s.durable(ctx)
+	if err != nil && !objstore.IsKind(err, objstore.KindBucketExists) {
+		return info, err
+	}
+	// Somebody else may have made it a moment ago, and S3 may take it for made.
+	if derr := s.durable(context.WithoutCancel(ctx)); derr != nil {
+		return info, derr
 	}
 	return info, err
 }

@@ -150,9 +150,11 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 		return info, err
 	}
 	defer oek.Wipe()
-	info, err = s.info(req.Bucket, req.Key, ino, n, oek)
+	if info, err = s.info(req.Bucket, req.Key, ino, n, oek); err != nil {
+		return info, err
+	}
 	info.Version = s.versionOf(b, n)
-	return info, err
+	return info, s.durable(context.WithoutCancel(ctx)) // the other Complete may still be at it
 }
 
 // completeOEK opens the key under which Complete seals the object's checksum.

@@ -138,10 +138,14 @@ func (s *Store) DeleteBucketConfig(ctx context.Context, c objstore.Caller, bucke
 		x.setBucket(root, b)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !objstore.IsKind(err, objstore.KindNoSuchConfig) {
 		return err
 	}
-	return s.durable(context.WithoutCancel(ctx))
+	// That there is none must last, too, where it is taken for done.
+	if derr := s.durable(context.WithoutCancel(ctx)); derr != nil {
+		return derr
+	}
+	return err
 }
 
 // configs counts the documents of a family but the one called except, up to
