@@ -397,6 +397,12 @@ func TestPublic(t *testing.T) {
 		{`"Effect":"Allow","Principal":"*","Condition":{"StringLike":{"aws:SourceVpc":"vpc-*"}}`, true},
 		{`"Effect":"Allow","Principal":"*","Condition":{"StringEqualsIfExists":{"aws:SourceVpc":"vpc-1"}}`, true},
 		{`"Effect":"Allow","Principal":"*","Condition":{"StringLike":{"aws:userid":"AROAX:*"}}`, false},
+		{`"Effect":"Allow","Principal":"*","Condition":{"StringEquals":{"aws:userid":"COFUSRX"}}`, false},
+		// What holds for everybody, and whoever asks anonymously, binds nothing.
+		{`"Effect":"Allow","Principal":"*","Condition":{"StringEquals":{"aws:userid":["COFUSRX","anonymous"]}}`, true},
+		{`"Effect":"Allow","Principal":"*","Condition":{"StringEqualsIgnoreCase":{"aws:userid":"Anonymous"}}`, true},
+		{`"Effect":"Allow","Principal":"*","Condition":{"StringEquals":{"aws:ViaAWSService":"false"}}`, true},
+		{`"Effect":"Allow","Principal":"*","Condition":{"Bool":{"aws:ViaAWSService":"false"}}`, true},
 		{`"Effect":"Allow","Principal":"*","Condition":{"StringEquals":{"s3:prefix":"public/"}}`, true},
 		{`"Effect":"Allow","Principal":"*","Condition":{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::000000000000:user/alice"}}`, false},
 	} {

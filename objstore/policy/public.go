@@ -4,13 +4,14 @@ import "strings"
 
 // fixedKeys are the condition keys that make a statement about everyone not
 // public, if they are bound to fixed values ("The meaning of public", S3 user
-// guide).
+// guide). aws:ViaAWSService is not among them: no service asks on anybody's behalf
+// here, so that it is false for everyone.
 var fixedKeys = map[string]bool{
 	"aws:principalorgid": true, "aws:principalorgpaths": true, "aws:principalarn": true, "aws:principalaccount": true,
 	"aws:sourcearn": true, "aws:sourceaccount": true, "aws:sourceowner": true, "aws:sourcevpc": true, "aws:sourcevpce": true,
 	"aws:sourceorgid": true, "aws:sourceorgpaths": true, "aws:userid": true, "aws:username": true, "aws:sourceip": true,
-	"aws:viaawsservice": true, "s3:x-amz-server-side-encryption-aws-kms-key-id": true,
-	"s3:dataaccesspointaccount": true, "s3:dataaccesspointarn": true,
+	"s3:x-amz-server-side-encryption-aws-kms-key-id": true,
+	"s3:dataaccesspointaccount":                      true, "s3:dataaccesspointarn": true,
 }
 
 // widestFixed are the shortest prefixes of networks that are no public access,
@@ -46,6 +47,9 @@ func (c *condition) fixed() bool {
 		o := &c.operands[i]
 		switch c.op.family {
 		case texts, stringsFold, stringsLike:
+			if c.key == "aws:userid" && strings.EqualFold(o.pattern.text, "anonymous") {
+				return false // which is the id of whoever has none
+			}
 			if !o.pattern.fixed() {
 				// The id of a role's session is the role's and any name.
 				role, ok := strings.CutSuffix(o.pattern.text, ":"+string([]byte{anyRun}))
