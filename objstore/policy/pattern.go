@@ -92,8 +92,13 @@ func (p *pattern) fixed() bool {
 	return p.parts == nil && strings.IndexByte(p.text, anyRun) < 0 && strings.IndexByte(p.text, anyOne) < 0
 }
 
+// maxExpanded bounds what variables make of a pattern, in bytes: more than all
+// headers of a request, so that no value in one is longer.
+const maxExpanded = 64 << 10
+
 // expand returns the compiled text for a request; ok is false when a variable
-// has no value there, or several.
+// has no value there, or several, and when the text gets too long to match
+// anything.
 func (p *pattern) expand(r *Request) (text string, ok bool) {
 	if p.parts == nil {
 		return p.text, true
@@ -101,6 +106,9 @@ func (p *pattern) expand(r *Request) (text string, ok bool) {
 	var b strings.Builder
 	for i := range p.parts {
 		q := &p.parts[i]
+		if b.Len() > maxExpanded {
+			return "", false
+		}
 		if q.variable == "" {
 			b.WriteString(q.text)
 			continue
