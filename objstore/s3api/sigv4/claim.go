@@ -80,7 +80,8 @@ func (c *claim) parseCredential(s string) *Error {
 
 // parseSignedHeaders takes a list of lower-case names between semicolons. S3
 // wants it sorted; the canonical request is made in the order given, so that a
-// list in another order can only fail to match.
+// list in another order can only fail to match. A name that is repeated is refused:
+// the canonical request would have that header as often, whatever its length.
 func (c *claim) parseSignedHeaders(s string) bool {
 	if len(s) > maxAuthorization {
 		return false
@@ -95,6 +96,15 @@ func (c *claim) parseSignedHeaders(s string) bool {
 			if b := name[i]; b <= ' ' || b >= 0x7f || b >= 'A' && b <= 'Z' || b == ':' || b == ',' {
 				return false
 			}
+		}
+	}
+	sorted := c.signed
+	if !slices.IsSorted(sorted) {
+		sorted = slices.Sorted(slices.Values(sorted))
+	}
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			return false
 		}
 	}
 	return true
