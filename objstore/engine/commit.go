@@ -33,12 +33,16 @@ func (s *Store) committed(x *tx) {
 	}
 }
 
-// durable makes everything that has committed durable, data before the
-// metadata that point to it. Concurrent calls share the barriers of the layers
-// below; with nothing committed since the last one it is free.
+// durable makes everything durable that has committed, or that the caller can have
+// seen, data before the metadata that point to it. Concurrent calls share the
+// barriers of the layers below; with nothing committed since the last one it is free.
+//
+// A transaction can be seen an instant before it is counted. So it is looked first
+// whether any is under way: where there is none, all that were seen are counted.
 func (s *Store) durable(ctx context.Context) error {
+	idle := s.updating.Load() == 0
 	goal := s.commits.Load()
-	if s.synced.Load() >= goal {
+	if idle && s.synced.Load() >= goal {
 		return nil
 	}
 	if err := s.o.Data.Sync(ctx); err != nil {

@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
 )
 
 // TestRepeatedRequestsAreDurable: what a request finds done already, and answers
@@ -51,5 +54,62 @@ func TestRepeatedRequestsAreDurable(t *testing.T) {
 		if s.synced.Load() < s.commits.Load() {
 			t.Errorf("%s: answered before it was durable", what)
 		}
+	}
+}
+
+// lateKV holds an Update back that has committed, as a goroutine that is not
+// scheduled does.
+type lateKV struct {
+	meta.Store
+	hold  atomic.Pointer[chan struct{}]
+	held  chan struct{}
+	syncs atomic.Int64
+}
+
+func (k *lateKV) Update(ctx context.Context, fn func(meta.Txn) error) error {
+	hold := k.hold.Swap(nil)
+	err := k.Store.Update(ctx, fn)
+	if hold != nil {
+		k.held <- struct{}{}
+		<-*hold
+	}
+	return err
+}
+
+func (k *lateKV) Sync(ctx context.Context) error {
+	k.syncs.Add(1)
+	return k.Store.Sync(ctx)
+}
+
+// What can be seen is made durable, though who did it does not know it yet.
+func TestWhatIsSeenBeforeItIsCountedIsMadeDurable(t *testing.T) {
+	late := &lateKV{held: make(chan struct{})}
+	k, _ := newStack(t, func(k *stack) {
+		k.wrapKV = func(s meta.Store) meta.Store { late.Store = s; return late }
+	})
+	if err := k.s.durable(bg); err != nil {
+		t.Fatal(err)
+	}
+	hold := make(chan struct{})
+	late.hold.Store(&hold)
+	done := make(chan error)
+	go func() {
+		_, _, _, err := k.s.createBucket(bg, s3C, "test", objstore.CreateBucketRequest{Name: "seen", Mode: 0o755})
+		done <- err
+	}()
+	<-late.held
+	before := late.syncs.Load()
+	if err := k.s.durable(bg); err != nil {
+		t.Error(err)
+	}
+	if late.syncs.Load() == before {
+		t.Error("a transaction that can be seen was not made durable")
+	}
+	close(hold)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if k.s.synced.Load() >= k.s.commits.Load() {
+		t.Error("the transaction counts as durable for who made it before it is counted")
 	}
 }

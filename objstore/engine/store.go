@@ -136,6 +136,7 @@ type Store struct {
 	windowed    atomic.Int64 // spans in mapWindows
 	corruptions atomic.Uint64
 	closed      atomic.Bool
+	updating    atomic.Int64  // transactions under way: others may see what they did
 	commits     atomic.Uint64 // transactions, to know whether a barrier is due
 	synced      atomic.Uint64 // commits that were durable at the last barrier
 

@@ -113,6 +113,8 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	x := &tx{s: s, c: c, now: s.now(), values: values.Get().(*[]byte)}
 	defer x.end()
 	runs, alone, made := 0, uint64(0), false
+	s.updating.Add(1)
+	defer s.updating.Add(-1) // once it is counted: see durable
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
 		if runs++; runs > 1 {
 			s.cache.end(0, changes{}) // the run before
