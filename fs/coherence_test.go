@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cofferfs/coffer/objstore"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -316,6 +318,42 @@ func TestTimesOfRemovedFilesAreNoError(t *testing.T) {
 		}
 		if err := m.m.Flush(context.Background()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A name that goes takes nothing from an inode that has another: the kernel would
+// refuse to link a file, and to make anything in a directory, that it was told is
+// deleted.
+func TestInodesThatKeepANameStayAlive(t *testing.T) {
+	eachMode(t, func(t *testing.T, m *mounted) {
+		old, other := m.path("old"), m.path("other")
+		if err := os.WriteFile(old, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(old, other); err != nil {
+			t.Fatal(err)
+		}
+		m.del(t, "old")
+		if err := os.Link(other, old); err != nil {
+			t.Errorf("link of a file that has lost another name: %v", err)
+		}
+
+		dir, moved := m.path("dir"), m.path("moved")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.store.RenameObject(t.Context(), s3, objstore.RenameRequest{Bucket: testBucket, SrcKey: "dir/", DstKey: "moved/"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.store.WaitWatchers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(moved+"/file", nil, 0o644); err != nil {
+			t.Errorf("a file in a directory that was renamed: %v", err)
+		}
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("the old name: %v", err)
 		}
 	})
 }

@@ -70,7 +70,7 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 	if !ok {
 		return
 	}
-	if c.Removed && c.Inode != 0 {
+	if c.Removed && c.Inode != 0 && f.gone(c.Inode) {
 		// Tells inotify, too, and marks a directory in which somebody stands.
 		f.notice("delete", f.server.DeleteNotify(parent, uint64(c.Inode), c.Name))
 	} else {
@@ -84,6 +84,15 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 	}
 	// Time and link count of the directory changed with it.
 	f.notice("parent", f.server.InodeNotify(parent, -1, 0))
+}
+
+// gone reports whether nothing names an inode any more. Only then may the kernel be
+// told that it was deleted: of one that has another name, or was renamed, it would
+// take the link count for 0 from then on (link fails with ENOENT), and a directory
+// for one that nothing can be made in.
+func (f *FS) gone(ino objstore.InodeID) bool {
+	a, err := f.store.GetAttr(f.ctx(), ino)
+	return err != nil || a.Nlink == 0
 }
 
 // lost makes the kernel drop what it has of an inode after a commit of it
