@@ -304,12 +304,8 @@ func (q *request) bypasses() bool {
 
 // hasACL reports whether the request's headers say anything of ACLs.
 func (q *request) hasACL() bool {
-	for _, name := range [...]string{"X-Amz-Acl", "X-Amz-Grant-Full-Control", "X-Amz-Grant-Read", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write", "X-Amz-Grant-Write-Acp"} {
-		if _, ok := q.single(name); ok {
-			return true
-		}
-	}
-	return false
+	_, canned := q.single("X-Amz-Acl")
+	return canned || q.hasGrants()
 }
 
 // writes reports whether the headers of an operation describe an object.

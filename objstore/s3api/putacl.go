@@ -18,11 +18,11 @@ var aclGroups = map[string]bool{
 
 var aclPermissions = map[string]bool{"FULL_CONTROL": true, "READ": true, "READ_ACP": true, "WRITE": true, "WRITE_ACP": true}
 
-// aclGrants are the headers that give a permission.
-var aclGrants = map[string]string{
-	"X-Amz-Grant-Full-Control": "FULL_CONTROL", "X-Amz-Grant-Read": "READ", "X-Amz-Grant-Read-Acp": "READ_ACP",
-	"X-Amz-Grant-Write": "WRITE", "X-Amz-Grant-Write-Acp": "WRITE_ACP",
-}
+const grantFullControl = "X-Amz-Grant-Full-Control"
+
+// aclGrants are the headers that give a permission, in the order in which they are
+// checked.
+var aclGrants = [...]string{grantFullControl, "X-Amz-Grant-Read", "X-Amz-Grant-Read-Acp", "X-Amz-Grant-Write", "X-Amz-Grant-Write-Acp"}
 
 // aclDocument is an AccessControlPolicy.
 type aclDocument struct {
@@ -60,16 +60,11 @@ func (q *request) putObjectACL() error {
 // other is refused as S3 refuses it where ACLs are disabled.
 func (q *request) putACL() error {
 	_, hasCanned := q.single("X-Amz-Acl")
-	grants := map[string]string{}
-	for name := range aclGrants {
-		if v, ok := q.single(name); ok {
-			grants[name] = v
-		}
-	}
+	hasGrants := q.hasGrants()
 	switch {
-	case hasCanned && len(grants) > 0:
+	case hasCanned && hasGrants:
 		return errInvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
-	case hasCanned || len(grants) > 0:
+	case hasCanned || hasGrants:
 		if q.auth.ContentLength > 0 {
 			return newError(http.StatusBadRequest, "UnexpectedContent", "This request does not support content")
 		}
@@ -86,17 +81,31 @@ func (q *request) putACL() error {
 		return q.send(http.StatusOK)
 	}
 	owners := true
-	for name, value := range grants {
+	for _, name := range aclGrants {
+		value, ok := q.single(name)
+		if !ok {
+			continue
+		}
 		own, err := q.parseGrantees(strings.ToLower(name), value)
 		if err != nil {
 			return err
 		}
-		owners = owners && own && aclGrants[name] == "FULL_CONTROL"
+		owners = owners && own && name == grantFullControl
 	}
 	if !owners {
 		return errNoACL()
 	}
 	return q.send(http.StatusOK)
+}
+
+// hasGrants reports whether the request's headers give any permission.
+func (q *request) hasGrants() bool {
+	for _, name := range aclGrants {
+		if _, ok := q.single(name); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // parseGrantees checks the grantees of a header, and reports whether they are the
