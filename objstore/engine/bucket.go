@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"iter"
 	"sort"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -239,20 +240,12 @@ func (s *Store) deleteBucket(ctx context.Context, c objstore.Caller, op, name st
 func (s *Store) ListBuckets(ctx context.Context, c objstore.Caller, prefix, after string, max int) (list []objstore.BucketInfo, truncated bool, err error) {
 	const op = "list buckets"
 	err = s.view(ctx, op, "", func(r reader) error {
-		for p, err := range r.Scan(meta.Prefix(record.DirentKey(objstore.RootInode, prefix))) {
+		for d, err := range r.buckets(prefix) {
 			if err != nil {
 				return err
 			}
-			stored, err := record.DirentName(p.Key)
-			if err != nil {
-				return err
-			}
-			d, err := record.ParseDirent(p.Value)
-			if err != nil {
-				return err
-			}
-			if name, dir := record.SplitStored(stored); dir && name > after {
-				list = append(list, objstore.BucketInfo{Name: name, Root: d.Inode})
+			if d.name > after {
+				list = append(list, objstore.BucketInfo{Name: d.name, Root: d.root})
 			}
 		}
 		sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
@@ -272,4 +265,34 @@ func (s *Store) ListBuckets(ctx context.Context, c objstore.Caller, prefix, afte
 		return nil, false, err
 	}
 	return list, truncated, nil
+}
+
+// bucketEntry is a bucket's name and its root directory.
+type bucketEntry struct {
+	name string
+	root objstore.InodeID
+}
+
+// buckets iterates over the buckets whose names begin with prefix, in the order in
+// which they are stored. A failure ends it with one last step whose error is not nil.
+func (r reader) buckets(prefix string) iter.Seq2[bucketEntry, error] {
+	return func(yield func(bucketEntry, error) bool) {
+		for p, err := range r.Scan(meta.Prefix(record.DirentKey(objstore.RootInode, prefix))) {
+			var stored string
+			var d record.Dirent
+			if err == nil {
+				stored, err = record.DirentName(p.Key)
+			}
+			if err == nil {
+				d, err = record.ParseDirent(p.Value)
+			}
+			if err != nil {
+				yield(bucketEntry{}, err)
+				return
+			}
+			if name, dir := record.SplitStored(stored); dir && !yield(bucketEntry{name, d.Inode}, nil) {
+				return
+			}
+		}
+	}
 }

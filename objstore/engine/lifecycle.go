@@ -112,32 +112,20 @@ func (s *Store) Lifecycle(ctx context.Context, now bool) (all LifecycleReport, f
 func (s *Store) configured(ctx context.Context, name objstore.ConfigName) (names []string, err error) {
 	err = s.view(ctx, "list buckets", "", func(r reader) error {
 		names = nil
-		for p, err := range r.Scan(meta.Prefix(record.DirentPrefix(objstore.RootInode))) {
+		for d, err := range r.buckets("") {
 			if err != nil {
 				return err
 			}
-			stored, err := record.DirentName(p.Key)
-			if err != nil {
-				return err
-			}
-			d, err := record.ParseDirent(p.Value)
-			if err != nil {
-				return err
-			}
-			bucket, dir := record.SplitStored(stored)
-			if !dir {
-				continue
-			}
-			b, known := r.cache.bucketAt(r.token, d.Inode)
+			b, known := r.cache.bucketAt(r.token, d.root)
 			if !known {
-				rec, err := r.bucket(d.Inode)
+				rec, err := r.bucket(d.root)
 				if err != nil {
 					return err
 				}
 				b = *rec
 			}
 			if b.Configs&name.Of() != 0 {
-				names = append(names, bucket)
+				names = append(names, d.name)
 			}
 		}
 		return nil
