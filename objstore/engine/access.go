@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -19,13 +18,8 @@ func (s *Store) SetBucketPolicy(ctx context.Context, c objstore.Caller, bucket s
 	if err != nil {
 		return malformedPolicy(op, bucket, err)
 	}
-	users := s.users.Load().names
-	for _, arn := range p.Users() {
-		// Somebody of this account has to exist. Others nobody can know.
-		name, ours := strings.CutPrefix(arn, "arn:aws:iam::"+objstore.AccountID+":user/")
-		if ours && users[name] == nil {
-			return objstore.E(objstore.KindMalformedPolicy, op, bucket, "Invalid principal in policy")
-		}
+	if document, err = s.bindUsers(p, bucket, document); err != nil {
+		return err
 	}
 	err = s.update(ctx, c, op, bucket, func(x *tx) error {
 		root, b, err := x.bucketRecord(bucket)
@@ -36,12 +30,56 @@ func (s *Store) SetBucketPolicy(ctx context.Context, c objstore.Caller, bucket s
 			return objstore.E(objstore.KindAccessDenied, op, bucket,
 				"because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.")
 		}
-		return x.setConfig(root, b, objstore.ConfigPolicy, slices.Clone(document))
+		return x.setConfig(root, b, objstore.ConfigPolicy, document)
 	})
 	if err != nil {
 		return err
 	}
 	return s.durable(context.WithoutCancel(ctx))
+}
+
+// bindUsers returns the document with the unique ids of the users that it names
+// as principals, as IAM has it ("Principal", IAM user guide): who is given the name
+// of one that was removed is not the one that the policy speaks of. KindMalformedPolicy
+// when there is no such user; of other accounts nobody can know.
+func (s *Store) bindUsers(p *policy.Policy, bucket string, document []byte) ([]byte, error) {
+	t := s.users.Load()
+	var err error
+	bound := p.WithUsers(document, func(written string) string {
+		u := t.ids[written]
+		if name, ours := strings.CutPrefix(written, userARN); ours {
+			u = t.names[name]
+		} else if strings.HasPrefix(written, "arn:") {
+			return written
+		}
+		if u == nil || u.rec.ID == "" {
+			err = objstore.E(objstore.KindMalformedPolicy, "set bucket policy", bucket, "Invalid principal in policy")
+			return written
+		}
+		return u.rec.ID
+	})
+	return bound, err
+}
+
+// BucketPolicy returns the policy of a bucket as it was set, with the unique id of
+// a user who was removed since then in place of his ARN. What is damaged is returned
+// as it is kept. KindNoSuchConfig.
+func (s *Store) BucketPolicy(ctx context.Context, bucket string) ([]byte, error) {
+	document, err := s.BucketConfig(ctx, objstore.Caller{}, bucket, objstore.ConfigPolicy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(document, policy.Resource)
+	if err != nil {
+		return document, nil
+	}
+	t := s.users.Load()
+	return p.WithUsers(document, func(id string) string {
+		if u := t.ids[id]; u != nil {
+			return u.arn()
+		}
+		return id
+	}), nil
 }
 
 // BucketPolicyPublic reports whether a bucket has a policy that is public.

@@ -205,7 +205,10 @@ func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error
 func (p *Principal) request(a *Access) *policy.Request {
 	r := &policy.Request{Action: a.Action, Resource: a.arn(), Values: a.Values}
 	if !p.Anonymous() {
-		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, ARNs: []string{p.ARN()}}
+		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, Names: []string{p.ARN()}}
+		if p.user != nil {
+			r.Principal.Names = append(r.Principal.Names, p.user.rec.ID)
+		}
 	}
 	return r
 }

@@ -45,11 +45,15 @@ type user struct {
 	damaged  bool // the record does not open
 }
 
-func (u *user) arn() string { return "arn:aws:iam::" + objstore.AccountID + ":user/" + u.name }
+// userARN is what the ARNs of users begin with.
+const userARN = "arn:aws:iam::" + objstore.AccountID + ":user/"
+
+func (u *user) arn() string { return userARN + u.name }
 
 // userTable are all users as of one moment. It does not change.
 type userTable struct {
 	names map[string]*user
+	ids   map[string]*user
 	keys  map[string]ownedKey // by access key id, of users that are enabled
 }
 
@@ -59,8 +63,11 @@ type ownedKey struct {
 }
 
 func newUserTable(names map[string]*user) *userTable {
-	t := &userTable{names: names, keys: map[string]ownedKey{}}
+	t := &userTable{names: names, ids: map[string]*user{}, keys: map[string]ownedKey{}}
 	for _, u := range names {
+		if u.rec.ID != "" { // which a damaged one may have lost
+			t.ids[u.rec.ID] = u
+		}
 		if u.rec.Disabled || u.damaged {
 			continue
 		}

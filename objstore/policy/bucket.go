@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // ParseBucket compiles the policy of a bucket and holds it to what S3 holds it
 // to: its actions are S3's and about what its resources are, its resources lie
@@ -82,16 +79,4 @@ func resourceScope(resource, bucket string) (about scope, ok bool) {
 		return onBucket | onObject, true
 	}
 	return onBucket, true
-}
-
-// Users are the ARNs of users and roles that the policy names as principals.
-func (p *Policy) Users() []string {
-	var list []string
-	for i := range p.statements {
-		if l := p.statements[i].principals; l != nil {
-			list = append(list, l.arns...)
-		}
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
 }

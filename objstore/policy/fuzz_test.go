@@ -36,7 +36,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("first %v, then %v", first, again)
 			}
 			p.Public()
-			p.Users()
+			checkWithUsers(t, p, text, kind)
 			deny := len(p.statements) > 0
 			for i := range p.statements {
 				deny = deny && !p.statements[i].allow
@@ -47,6 +47,28 @@ func FuzzParse(f *testing.F) {
 		}
 		_, _ = ParseBucket(text, "photos")
 	})
+}
+
+func checkWithUsers(t *testing.T, p *Policy, text []byte, kind Kind) {
+	if same := p.WithUsers(text, func(user string) string { return user }); string(same) != string(text) {
+		t.Fatalf("%q is not %q", same, text)
+	}
+	const other = "OTHEROTHEROTHER0"
+	named := 0
+	changed := p.WithUsers(text, func(string) string { named++; return other })
+	again, err := Parse(changed, kind)
+	if err != nil {
+		t.Fatalf("%v of %q", err, text)
+	}
+	again.WithUsers(changed, func(user string) string {
+		if named--; user != other {
+			t.Fatalf("%q in %q", user, changed)
+		}
+		return user
+	})
+	if named != 0 {
+		t.Fatalf("%d users more in %q than in %q", named, text, changed)
+	}
 }
 
 // FuzzMatch compares the matcher with one that is slow and plain.

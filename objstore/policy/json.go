@@ -19,7 +19,11 @@ type node struct {
 	text   string
 	list   []node
 	fields []member // in order; names are unique
+	at     span     // of a text: where it stands in the document, quotes included
 }
+
+// A span is from its first byte to before its last.
+type span struct{ from, to int }
 
 type nodeKind uint8
 
@@ -44,7 +48,7 @@ func parseJSON(text []byte) (node, error) {
 	if !utf8.Valid(text) || len(text) == 0 || text[0] != '{' {
 		return node{}, errJSON
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
+	d := &decoder{json.NewDecoder(bytes.NewReader(text)), text}
 	d.UseNumber()
 	n, err := parseNode(d, 0)
 	if err != nil {
@@ -56,14 +60,30 @@ func parseJSON(text []byte) (node, error) {
 	return n, nil
 }
 
-func parseNode(d *json.Decoder, depth int) (node, error) {
+// decoder knows the document that it decodes.
+type decoder struct {
+	*json.Decoder
+	text []byte
+}
+
+// span is where the next token stands, once it was read from the offset before.
+func (d *decoder) span(before int64) span {
+	from, to := int(before), int(d.InputOffset())
+	for from < to && bytes.IndexByte([]byte(" \t\r\n,:"), d.text[from]) >= 0 {
+		from++
+	}
+	return span{from, to}
+}
+
+func parseNode(d *decoder, depth int) (node, error) {
+	before := d.InputOffset()
 	t, err := d.Token()
 	if err != nil {
 		return node{}, errJSON
 	}
 	switch t := t.(type) {
 	case string:
-		return node{kind: isText, text: t}, nil
+		return node{kind: isText, text: t, at: d.span(before)}, nil
 	case json.Number:
 		return node{kind: isNumber, text: string(t)}, nil
 	case bool:
@@ -84,7 +104,7 @@ func parseNode(d *json.Decoder, depth int) (node, error) {
 	return node{}, refuse("Policy document has a null value")
 }
 
-func parseList(d *json.Decoder, depth int) (node, error) {
+func parseList(d *decoder, depth int) (node, error) {
 	n := node{kind: isList}
 	for d.More() {
 		v, err := parseNode(d, depth)
@@ -100,7 +120,7 @@ func parseList(d *json.Decoder, depth int) (node, error) {
 	return n, nil
 }
 
-func parseObject(d *json.Decoder, depth int) (node, error) {
+func parseObject(d *decoder, depth int) (node, error) {
 	n := node{kind: isObject}
 	seen := map[string]bool{}
 	for d.More() {

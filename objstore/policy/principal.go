@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,8 +14,8 @@ type Principal struct {
 	Root bool
 	// CanonicalID of the account.
 	CanonicalID string
-	// ARNs by which a policy can name this principal.
-	ARNs []string
+	// Names by which a policy can name this principal: an ARN, a user's unique id.
+	Names []string
 }
 
 // principals is a Principal or NotPrincipal element.
@@ -23,7 +24,8 @@ type principals struct {
 	anyone   bool
 	accounts []string
 	ids      []string // canonical
-	arns     []string
+	users    []string // ARNs and unique ids, of roles too
+	written  []span   // of users, in the document
 }
 
 // matches reports whether the statement is about p. The account as such stands
@@ -47,8 +49,8 @@ func (l *principals) names(p *Principal, allow bool) bool {
 			return true
 		}
 	}
-	for _, arn := range p.ARNs {
-		if slices.Contains(l.arns, arn) {
+	for _, name := range p.Names {
+		if slices.Contains(l.users, name) {
 			return true
 		}
 	}
@@ -71,12 +73,18 @@ func parsePrincipals(n *node, not bool) (*principals, error) {
 	}
 	for i := range n.fields {
 		f := &n.fields[i]
-		list, ok := f.value.texts(false)
-		if !ok || len(list) == 0 {
+		list := f.value.list
+		if f.value.kind == isText {
+			list = []node{f.value}
+		}
+		if len(list) == 0 {
 			return nil, errPrincipal()
 		}
-		for _, s := range list {
-			if err := l.add(f.name, s); err != nil {
+		for i := range list {
+			if list[i].kind != isText {
+				return nil, errPrincipal()
+			}
+			if err := l.add(f.name, &list[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -84,10 +92,11 @@ func parsePrincipals(n *node, not bool) (*principals, error) {
 	return l, nil
 }
 
-func (l *principals) add(kind, s string) error {
+func (l *principals) add(kind string, n *node) error {
+	s := n.text
 	switch kind {
 	case "AWS":
-		return l.addAWS(s)
+		return l.addAWS(s, n.at)
 	case "CanonicalUser":
 		if len(s) != 64 || strings.Trim(s, "0123456789abcdef") != "" {
 			return errPrincipal()
@@ -104,13 +113,17 @@ func (l *principals) add(kind, s string) error {
 	return nil
 }
 
-func (l *principals) addAWS(s string) error {
+func (l *principals) addAWS(s string, at span) error {
 	if s == "*" {
 		l.anyone = true
 		return nil
 	}
 	if isAccount(s) {
 		l.accounts = append(l.accounts, s)
+		return nil
+	}
+	if isUniqueID(s) {
+		l.addUser(s, at)
 		return nil
 	}
 	p := strings.SplitN(s, ":", 6)
@@ -123,13 +136,57 @@ func (l *principals) addAWS(s string) error {
 		l.accounts = append(l.accounts, p[4])
 	case p[2] == "iam" && (kind == "user" || kind == "role") && name != "",
 		p[2] == "sts" && (kind == "assumed-role" || kind == "federated-user") && name != "":
-		l.arns = append(l.arns, s)
+		l.addUser(s, at)
 	default:
 		return errPrincipal()
 	}
 	return nil
 }
 
+func (l *principals) addUser(s string, at span) {
+	l.users, l.written = append(l.users, s), append(l.written, at)
+}
+
+// isUniqueID reports whether s has the shape of a unique id of IAM ("IAM
+// identifiers", IAM user guide): of a user, AIDA and more with AWS.
+func isUniqueID(s string) bool {
+	return len(s) >= 16 && len(s) <= 128 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == "" && !isDigit(s[0])
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 func isAccount(s string) bool {
 	return len(s) == 12 && strings.Trim(s, "0123456789") == ""
+}
+
+// WithUsers returns the document that the policy was parsed from with other names
+// for the users and roles that it names as principals, by ARN or unique id. A name
+// has no character that JSON writes in another way. All else of the document stays
+// as it is written.
+func (p *Policy) WithUsers(document []byte, name func(user string) string) []byte {
+	type change struct {
+		at   span
+		name string
+	}
+	var changes []change
+	for i := range p.statements {
+		l := p.statements[i].principals
+		if l == nil {
+			continue
+		}
+		for j, user := range l.users {
+			if other := name(user); other != user {
+				changes = append(changes, change{l.written[j], other})
+			}
+		}
+	}
+	slices.SortFunc(changes, func(a, b change) int { return a.at.from - b.at.from })
+	var out []byte
+	done := 0
+	for _, c := range changes {
+		out = append(out, document[done:c.at.from]...)
+		out = strconv.AppendQuote(out, c.name)
+		done = c.at.to
+	}
+	return append(out, document[done:]...)
 }

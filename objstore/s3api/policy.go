@@ -53,13 +53,15 @@ func (q *request) refusedPublic(err error) error {
 	return e
 }
 
-func errNoPolicy() (code, message string) {
-	return "NoSuchBucketPolicy", "The bucket policy does not exist"
+func (q *request) errNoPolicy() error {
+	return newError(http.StatusNotFound, "NoSuchBucketPolicy", "The bucket policy does not exist", field("BucketName", q.bucket))
 }
 
 func (q *request) getBucketPolicy() error {
-	code, message := errNoPolicy()
-	text, err := q.config(objstore.ConfigPolicy, code, message)
+	text, err := q.s.store.BucketPolicy(q.ctx, q.bucket)
+	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
+		return q.errNoPolicy()
+	}
 	if err != nil {
 		return err
 	}
@@ -71,11 +73,10 @@ func (q *request) getBucketPolicy() error {
 }
 
 func (q *request) getBucketPolicyStatus() error {
-	code, message := errNoPolicy()
-	if _, err := q.config(objstore.ConfigPolicy, code, message); err != nil {
-		return err
-	}
 	public, err := q.s.store.BucketPolicyPublic(q.ctx, q.bucket)
+	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
+		return q.errNoPolicy()
+	}
 	if err != nil {
 		return err
 	}
