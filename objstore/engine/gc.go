@@ -62,12 +62,21 @@ func (s *Store) runReaper(ctx context.Context) {
 		case <-retry:
 		}
 		retry = nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reapDelay):
+		}
 		if err := s.reapAll(ctx); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
 			s.log.Warn("space could not be freed yet", "err", err)
 			retry = time.After(reapRetry)
 		}
 	}
 }
+
+// reapDelay is how long the reaper waits after it was woken: who removes one file
+// removes more as a rule, and many cost less to free together.
+const reapDelay = 100 * time.Millisecond
 
 // reapRetry is how long the reaper waits after a failure, of a full disk say,
 // when nothing else wakes it.
@@ -179,48 +188,74 @@ func (s *Store) reapGarbage(ctx context.Context) error {
 			return first
 		}
 		after = keys[len(keys)-1]
+		var ids []objstore.ContentID
 		for _, k := range keys {
 			id, err := record.ParseGarbageKey(k)
 			if err != nil {
 				return err
 			}
-			if s.busy.has(id) {
-				continue
+			if !s.busy.has(id) {
+				ids = append(ids, id)
 			}
-			if err := s.reapContent(ctx, id); err != nil && first == nil {
-				first = err
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
+		}
+		if err := s.reapContents(ctx, ids); err != nil && first == nil {
+			first = err
 		}
 	}
 	return ctx.Err()
 }
 
-// reapContent frees a content that is still marked, step by step. A request
-// that was making it when the marks were listed can have ended well since, and
-// taken its mark back: then the content is alive.
+// reapTogether is how many contents are freed in one transaction, which others
+// wait for.
+const reapTogether = 32
+
+// reapContents frees contents that are marked, and returns the first error.
+func (s *Store) reapContents(ctx context.Context, ids []objstore.ContentID) (first error) {
+	for len(ids) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := s.reapSome(ctx, ids[:min(len(ids), reapTogether)])
+		if err != nil || n == 0 { // the next one fails, or is a large one
+			n, err = 1, s.reapContent(ctx, ids[0])
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+		ids = ids[n:]
+	}
+	return first
+}
+
+// reapSome frees the first n contents in one transaction. With an error it has
+// done nothing.
+func (s *Store) reapSome(ctx context.Context, ids []objstore.ContentID) (n int, err error) {
+	err = s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) error {
+		e := s.extents.Edit(x.txn)
+		for n = 0; n < len(ids) && !e.Full(); n++ {
+			done, err := x.reapStep(e, ids[n])
+			if err != nil {
+				return err
+			}
+			if !done {
+				break
+			}
+		}
+		return e.Finish()
+	})
+	return n, err
+}
+
+// reapContent frees a content that is marked, step by step.
 func (s *Store) reapContent(ctx context.Context, id objstore.ContentID) error {
 	for done := false; !done; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) error {
-			done = false
-			if _, err := x.Get(record.GarbageKey(id)); errors.Is(err, meta.ErrNotFound) {
-				done = true
-				return nil
-			} else if err != nil {
-				return err
-			}
-			var err error
+		err := s.update(ctx, objstore.Caller{}, "free", "", func(x *tx) (err error) {
 			e := s.extents.Edit(x.txn)
-			if done, err = e.FreeStep(extent.Content{Refs: id, Bound: id}); err != nil {
+			if done, err = x.reapStep(e, id); err != nil {
 				return err
-			}
-			if done {
-				x.txn.Delete(record.GarbageKey(id))
 			}
 			return e.Finish()
 		})
@@ -229,6 +264,22 @@ func (s *Store) reapContent(ctx context.Context, id objstore.ContentID) error {
 		}
 	}
 	return nil
+}
+
+// reapStep frees a part of a content that is still marked, and reports whether
+// nothing is left to do. A request that was making it when the marks were listed
+// can have ended well since, and taken its mark back: then the content is alive.
+func (x *tx) reapStep(e *extent.Edit, id objstore.ContentID) (done bool, err error) {
+	if _, err := x.Get(record.GarbageKey(id)); errors.Is(err, meta.ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	if done, err = e.FreeStep(extent.Content{Refs: id, Bound: id}); err != nil || !done {
+		return false, err
+	}
+	x.txn.Delete(record.GarbageKey(id))
+	return true, nil
 }
 
 // collector remembers what earlier looks at the segments found.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -92,6 +93,41 @@ func TestUnlinkBesideTheLastCloseLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	countRecords(t, k.s, map[byte]int{'o': 0, 'g': 0, 'e': 0, 'i': 2})
+	if err := checkStore(k.s); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWhatIsRemovedTogetherIsFreedTogether: small contents share a transaction, and
+// one with more entries than fit into it is freed all the same.
+func TestWhatIsRemovedTogetherIsFreedTogether(t *testing.T) {
+	k, _ := newStack(t, nil)
+	const n = 2*reapTogether + 1
+	var ids []objstore.ContentID
+	for i := range n {
+		info := put(t, k.s, fmt.Sprint("o", i), bytesOf(uint64(i), 20_000))
+		rec, err := k.s.readInode(bg, info.Inode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, rec.Content.ID)
+	}
+	for i := range n {
+		if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: fmt.Sprint("o", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was := k.s.commits.Load()
+	if err := k.s.reapContents(bg, ids); err != nil {
+		t.Fatal(err)
+	}
+	if took := k.s.commits.Load() - was; took > n/4 { // the reaper may be at them too
+		t.Errorf("%d contents were freed in %d transactions", n, took)
+	}
+	if err := k.s.reapGarbage(bg); err != nil {
+		t.Fatal(err)
+	}
+	countRecords(t, k.s, map[byte]int{'g': 0, 'e': 0, 'k': 0, 'm': 0, 'c': 0, 's': 0})
 	if err := checkStore(k.s); err != nil {
 		t.Error(err)
 	}

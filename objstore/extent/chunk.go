@@ -252,18 +252,33 @@ func (e *Edit) dropRef(c Content, at int64, ref *record.ChunkRef) error {
 	if err != nil {
 		return err
 	}
+	return e.dropChunk(ref.Chunk, list)
+}
+
+// dropChunk removes a chunk that nobody refers to any more; list are all its entries.
+func (e *Edit) dropChunk(chunk record.ChunkID, list []entry) error {
+	e.t.Delete(record.ChunkKey(chunk))
+	return e.release(chunk, list)
+}
+
+// release removes entries from a chunk's map.
+func (e *Edit) release(chunk record.ChunkID, list []entry) error {
+	e.released += len(list)
 	for _, o := range list {
-		e.t.Delete(record.MapKey(ref.Chunk, o.start))
-		if err := e.dead(o.m.Extent, ref.Chunk, o.m.Length); err != nil {
+		e.t.Delete(record.MapKey(chunk, o.start))
+		if err := e.dead(o.m.Extent, chunk, o.m.Length); err != nil {
 			return err
 		}
 	}
-	e.t.Delete(record.ChunkKey(ref.Chunk))
 	return nil
 }
 
 // freeStep bounds the map entries that FreeStep lets go at once.
 const freeStep = 4096
+
+// Full reports whether the transaction has let go of so many entries that what
+// comes next belongs into another one.
+func (e *Edit) Full() bool { return e.released >= freeStep }
 
 // FreeStep lets a part of a content go that nothing names any more: its next
 // chunk, or some of the entries of one that has many. It reports whether that
@@ -278,12 +293,21 @@ func (e *Edit) FreeStep(c Content) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if last {
-		if more, err := e.thin(ref.Chunk); err != nil || more {
-			return false, err
-		}
+	if !last {
+		return len(refs) == 1, e.dropRef(c, at, ref)
 	}
-	return len(refs) == 1, e.dropRef(c, at, ref)
+	list, err := scanEntries(e.t, ref.Chunk, 0, record.MaxChunk, freeStep+1)
+	if err != nil {
+		return false, err
+	}
+	if len(list) > freeStep {
+		return false, e.release(ref.Chunk, list[:freeStep])
+	}
+	e.t.Delete(record.ChunkRefKey(c.Refs, at))
+	if ref.Borrowed {
+		e.t.Delete(record.ChunkOfKey(ref.Chunk, c.Refs, at))
+	}
+	return len(refs) == 1, e.dropChunk(ref.Chunk, list)
 }
 
 // lastUser reports whether nobody uses a chunk but this reference.
@@ -295,25 +319,13 @@ func (e *Edit) lastUser(c Content, at int64, ref *record.ChunkRef) (bool, error)
 	if k.Owned && ref.Borrowed {
 		return false, nil
 	}
+	if !k.Shared {
+		return true, nil
+	}
 	own := record.ChunkOfKey(ref.Chunk, c.Refs, at)
 	for p, err := range e.t.Scan(meta.Prefix(record.ChunkOfPrefix(ref.Chunk))) {
 		if err != nil || !bytes.Equal(p.Key, own) {
 			return false, err
-		}
-	}
-	return true, nil
-}
-
-// thin lets go of freeStep entries of a chunk that has more of them.
-func (e *Edit) thin(chunk record.ChunkID) (more bool, err error) {
-	list, err := scanEntries(e.t, chunk, 0, record.MaxChunk, freeStep+1)
-	if err != nil || len(list) <= freeStep {
-		return false, err
-	}
-	for _, o := range list[:freeStep] {
-		e.t.Delete(record.MapKey(chunk, o.start))
-		if err := e.dead(o.m.Extent, chunk, o.m.Length); err != nil {
-			return true, err
 		}
 	}
 	return true, nil

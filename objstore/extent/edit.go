@@ -20,6 +20,8 @@ type Edit struct {
 	extents map[record.ExtentID]*account
 	keys    map[record.ChunkID]*Keys // chunk keys that were opened or made
 	grown   int64
+	// released counts the map entries that went with their chunks.
+	released int
 }
 
 // Grown is how many bytes more the maps that were changed cover now. Chunks

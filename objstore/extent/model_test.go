@@ -301,17 +301,29 @@ func (m *model) free() {
 	}
 }
 
-// empty frees what was thrown away, without keys.
+// empty frees what was thrown away, without keys: several in one transaction.
 func (m *model) empty() {
-	for _, id := range m.trash {
-		for done := false; !done; {
-			m.edit(func(e *Edit) (err error) {
-				done, err = e.FreeStep(Content{Refs: id, Bound: id})
-				return err
-			})
-		}
+	for len(m.trash) > 0 {
+		steps := rapid.IntRange(1, 4).Draw(m.t, "steps")
+		var left []objstore.ContentID
+		m.edit(func(e *Edit) error {
+			left = m.trash
+			for range steps {
+				if len(left) == 0 || e.Full() {
+					break
+				}
+				done, err := e.FreeStep(Content{Refs: left[0], Bound: left[0]})
+				if err != nil {
+					return err
+				}
+				if done {
+					left = left[1:]
+				}
+			}
+			return nil
+		})
+		m.trash = left
 	}
-	m.trash = nil
 }
 
 // compact moves what is live of a sealed segment, and removes it.
