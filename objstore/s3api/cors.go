@@ -126,13 +126,14 @@ func (doc *corsDocument) write(x *xmlWriter) {
 	x.close("CORSConfiguration")
 }
 
-func parseCORS(b []byte) (*corsDocument, error) {
-	doc := new(corsDocument)
-	return doc, decodeXML(bytes.NewReader(b), "CORSConfiguration", doc)
+func parseCORS(b []byte) (corsRules, error) {
+	var doc corsDocument
+	err := decodeXML(bytes.NewReader(b), "CORSConfiguration", &doc)
+	return doc.compile(), err
 }
 
 // corsRules returns the bucket's rules, nil when it has none.
-func (q *request) corsRules() (*corsDocument, error) {
+func (q *request) corsRules() (corsRules, error) {
 	doc, err := q.s.store.BucketConfig(q.ctx, q.caller, q.bucket, objstore.ConfigCORS)
 	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
 		return nil, nil
@@ -143,44 +144,16 @@ func (q *request) corsRules() (*corsDocument, error) {
 	return q.s.cors.get(q.bucket, doc, parseCORS)
 }
 
-// match returns the first rule that allows a request, and the origin of that
-// rule. headers are those of Access-Control-Request-Headers, in lower case.
-func (doc *corsDocument) match(origin, method string, headers []string) (rule *corsRule, pattern string) {
-	for i := range doc.CORSRule {
-		r := &doc.CORSRule[i]
-		at := slices.IndexFunc(r.AllowedOrigin, func(p string) bool { return matchOneStar(p, origin) })
-		if at >= 0 && slices.Contains(r.AllowedMethod, method) && r.allows(headers) {
-			return r, r.AllowedOrigin[at]
-		}
-	}
-	return nil, ""
-}
-
-func (r *corsRule) allows(headers []string) bool {
-	for _, h := range headers {
-		if !slices.ContainsFunc(r.AllowedHeader, func(p string) bool { return matchOneStar(strings.ToLower(p), h) }) {
-			return false
-		}
-	}
-	return true
-}
-
-// matchOneStar matches s with a pattern in which one asterisk stands for
-// anything.
-func matchOneStar(pattern, s string) bool {
-	before, after, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == s
-	}
-	return len(s) >= len(before)+len(after) && strings.HasPrefix(s, before) && strings.HasSuffix(s, after)
-}
-
-// requestedHeaders reads Access-Control-Request-Headers.
+// requestedHeaders reads Access-Control-Request-Headers, and of those that are too
+// many one too many.
 func (q *request) requestedHeaders() (list []string) {
 	for _, line := range q.r.Header["Access-Control-Request-Headers"] {
 		for h := range strings.SplitSeq(line, ",") {
 			if h = strings.ToLower(strings.TrimSpace(h)); h != "" {
 				list = append(list, h)
+			}
+			if len(list) > maxRequestedHeaders {
+				return list
 			}
 		}
 	}
@@ -226,8 +199,8 @@ func (q *request) answerCORS() {
 	if origin == "" || q.bucket == "" {
 		return
 	}
-	doc, err := q.corsRules()
-	if err != nil || doc == nil {
+	rules, err := q.corsRules()
+	if err != nil || rules == nil {
 		return
 	}
 	method := q.r.Header.Get("Access-Control-Request-Method")
@@ -235,7 +208,7 @@ func (q *request) answerCORS() {
 		method = q.r.Method
 	}
 	headers := q.requestedHeaders()
-	if r, pattern := doc.match(origin, method, headers); r != nil {
+	if r, pattern := rules.match(origin, method, headers); r != nil {
 		q.setCORS(r, pattern, origin, headers)
 	}
 }
@@ -255,16 +228,16 @@ func (q *request) preflight() error {
 	refuse := func(message, resource string) error {
 		return newError(http.StatusForbidden, "AccessForbidden", "CORSResponse: "+message, field("Method", named), field("ResourceType", resource))
 	}
-	var doc *corsDocument
+	var rules corsRules
 	if q.bucket != "" {
 		var err error
-		if doc, err = q.corsRules(); objstore.IsKind(err, objstore.KindNoSuchBucket) {
+		if rules, err = q.corsRules(); objstore.IsKind(err, objstore.KindNoSuchBucket) {
 			return refuse("Bucket not found", "BUCKET")
 		} else if err != nil {
 			return err
 		}
 	}
-	if doc == nil {
+	if rules == nil {
 		return refuse("CORS is not enabled for this bucket.", "BUCKET")
 	}
 	if !slices.Contains(corsMethods, method) {
@@ -274,7 +247,7 @@ func (q *request) preflight() error {
 		return newError(http.StatusBadRequest, "BadRequest", "Invalid Access-Control-Request-Method: "+method)
 	}
 	headers := q.requestedHeaders()
-	r, pattern := doc.match(origin, method, headers)
+	r, pattern := rules.match(origin, method, headers)
 	if r == nil {
 		resource := "OBJECT"
 		if q.key == "" {

@@ -57,7 +57,7 @@ type Server struct {
 	// and, by some clients, for another region.
 	stsVerifier *sigv4.Verifier
 	log         *slog.Logger
-	cors        parsed[*corsDocument]
+	cors        parsed[corsRules]
 	lifecycle   parsed[[]lifecycle.Rule]
 }
 
