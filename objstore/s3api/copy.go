@@ -275,7 +275,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
 		return err
 	}
-	if err := q.refusePlainPart(upload); err != nil {
+	if err := q.guardKMSPart(upload); err != nil {
 		return err
 	}
 	part, info, err := q.s.store.CopyPart(q.ctx, q.caller, req)

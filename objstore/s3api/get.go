@@ -111,7 +111,7 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 		found = true
 		status := http.StatusOK
 		if q.r.Method == http.MethodGet {
-			if err := q.refusePlain(o.Info.SSE.Mode); err != nil {
+			if err := q.guardKMS(o.Info.SSE.Mode); err != nil {
 				return err
 			}
 		}

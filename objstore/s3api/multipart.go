@@ -118,7 +118,7 @@ func (q *request) uploadPart() error {
 	}
 	upload, err := q.upload(id)
 	if err == nil {
-		err = q.refusePlain(upload.SSE.Mode)
+		err = q.guardKMS(upload.SSE.Mode)
 	}
 	if err != nil {
 		return err

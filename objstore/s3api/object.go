@@ -70,7 +70,7 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	store := q.s.store.PutObject
 	if appends {
 		if offset > 0 {
-			if err := q.refusePlainAppend(); err != nil {
+			if err := q.guardKMSAppend(); err != nil {
 				return none, err
 			}
 		}

@@ -108,7 +108,7 @@ func (q *request) encryption() (objstore.Encryption, error) {
 			return e, errInvalidArgument("The value of the header is not a boolean.", strings.ToLower(sseBucketKey), v)
 		}
 	}
-	return e, q.refusePlainWrite(e.Mode)
+	return e, q.guardKMSWrite(e.Mode)
 }
 
 // parseContext reads an encryption context: the base64 of a JSON object of

@@ -9,17 +9,17 @@ import "github.com/cofferfs/coffer/objstore"
 // keys"). What tells of them and takes none of their bytes along works: HEAD,
 // listings, DELETE, and copying from them.
 
-// refusePlain refuses to send or take bytes of an object of that mode.
-func (q *request) refusePlain(mode objstore.SSEMode) error {
+// guardKMS refuses to send or take bytes of an object of that mode.
+func (q *request) guardKMS(mode objstore.SSEMode) error {
 	if q.r.TLS != nil || mode != objstore.SSEKMS && mode != objstore.SSEDSSE {
 		return nil
 	}
 	return errSSE("Requests specifying Server Side Encryption with AWS KMS managed keys must be made over a secure connection.")
 }
 
-// refusePlainWrite is refusePlain of a new object, of which the bucket's default
+// guardKMSWrite is guardKMS of a new object, of which the bucket's default
 // tells the mode if the request does not.
-func (q *request) refusePlainWrite(mode objstore.SSEMode) error {
+func (q *request) guardKMSWrite(mode objstore.SSEMode) error {
 	if q.r.TLS != nil {
 		return nil
 	}
@@ -30,11 +30,11 @@ func (q *request) refusePlainWrite(mode objstore.SSEMode) error {
 		}
 		mode = def.Mode
 	}
-	return q.refusePlain(mode)
+	return q.guardKMS(mode)
 }
 
-// refusePlainAppend is refusePlain of an object that is there.
-func (q *request) refusePlainAppend() error {
+// guardKMSAppend is guardKMS of an object that is there.
+func (q *request) guardKMSAppend() error {
 	if q.r.TLS != nil {
 		return nil
 	}
@@ -42,11 +42,11 @@ func (q *request) refusePlainAppend() error {
 	if err != nil {
 		return err
 	}
-	return q.refusePlain(info.SSE.Mode)
+	return q.guardKMS(info.SSE.Mode)
 }
 
-// refusePlainPart is refusePlain of an upload that a part is for.
-func (q *request) refusePlainPart(id objstore.UploadID) error {
+// guardKMSPart is guardKMS of an upload that a part is for.
+func (q *request) guardKMSPart(id objstore.UploadID) error {
 	if q.r.TLS != nil {
 		return nil
 	}
@@ -54,5 +54,5 @@ func (q *request) refusePlainPart(id objstore.UploadID) error {
 	if err != nil {
 		return err
 	}
-	return q.refusePlain(upload.SSE.Mode)
+	return q.guardKMS(upload.SSE.Mode)
 }
