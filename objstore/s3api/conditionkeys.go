@@ -150,11 +150,14 @@ func (q *request) signatureVersion() string {
 	switch {
 	case q.auth.Anonymous:
 		return ""
-	case q.auth.Time.IsZero():
-		return "AWS" // Signature Version 2, of a form
+	case q.signedBy4():
+		return "AWS4-HMAC-SHA256"
 	}
-	return "AWS4-HMAC-SHA256"
+	return "AWS"
 }
+
+// signedBy4 reports whether somebody signed by version 4: version 2 tells no time.
+func (q *request) signedBy4() bool { return !q.auth.Anonymous && !q.auth.Time.IsZero() }
 
 func tlsVersion(s *tls.ConnectionState) string {
 	if s == nil {

@@ -111,6 +111,9 @@ func (q *request) copyObject() error {
 	if err := q.refuseUnbuilt(); err != nil {
 		return err
 	}
+	if err := q.guardSource(src); err != nil {
+		return err
+	}
 	if replace {
 		req.Meta = &meta
 	}
@@ -276,6 +279,9 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		return err
 	}
 	if err := q.guardKMSPart(upload); err != nil {
+		return err
+	}
+	if err := q.guardSource(src); err != nil {
 		return err
 	}
 	part, info, err := q.s.store.CopyPart(q.ctx, q.caller, req)

@@ -90,6 +90,9 @@ func (q *request) headObject() error {
 	if err != nil {
 		return q.readFailed(req, err)
 	}
+	if err := q.guardSigned(info.SSE.Mode); err != nil {
+		return err
+	}
 	q.setPart(&engine.Object{Info: info, Length: info.Size}, overrides)
 	return q.sendHead(http.StatusOK)
 }
@@ -110,10 +113,12 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 	err = q.s.store.GetObject(q.ctx, q.caller, req, func(o *engine.Object) error {
 		found = true
 		status := http.StatusOK
+		guard := q.guardSigned
 		if q.r.Method == http.MethodGet {
-			if err := q.guardKMS(o.Info.SSE.Mode); err != nil {
-				return err
-			}
+			guard = q.guardKMS
+		}
+		if err := guard(o.Info.SSE.Mode); err != nil {
+			return err
 		}
 		if (req.Range != nil || req.PartNumber != 0) && o.Info.Size > 0 {
 			status = http.StatusPartialContent

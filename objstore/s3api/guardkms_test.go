@@ -3,6 +3,7 @@ package s3api
 import (
 	"net/http/httptest"
 	"testing"
+	"time"
 )
 
 // plain is the same door without TLS.
@@ -68,6 +69,53 @@ func TestObjectsUnderExternalKeysNeedTLS(t *testing.T) {
 	p.do("PUT", "/default/new", "text", "x-amz-server-side-encryption", "AES256").ok(t, "put past the default", 200)
 	p.do("GET", "/default/new", "").ok(t, "get past the default", 200)
 	p.do("HEAD", "/bucket/new", "").ok(t, "nothing was made", 404)
+}
+
+// TestObjectsUnderExternalKeysNeedVersion4: nobody else is given them, or may
+// leave any.
+func TestObjectsUnderExternalKeysNeedVersion4(t *testing.T) {
+	const need = "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS Signature Version 4."
+	d := openKeyDoor(t)
+	d.bucket("bucket")
+	d.open("bucket")
+	d.do("PUT", "/bucket?policy", statements(`{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}`)).ok(t, "public", 204)
+	d.put("bucket", "plain", "text")
+	soon := time.Now().Add(time.Minute)
+	for _, mode := range []string{"aws:kms", "aws:kms:dsse"} {
+		d.do("PUT", "/bucket/k", "text", under(mode, "one")...).ok(t, "put", 200)
+		created := d.do("POST", "/bucket/parts?uploads", "", under(mode, "one")...)
+		created.ok(t, "create upload", 200)
+		part := "partNumber=1&uploadId=" + element(created.body, "UploadId")
+		get := d.presign2("", "/bucket/k", "", "GET\n\n\n", "/bucket/k", soon)
+		head := d.presign2("", "/bucket/k", "", "HEAD\n\n\n", "/bucket/k", soon)
+		sse := "x-amz-server-side-encryption"
+		put := d.presign2("", "/bucket/new", "", "PUT\n\n\n", sse+":"+mode+"\n/bucket/new", soon)
+		upload := d.presign2("", "/bucket/parts", part, "PUT\n\n\n", "/bucket/parts?"+part, soon)
+		from := d.presign2("", "/bucket/new", "", "PUT\n\n\n", "x-amz-copy-source:/bucket/k\n/bucket/new", soon)
+		for what, a := range map[string]reply{
+			"get":                    d.use("GET", get, ""),
+			"put":                    d.use("PUT", put, "text", sse, mode),
+			"part":                   d.use("PUT", upload, "text"),
+			"copy from it":           d.use("PUT", from, "", "x-amz-copy-source", "/bucket/k"),
+			"get of nobody":          d.anonymous("GET", "/bucket/k", ""),
+			"put of nobody":          d.anonymous("PUT", "/bucket/new", "text", sse, mode),
+			"part of nobody":         d.anonymous("PUT", "/bucket/parts?"+part, "text"),
+			"copied part of nobody":  d.anonymous("PUT", "/bucket/parts?"+part, "", "x-amz-copy-source", "/bucket/plain"),
+			"copy from it of nobody": d.anonymous("PUT", "/bucket/new", "", "x-amz-copy-source", "/bucket/k"),
+		} {
+			a.want(t, mode+" "+what, 400, "InvalidArgument", need, "ArgumentName", "Authorization", "ArgumentValue", "null")
+		}
+		d.use("HEAD", head, "").ok(t, "head", 400)
+		d.use("HEAD", head, "", "Range", "bytes=1-2").ok(t, "head of a range", 400)
+		d.anonymous("HEAD", "/bucket/k", "").ok(t, "head of nobody", 400)
+		d.do("GET", "/bucket/k", "").ok(t, "get by version 4", 200)
+		d.anonymous("DELETE", "/bucket/k", "").ok(t, "delete", 204)
+	}
+	rule := `<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>`
+	d.do("PUT", "/bucket?encryption", rule).ok(t, "bucket default", 200)
+	d.anonymous("PUT", "/bucket/new", "text").want(t, "default", 400, "InvalidArgument", need, "ArgumentName", "Authorization", "ArgumentValue", "null")
+	d.use("GET", d.presign2("", "/bucket/plain", "", "GET\n\n\n", "/bucket/plain", soon), "").ok(t, "another mode", 200)
+	d.do("HEAD", "/bucket/new", "").ok(t, "nothing was made", 404)
 }
 
 // TestCustomersKeysNeedTLS: one that comes without is declared compromised,
