@@ -130,6 +130,9 @@ func parseConditions(n *node, variables bool) ([]condition, error) {
 				return nil, refuse("Invalid policy syntax.")
 			}
 			for _, v := range values {
+				if c.key == "s3:x-amz-copy-source" {
+					v = strings.TrimPrefix(v, "/") // which the header may have, and its value here has not
+				}
 				o, ok := c.op.operand(v, variables)
 				if !ok {
 					return nil, refuse("Invalid value for the condition " + f.name + " of " + k.name)

@@ -81,6 +81,8 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return []string{v}, ok
 	case "s3:if-match", "s3:if-none-match":
 		return q.headerValue(http.CanonicalHeaderKey(key[len("s3:"):]))
+	case "s3:x-amz-copy-source":
+		return q.copySourceValue()
 	case "s3:objectcreationoperation":
 		return one(strconv.FormatBool(q.creates(q.op)))
 	case "s3:object-lock-mode":
@@ -120,6 +122,16 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 func (q *request) headerValue(name string) ([]string, bool) {
 	v, ok := q.single(name)
 	return []string{v}, ok
+}
+
+// copySourceValue is bucket and key that a copy is made from, however the header
+// writes them and whatever version it names: who denies a source means that. A
+// header that cannot be read is as it was sent.
+func (q *request) copySourceValue() ([]string, bool) {
+	if src, err := q.copySource(); err == nil {
+		return []string{src.bucket + "/" + src.key}, true
+	}
+	return q.headerValue("X-Amz-Copy-Source")
 }
 
 func (q *request) principalType() string {
