@@ -104,11 +104,9 @@ func (g *guard) once() error {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{os.Args[0], "guard"}
-	cmd.Env = append(os.Environ(), guardEnv+"=1", "GOMAXPROCS=1", "GOMEMLIMIT=16MiB")
+	cmd := guardCommand()
 	cmd.Stdin = r
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: guardSignal}
+	cmd.SysProcAttr.Pdeathsig = guardSignal
 	if err := cmd.Start(); err != nil {
 		w.Close()
 		return err
@@ -129,6 +127,15 @@ func (g *guard) once() error {
 	g.hangUp()
 	g.mu.Unlock()
 	return err
+}
+
+// guardCommand is a process that runs RunGuard.
+func guardCommand() *exec.Cmd {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{os.Args[0], "guard"}
+	cmd.Env = append(os.Environ(), guardEnv+"=1", "GOMAXPROCS=1", "GOMEMLIMIT=16MiB")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd
 }
 
 // tell writes an order; mu is held. A process that takes none is replaced by

@@ -107,7 +107,9 @@ func ended(pid int, within time.Duration) bool {
 // taken out of the tree.
 func (e *mountEntry) abort() error {
 	if canUnmountDirectly() {
-		return unix.Unmount(e.Mountpoint, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		return detach(e.Mountpoint, func() error {
+			return unix.Unmount(e.Mountpoint, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		})
 	}
 	// Its owner may write here, where the system mounts it (fuse.rst, "Control
 	// filesystem").

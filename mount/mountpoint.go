@@ -118,7 +118,7 @@ func cleanStale(dir string, report func(string)) error {
 		if e == nil || !e.isOurs() {
 			return hinted(fmt.Errorf("a dead mount that is not coffer's stands on %q", dir), "umount -l "+ShellQuote(dir))
 		}
-		if err := unmountPath(dir, true); err != nil {
+		if err := detach(dir, func() error { return unmountPath(dir, true) }); err != nil {
 			return fmt.Errorf("remove the mount that a dead daemon left on %q: %w", dir, err)
 		}
 		report(fmt.Sprintf("removed the mount that a dead daemon left on %s", dir))
