@@ -24,6 +24,7 @@
 //	i ino                    inode
 //	k chunk                  chunk: its first owner, and whether others share it
 //	m chunk offset           map entry: which part of which extent holds these bytes
+//	n content number         write of an open file that was made durable with the metadata, until it is part of the content's map
 //	o ino                    inode without a name, kept for who has it open
 //	p upload number          part of a multipart upload
 //	s segment                live bytes of a data segment
@@ -35,7 +36,7 @@
 //
 // Reserved for what is planned, so that no new format is needed then:
 //
-//	a ino (ACLs)   h content (content root)   l (locks)   n (intents)
+//	a ino (ACLs)   h content (content root)   l (locks)
 //	q (quotas)     t (tags)
 //
 // Names of objects occur in d, u and v, and in i of what has versions.

@@ -77,6 +77,9 @@ func drawInode(t *rapid.T) *Inode {
 	if rapid.Bool().Draw(t, "content") {
 		c.ID = sure(t, "id")
 		c.Layout = Layout(rapid.IntRange(0, 2).Draw(t, "layout"))
+		if c.Layout == LayoutChunks {
+			c.Logged = rapid.Uint32Range(0, MaxLoggedWrites).Draw(t, "logged")
+		}
 		c.Mode = objstore.SSEMode(rapid.IntRange(1, 4).Draw(t, "mode"))
 		c.DEK, c.SealedOEK = DEKID(rapid.Uint64().Draw(t, "dek")), maybe(t, "oek")
 		c.KMSKeyID, c.BucketKey = text(t, "key"), rapid.Bool().Draw(t, "bucket key")
@@ -269,6 +272,16 @@ func drawInline(t *rapid.T) *Inline {
 		n.OuterBase = [12]byte(rapid.SliceOfN(rapid.Byte(), 12, 12).Draw(t, "outer base"))
 	}
 	return n
+}
+
+func drawLoggedWrite(t *rapid.T) *LoggedWrite {
+	w := &LoggedWrite{Data: *drawInline(t), Inode: objstore.InodeID(rapid.Uint64Min(1).Draw(t, "inode"))}
+	for left := w.Data.PlainLen; left > 0; {
+		n := rapid.Uint32Range(max(left/4, 1), left).Draw(t, "range")
+		w.Ranges = append(w.Ranges, LoggedRange{size(t, "offset", objstore.MaxFileSize-int64(n)), n})
+		left -= n
+	}
+	return w
 }
 
 func drawSegment(t *rapid.T) *Segment {

@@ -353,34 +353,44 @@ func ParseInline(b []byte) (*Inline, error) {
 	n := &Inline{}
 	d := newDecoder(b)
 	for d.next() {
-		switch d.num {
-		case 1:
-			n.PlainLen = d.uint32()
-		case 2:
-			n.Suite = d.uint8()
-		case 3:
-			d.base(&n.Base)
-		case 4:
-			n.Extent = d.id()
-		case 5:
-			n.Sealed = d.copy()
-		case 6:
-			n.Stream = d.val
-		case 7:
-			n.Outer = d.copy()
-		case 8:
-			d.base(&n.OuterBase)
-		default:
-			d.unknown()
-		}
+		n.field(&d)
 	}
+	if err := n.check(&d); err != nil {
+		return nil, fmt.Errorf("inline data: %w", err)
+	}
+	return n, nil
+}
+
+// field takes one field of an encoded Inline.
+func (n *Inline) field(d *decoder) {
+	switch d.num {
+	case 1:
+		n.PlainLen = d.uint32()
+	case 2:
+		n.Suite = d.uint8()
+	case 3:
+		d.base(&n.Base)
+	case 4:
+		n.Extent = d.id()
+	case 5:
+		n.Sealed = d.copy()
+	case 6:
+		n.Stream = d.val
+	case 7:
+		n.Outer = d.copy()
+	case 8:
+		d.base(&n.OuterBase)
+	default:
+		d.unknown()
+	}
+}
+
+// check returns what is wrong with an Inline whose fields were taken.
+func (n *Inline) check(d *decoder) error {
 	if d.err == nil && (n.PlainLen == 0 || n.PlainLen > MaxExtent || len(n.Sealed) == 0 || len(n.Stream) == 0) {
 		d.fail("inline data")
 	}
-	if d.err != nil {
-		return nil, fmt.Errorf("inline data: %w", d.err)
-	}
-	return n, nil
+	return d.err
 }
 
 // Segment is the account of a data segment.

@@ -101,6 +101,7 @@ type Content struct {
 	ETagSum   [16]byte
 	PartCount uint32 // > 0: uploaded in parts
 	Appends   uint32 // how often it was appended to; may be ignored
+	Logged    uint32 // LayoutChunks: how many logged writes lie over its map
 
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
@@ -167,6 +168,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	e.bool(57, n.Held)
 	e.uint(58, uint64(n.History))
 	e.uint(59, uint64(n.TagCount))
+	e.uint(60, uint64(c.Logged))
 	e.bytes(70, c.SealedMD5)
 	e.str(75, n.Name)
 	e.uint(76, uint64(n.Lock.Mode))
@@ -258,6 +260,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.Appends = d.uint32()
 		case 59:
 			n.TagCount = d.uint8()
+		case 60:
+			c.Logged = d.uint32()
 		case 51:
 			c.OuterDEK = DEKID(d.uint())
 		case 52:
@@ -305,6 +309,8 @@ func (n *Inode) check() error {
 		return fmt.Errorf("inode: %w: lock", ErrVersion)
 	case c.Layout != LayoutEmpty && (c.ID.IsZero() || c.Mode == 0):
 		return fmt.Errorf("inode: %w: data without a key", ErrCorrupt)
+	case c.Logged > MaxLoggedWrites || c.Logged > 0 && c.Layout != LayoutChunks:
+		return fmt.Errorf("inode: %w: logged writes", ErrCorrupt)
 	case c.Mode != objstore.SSEDSSE && len(c.SealedOuter) > 0:
 		return fmt.Errorf("inode: %w: keys of another number of layers", ErrCorrupt)
 	}

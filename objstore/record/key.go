@@ -37,6 +37,7 @@ const (
 	famInode     = 'i'
 	famChunk     = 'k'
 	famMap       = 'm'
+	famLogged    = 'n'
 	famOrphan    = 'o'
 	famPart      = 'p'
 	famSegment   = 's'

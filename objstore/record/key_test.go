@@ -61,7 +61,7 @@ func keysOf(name string) [][]byte {
 		RootKey(), InodeKey(1), BucketKey(1), DirentKey(1, name), XattrKey(1), OrphanKey(1), InlineKey(a), PartsKey(a),
 		ChunkRefKey(a, 1), ChunkKey(a), ChunkOfKey(a, a, 1), MapKey(a, 1), ExtentKey(a), ExtentRefKey(a, a), GarbageKey(a),
 		SegmentKey(a), DEKKey(1), DEKOfKey(1, [32]byte{1}), SettingKey(name), UploadKey(1, name, a), PartKey(a, 1),
-		ConfigKey(1, objstore.ConfigName(name)), VersionKey(1, name, 1),
+		ConfigKey(1, objstore.ConfigName(name)), VersionKey(1, name, 1), LoggedKey(a, 1),
 	}
 }
 

@@ -150,6 +150,13 @@ var kinds = []kind{
 	of("extent reference", goldenExtentRef, &ExtentRef{Sealed: []byte("sealed"), Live: 4096}, ParseExtentRef, (*ExtentRef).Append, drawExtentRef),
 	of("inline data", goldenInline, &Inline{PlainLen: 5, Suite: 1, Base: [12]byte{9}, Extent: id(4), Sealed: []byte("sealed"), Stream: []byte("stream")},
 		ParseInline, (*Inline).Append, drawInline),
+	of("logged write", goldenLoggedWrite, &LoggedWrite{
+		Data:  Inline{PlainLen: 5, Suite: 1, Base: [12]byte{9}, Extent: id(4), Sealed: []byte("sealed"), Stream: []byte("stream")},
+		Inode: 300, Ranges: []LoggedRange{{1 << 40, 3}, {0, 2}},
+	}, ParseLoggedWrite, (*LoggedWrite).Append, drawLoggedWrite),
+	of("file with logged writes", goldenLoggedFile, &Inode{Type: objstore.TypeRegular, Nlink: 1, Size: 5, Bucket: 2, Content: Content{
+		ID: id(1), Gen: 7, Layout: LayoutChunks, Mode: objstore.SSES3, DEK: 9, SealedOEK: []byte("sealed"), Logged: 1024,
+	}}, ParseInode, (*Inode).Append, drawInode),
 	of("segment", goldenSegment, &Segment{Live: 1 << 30, Refs: 12}, ParseSegment, (*Segment).Append, drawSegment),
 }
 
@@ -261,6 +268,11 @@ func TestRecordsOutsideTheirBoundsAreRefused(t *testing.T) {
 	}
 	parseInode := func(b []byte) error { _, err := ParseInode(b); return err }
 	parseExtent := func(b []byte) error { _, err := ParseExtent(b); return err }
+	logged := func(ranges ...LoggedRange) []byte {
+		w := &LoggedWrite{Data: Inline{PlainLen: 5, Sealed: []byte("k"), Stream: []byte("s")}, Inode: 1, Ranges: ranges}
+		return w.Append(nil)
+	}
+	parseLogged := func(b []byte) error { _, err := ParseLoggedWrite(b); return err }
 	parseEntry := func(b []byte) error { _, err := ParseDirent(b); return err }
 	parseMap := func(b []byte) error { _, err := ParseMapEntry(b); return err }
 	parseSizes := func(b []byte) error { _, err := ParsePartSizes(b); return err }
@@ -285,6 +297,15 @@ func TestRecordsOutsideTheirBoundsAreRefused(t *testing.T) {
 		{"layout 3", inode(func(n *Inode) { n.Content.Layout = 3 }), parseInode, ErrVersion},
 		{"SSE mode 5", inode(func(n *Inode) { n.Content.Mode = 5 }), parseInode, ErrVersion},
 		{"ETag kind 4", inode(func(n *Inode) { n.Content.ETag = 4 }), parseInode, ErrVersion},
+		{"logged writes over nothing", inode(func(n *Inode) { n.Content.Logged = 1 }), parseInode, ErrCorrupt},
+		{"too many logged writes", inode(func(n *Inode) {
+			n.Content = Content{ID: id(1), Layout: LayoutChunks, Mode: objstore.SSES3, Logged: MaxLoggedWrites + 1}
+		}), parseInode, ErrCorrupt},
+		{"logged write of another length", logged(LoggedRange{0, 4}), parseLogged, ErrCorrupt},
+		{"logged write without ranges", logged(), parseLogged, ErrCorrupt},
+		{"logged write up to the end", logged(LoggedRange{objstore.MaxFileSize - 5, 5}), parseLogged, nil},
+		{"logged write behind the end", logged(LoggedRange{objstore.MaxFileSize - 4, 5}), parseLogged, ErrCorrupt},
+		{"logged write with an empty range", logged(LoggedRange{0, 5}, LoggedRange{9, 0}), parseLogged, ErrCorrupt},
 		{"data without a key", inode(func(n *Inode) { n.Content.ID, n.Content.Layout = id(1), LayoutInline }), parseInode, ErrCorrupt},
 		{"type as a byte too many", append(inode(func(*Inode) {})[:1], 1, 2, 0x81, 0x00), parseInode, nil},
 		{"type over 64 bits", []byte{1, 1, 11, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, parseInode, ErrCorrupt},
