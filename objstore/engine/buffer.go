@@ -21,6 +21,10 @@ const (
 type buffer struct {
 	arena []byte
 	ents  []dirty // ascending by off, not overlapping
+	// fresh are the ranges that were put and not yet logged, in the order in which
+	// they came: the end of the arena. untracked: it is not known which those are.
+	fresh     []dirty
+	untracked bool
 }
 
 // dirty is a range of the file that the arena holds.
@@ -44,7 +48,7 @@ func newBuffer() *buffer {
 // free gives the arena back. The buffer must not be used after it.
 func (b *buffer) free() {
 	a := b.arena[:0]
-	b.arena, b.ents = nil, nil
+	b.arena, b.ents, b.fresh = nil, nil, nil
 	switch cap(a) {
 	case smallArena:
 		smallArenas.Put(&a)
@@ -86,6 +90,7 @@ func (b *buffer) put(p []byte, off int64) {
 	pos := int32(len(b.arena))
 	b.arena = append(b.arena, p...)
 	d := dirty{off, int32(len(p)), pos}
+	b.track(d)
 	if n := len(b.ents); n > 0 {
 		last := &b.ents[n-1]
 		if last.end() == off && last.pos+last.len == pos {
@@ -98,6 +103,21 @@ func (b *buffer) put(p []byte, off int64) {
 		}
 	}
 	b.ents = append(b.ents, d)
+}
+
+// track notes a range that was put.
+func (b *buffer) track(d dirty) {
+	if n := len(b.fresh); n > 0 {
+		if last := &b.fresh[n-1]; last.end() == d.off {
+			last.len += d.len
+			return
+		}
+	}
+	if len(b.fresh) == maxLogRanges {
+		b.untracked = true
+		return
+	}
+	b.fresh = append(b.fresh, d)
 }
 
 // insert puts d among the ranges and cuts what it covers.
@@ -174,6 +194,7 @@ func (b *buffer) compact() {
 	for _, d := range b.ents {
 		fresh.put(b.bytes(d), d.off)
 	}
+	fresh.untracked = true // what was logged, and what was not, are one
 	old := *b
 	*b = *fresh
 	old.free()

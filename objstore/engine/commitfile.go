@@ -19,6 +19,9 @@ func (n *node) commit(ctx context.Context) error { return n.commitFor(ctx, false
 func (n *node) commitFor(ctx context.Context, sync bool) error {
 	n.commitMu.Lock()
 	defer n.commitMu.Unlock()
+	if sync && n.commitLogged(ctx) {
+		return nil
+	}
 	return n.commitLocked(ctx, sync, false)
 }
 
@@ -27,6 +30,9 @@ func (n *node) commitFor(ctx context.Context, sync bool) error {
 func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 	// From here on the buffers belong to this commit: it ends, whoever waits.
 	ctx = context.WithoutCancel(ctx)
+	if err := n.mapUnder(ctx); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	if n.buf == nil && len(n.sealed) == 0 && !n.attrs {
 		n.mu.Unlock()
@@ -37,7 +43,9 @@ func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 	n.mu.Unlock()
 	if err == nil {
 		if err = n.apply(ctx, ch); errors.Is(err, errSetAside) {
-			err = n.applyAside(ctx, ch, exclusive)
+			if err = n.mapOld(ctx); err == nil {
+				err = n.applyAside(ctx, ch, exclusive)
+			}
 		}
 		ch.release()
 	}
@@ -63,7 +71,9 @@ type change struct {
 	mtime   objstore.Time
 	atime   objstore.Time
 	content record.Content // Layout, keys
-	data    bool           // content changed
+	attrs   bool           // size or times changed
+	data    bool           // there are bytes to be stored
+	changed bool           // some of them are new: not logged yet
 	inline  []byte         // new inline data, encoded; nil: none
 	lent    *[]byte        // where that is
 	pend    []*pending
@@ -99,14 +109,16 @@ func (ch *change) release() {
 // takeChange decides what the next commit does; mu is held. It makes the object
 // key when there is none.
 func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
-	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime}
+	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, attrs: n.attrs}
 	n.attrs, n.atime = false, 0
 	n.origin, n.mixed = 0, false
 	if n.buf == nil && len(n.sealed) == 0 {
 		ch.content = n.content
 		return ch, nil
 	}
-	ch.data = true
+	ch.data, ch.changed = true, n.unlogged
+	n.unlogged = false
+	n.content.Logged = 0 // they are in the buffers too
 	if err := n.ensureKey(ctx); err != nil {
 		return nil, err
 	}
@@ -193,7 +205,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		if rec.Held && !ch.data {
 			return nil // the times of a version stay
 		}
-		if ch.data {
+		if ch.changed {
 			must, err := x.mustSetAside(n, rec)
 			if err != nil {
 				return err
@@ -208,19 +220,26 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 			}
 		}
 		rec.Size = ch.size
-		rec.Mtime = ch.mtime
-		rec.Ctime = max(x.now, rec.Ctime)
-		if ch.atime != 0 {
-			rec.Atime = ch.atime
+		if ch.attrs && !rec.Held {
+			rec.Mtime = ch.mtime
+			rec.Ctime = max(x.now, rec.Ctime)
+			if ch.atime != 0 {
+				rec.Atime = ch.atime
+			}
 		}
-		if ch.data {
+		switch {
+		case ch.changed:
 			x.touchContent(rec, &ch.content)
+		case ch.data:
+			x.dropLogged(&rec.Content)
 		}
 		if err := x.putData(rec, ch, extent.Of(ch.content.ID, ch.oek)); err != nil {
 			return err
 		}
 		x.setInode(n.ino, rec)
-		x.change(objstore.Change{Inode: n.ino, Data: ch.data})
+		if ch.attrs || ch.changed {
+			x.change(objstore.Change{Inode: n.ino, Data: ch.changed})
+		}
 		return nil
 	})
 	n.windows.changed()
@@ -234,6 +253,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 // new ETag: what S3 said of the old bytes is no longer true.
 func (x *tx) touchContent(rec *record.Inode, c *record.Content) {
 	was := rec.Content
+	x.dropLogged(&was)
 	if was.PartCount > 0 {
 		x.txn.Delete(record.PartsKey(was.ID))
 	}

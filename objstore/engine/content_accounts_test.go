@@ -18,7 +18,7 @@ func checkContents(s *Store) error {
 		if err := c.named(r); err != nil {
 			return err
 		}
-		return errors.Join(c.small(r), extenttest.Check(r, func(id objstore.ContentID) bool { return c.contents[id] != "" }))
+		return errors.Join(c.small(r), c.loggedWrites(r), extenttest.Check(r, func(id objstore.ContentID) bool { return c.contents[id] != "" }))
 	})
 	return errors.Join(append(c.wrong, err)...)
 }
@@ -74,6 +74,33 @@ func (c *contentCheck) small(r meta.Reader) error {
 		}
 	}
 	return nil
+}
+
+// loggedWrites checks that there are as many as the inodes say.
+func (c *contentCheck) loggedWrites(r meta.Reader) error {
+	want := make(map[string]bool)
+	err := extenttest.Each(r, 'i', func(_, val []byte) error {
+		n, err := record.ParseInode(val)
+		for i := uint32(1); err == nil && i <= n.Content.Logged; i++ {
+			want[string(record.LoggedKey(n.Content.ID, i))] = true
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = extenttest.Each(r, 'n', func(key, val []byte) error {
+		if !want[string(key)] {
+			c.bad("%x is a logged write of nothing", key)
+		}
+		delete(want, string(key))
+		_, err := record.ParseLoggedWrite(val)
+		return err
+	})
+	if len(want) > 0 {
+		c.bad("%d logged writes are missing", len(want))
+	}
+	return err
 }
 
 // checkStore is checkTree and checkContents.

@@ -30,17 +30,29 @@ type source struct {
 
 func (s *Store) openSource(ctx context.Context, bucket, key string, version objstore.VersionID, pre objstore.Precondition, customer objstore.Encryption) (*source, error) {
 	src := &source{}
-	err := s.view(ctx, "copy", key, func(r reader) error {
-		root, err := r.bucketRoot(bucket)
-		if err != nil {
+	var ino objstore.InodeID
+	look := func() error {
+		return s.view(ctx, "copy", key, func(r reader) error {
+			root, err := r.bucketRoot(bucket)
+			if err != nil {
+				return err
+			}
+			var b *record.Bucket
+			if ino, src.n, b, err = r.findObject(s, "copy", root, key, version); err == nil {
+				src.version = s.versionOf(b, src.n)
+			}
 			return err
+		})
+	}
+	err := look()
+	if err == nil && src.n.Content.Logged > 0 {
+		if err = s.mapLogged(ctx, ino); err == nil {
+			err = look()
 		}
-		var b *record.Bucket
-		if _, src.n, b, err = r.findObject(s, "copy", root, key, version); err == nil {
-			src.version = s.versionOf(b, src.n)
+		if err == nil && src.n.Content.Logged > 0 {
+			err = errLostRace
 		}
-		return err
-	})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,9 @@
 // the history. Data that a transaction points to was appended before it, and
 // data.Sync runs before meta.Sync (commit.go; the metadata driver calls
 // beforeDurable as a last guard). Sync and everything that says durable returns
-// after both. What is not synced explicitly is within FlushInterval.
+// after both. A sync of few new bytes of an open file is one record beside the
+// inode, which the file's next commit maps (logged.go). What is not synced
+// explicitly is within FlushInterval.
 //
 // # Locks, in the order in which they are taken
 //

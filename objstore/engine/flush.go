@@ -227,7 +227,7 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.failures++
 	n.failure = err
 	n.dropBuffers()
-	n.attrs, n.guessed, n.atime = false, false, 0
+	n.attrs, n.unlogged, n.guessed, n.atime = false, false, false, 0
 	n.chunk = chunkRange{}
 	n.inline = nil // not cleared: a reader may be copying from it
 	// A commit that failed may still be there: what counts is what can be read.
@@ -243,6 +243,7 @@ func (n *node) fail(ctx context.Context, err error) {
 		n.oek = nil
 	}
 	n.content, n.size, n.mtime = n.stored.content, n.stored.size, n.stored.mtime
+	n.adrift = n.takeUnder(ctx) != nil
 }
 
 // readInode returns an inode's record as committed, from the cache if it is there.

@@ -52,11 +52,12 @@ type Object struct {
 	// is kept.
 	PartChecksum *objstore.Checksum
 
-	s   *Store
-	ctx context.Context
-	r   reader
-	n   *record.Inode
-	oek *extent.Keys
+	s    *Store
+	ctx  context.Context
+	r    reader
+	n    *record.Inode
+	oek  *extent.Keys
+	over *buffer // the content's logged writes, while WriteTo runs; nil: none
 }
 
 func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetRequest, ino objstore.InodeID, n *record.Inode) (*Object, error) {
@@ -169,6 +170,13 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 	case record.LayoutEmpty:
 		return o.writeSpans(w, []extent.Span{{Off: o.Offset, Len: o.Length}})
 	}
+	var err error
+	if o.over, err = o.r.loggedWrites(&o.n.Content, o.oek); err != nil {
+		return 0, o.s.wrap("get", o.Info.Key, err)
+	}
+	if o.over != nil {
+		defer o.over.free()
+	}
 	total := int64(0)
 	for total < o.Length {
 		spans, err := o.s.extents.Spans(o.r, k, o.Offset+total, o.Length-total, readBatch)
@@ -239,6 +247,10 @@ func (o *Object) writeSpans(w io.Writer, spans []extent.Span) (total int64, err 
 			}
 		}
 	}()
+	at := int64(0) // in the object
+	if len(spans) > 0 {
+		at = spans[0].Off
+	}
 	// Whatever happens, every step is waited for: they use this snapshot's pin.
 	defer cancel()
 	for u := range queue {
@@ -251,6 +263,10 @@ func (o *Object) writeSpans(w io.Writer, spans []extent.Span) (total int64, err 
 			if err != nil {
 				break
 			}
+			if o.over != nil {
+				o.over.overlay(p, at)
+			}
+			at += int64(len(p))
 			var n int
 			n, err = w.Write(p)
 			total += int64(n)

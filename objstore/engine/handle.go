@@ -215,7 +215,7 @@ func (n *node) seek(ctx context.Context, off int64, data bool) (int64, error) {
 	n.layoutMu.RLock()
 	defer n.layoutMu.RUnlock()
 	n.mu.RLock()
-	size, c, k := n.size, n.content, extent.Of(n.content.ID, n.oek)
+	size, c, k, under := n.size, n.content, extent.Of(n.content.ID, n.oek), n.under
 	n.mu.RUnlock()
 	none := objstore.E(objstore.KindInvalidRange, "lseek", "", "no data behind the offset")
 	if off < 0 || off >= size {
@@ -228,6 +228,12 @@ func (n *node) seek(ctx context.Context, off int64, data bool) (int64, error) {
 		}
 		return off, nil
 	case record.LayoutInline:
+		if data {
+			return off, nil
+		}
+		return size, nil
+	}
+	if under != nil { // a read-only store
 		if data {
 			return off, nil
 		}

@@ -51,6 +51,9 @@ type node struct {
 	origin   uint32        // of whoever wrote what waits; 0: nobody, or several
 	mixed    bool          // several
 	attrs    bool          // size or times differ from the record
+	unlogged bool          // there are bytes that no commit and no logged write has (logged.go)
+	under    *buffer       // logged writes of a committed content that are in no buffer; nil: none. Never changed
+	adrift   bool          // under is still to be loaded
 	buf      *buffer       // takes writes; nil: none
 	sealed   []*pending    // older, in order
 	flushing []*pending    // what the commit under way holds
@@ -103,6 +106,9 @@ func (n *node) load(ctx context.Context, c objstore.Caller) error {
 	}
 	n.bucket, n.content, n.size, n.mtime = rec.Bucket, rec.Content, rec.Size, rec.Mtime
 	n.stored = stored{rec.Content, rec.Size, rec.Mtime}
+	if err := n.takeUnder(ctx); err != nil {
+		return err
+	}
 	n.unlinked = rec.Nlink == 0
 	n.loaded = true
 	return nil
@@ -156,7 +162,7 @@ func (n *node) dropBuffers() {
 func (n *node) dirty() bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	return n.attrs || n.applying || n.buf != nil || len(n.sealed) > 0
+	return n.attrs || n.applying || n.buf != nil || len(n.sealed) > 0 || n.under != nil && !n.s.o.ReadOnly
 }
 
 // live puts what is not yet committed onto the inode's record.
@@ -168,6 +174,7 @@ func (n *node) live(rec *record.Inode) {
 	}
 	// The record may have been read before a commit that has ended since.
 	rec.Size = n.size
+	rec.Allocated = max(rec.Allocated, min(n.size, rec.Allocated+n.uncommitted()))
 	if !n.attrs && !n.applying {
 		return
 	}
@@ -176,7 +183,6 @@ func (n *node) live(rec *record.Inode) {
 	if n.atime != 0 {
 		rec.Atime = n.atime
 	}
-	rec.Allocated = max(rec.Allocated, min(n.size, rec.Allocated+n.uncommitted()))
 }
 
 // uncommitted is how many bytes wait; mu is held.
@@ -263,7 +269,7 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 	}
 	n.guessed = cached
 	n.mtime, n.ctime = now, now
-	n.attrs = true
+	n.attrs, n.unlogged = true, n.unlogged || off > at
 	n.flushed = false
 	waiting, ranges := len(n.sealed), 0
 	for _, p := range n.sealed {
@@ -304,6 +310,14 @@ func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
 			n.layoutMu.RUnlock()
 			return 0, nil
 		}
+		if n.adrift {
+			n.mu.RUnlock()
+			n.layoutMu.RUnlock()
+			if err := n.findUnder(ctx); err != nil {
+				return 0, err
+			}
+			continue
+		}
 		p = p[:min(int64(len(p)), n.size-off)]
 		overlaps := n.overlaps(off, int64(len(p)))
 		if !overlaps && (n.content.Layout != record.LayoutInline || n.inline != nil) {
@@ -328,7 +342,7 @@ func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
 		n.mu.RUnlock()
 		return len(p), nil
 	}
-	k := extent.Of(c.ID, n.oek)
+	k, under := extent.Of(c.ID, n.oek), n.under
 	n.mu.RUnlock()
 	if c.Layout == record.LayoutEmpty {
 		clear(p)
@@ -343,6 +357,9 @@ func (n *node) read(ctx context.Context, p []byte, off int64) (int, error) {
 	if err != nil {
 		clear(p)
 		return 0, err
+	}
+	if under != nil {
+		under.overlay(p, off)
 	}
 	return len(p), nil
 }

@@ -14,6 +14,9 @@ const settleBatch = 64
 // settle moves the extents that were made durable with the metadata to segments,
 // so that the metadata stay small.
 func (s *Store) settle(ctx context.Context) error {
+	if err := s.mapLeftLogged(ctx); err != nil {
+		return err
+	}
 	var after []byte
 	for {
 		keys, err := s.keysOf(ctx, record.StreamPrefix(), after, settleBatch)

@@ -23,6 +23,10 @@ func (k *stack) streams(t *testing.T) int {
 // metadata; later they go where all data are, and nothing is left behind.
 func TestSmallSyncedWritesGoThroughTheLog(t *testing.T) {
 	k, root := newStack(t, nil)
+	// What has two layers is never in a logged write.
+	if err := k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: objstore.SSEDSSE}); err != nil {
+		t.Fatal(err)
+	}
 	_, f, err := k.s.Create(bg, mountC, root, "log", 0o644, objstore.OpenFlags{Write: true}, true)
 	if err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, all bo
 			return err
 		}
 		n.mu.Lock()
-		if n.buf == nil && len(n.sealed) == 0 && !n.attrs {
+		if n.buf == nil && len(n.sealed) == 0 && !n.attrs && n.under == nil {
 			break // mu stays held: no write can come between
 		}
 		n.mu.Unlock()

@@ -467,6 +467,8 @@ func (x *tx) freeContent(c *record.Content) {
 	case record.LayoutInline:
 		x.txn.Delete(record.InlineKey(c.ID))
 	case record.LayoutChunks:
+		gone := *c
+		x.dropLogged(&gone)
 		x.txn.Set(record.GarbageKey(c.ID), []byte{1})
 		x.reap = true
 	}

@@ -38,6 +38,15 @@ func LoggedKey(c objstore.ContentID, number uint32) []byte {
 // LoggedPrefix: see LoggedKey.
 func LoggedPrefix() []byte { return []byte{famLogged} }
 
+// AfterLogged is where the keys begin that follow those of all logged writes of
+// the content in key.
+func AfterLogged(key []byte) ([]byte, error) {
+	if len(key) != 21 || key[0] != famLogged {
+		return nil, fmt.Errorf("%w: key of a logged write", ErrCorrupt)
+	}
+	return append(append([]byte(nil), key[:17]...), 0xff, 0xff, 0xff, 0xff, 0), nil
+}
+
 // Append encodes w behind dst.
 func (w *LoggedWrite) Append(dst []byte) []byte {
 	e := encoder{w.Data.Append(dst)}
