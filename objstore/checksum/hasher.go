@@ -1,7 +1,6 @@
 package checksum
 
 import (
-	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,6 +9,8 @@ import (
 	"hash/crc32"
 
 	"github.com/minio/crc64nvme"
+
+	"github.com/cofferfs/coffer/objstore/checksum/lanes"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -19,10 +20,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type Hasher struct {
 	wantCRC32, wantCRC32C, wantCRC64 bool
 
-	crc32, crc32c     uint32
-	crc64             uint64
-	sha1, sha256, md5 hash.Hash // nil when not wanted
-	size              int64
+	crc32, crc32c uint32
+	crc64         uint64
+	sha1, sha256  hash.Hash     // nil when not wanted
+	md5           *lanes.Digest // as well
+	size          int64
 }
 
 // New makes a Hasher for the algorithms; empty ones and repetitions are
@@ -43,7 +45,7 @@ func New(algs ...Algorithm) (*Hasher, error) {
 		case SHA256:
 			h.sha256 = sha256.New()
 		case MD5:
-			h.md5 = md5.New()
+			h.md5 = lanes.New()
 		default:
 			return nil, fmt.Errorf("%w %.40q", ErrAlgorithm, a)
 		}
@@ -53,6 +55,32 @@ func New(algs ...Algorithm) (*Hasher, error) {
 
 // Write adds p to every checksum. It keeps nothing of p and returns len(p), nil.
 func (h *Hasher) Write(p []byte) (int, error) {
+	h.write(p)
+	if h.md5 != nil {
+		h.md5.Write(p)
+	}
+	return len(p), nil
+}
+
+// WriteBefore is Write that may wait for other streams until next is closed, since
+// the MD5s of several streams cost less together: next is closed when there is more
+// of this stream to be written, or no more at all. Close must follow.
+func (h *Hasher) WriteBefore(next <-chan struct{}, p []byte) {
+	h.write(p)
+	if h.md5 != nil {
+		h.md5.WriteBefore(next, p)
+	}
+}
+
+// Close ends the writing: no other stream waits for this one any more. The sums stay.
+func (h *Hasher) Close() {
+	if h.md5 != nil {
+		h.md5.Close()
+	}
+}
+
+// write adds p to all but MD5.
+func (h *Hasher) write(p []byte) {
 	if h.wantCRC32 {
 		h.crc32 = crc32.Update(h.crc32, crc32.IEEETable, p)
 	}
@@ -68,11 +96,7 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	if h.sha256 != nil {
 		h.sha256.Write(p)
 	}
-	if h.md5 != nil {
-		h.md5.Write(p)
-	}
 	h.size += int64(len(p))
-	return len(p), nil
 }
 
 // Size is the number of bytes written.

@@ -62,6 +62,7 @@ func (s *Store) newIngest(c extent.Content, etags objstore.ETagForm, algs []chec
 
 // close ends an ingest, committed or not. What an uncommitted one left is freed.
 func (in *ingest) close() {
+	in.hasher.Close()
 	in.batch.Release()
 	if in.small != nil {
 		clear(in.small.arena)
@@ -103,15 +104,18 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(gctx)
-	work := make(chan *buffer, ingestAhead)
+	work := make(chan load, ingestAhead)
 	places := make(chan struct{}, ingestAhead+1)
 	g.Go(func() error { return in.consume(gctx, cancel, work, places) })
+	next := make(chan struct{})
 	for {
 		if !eof {
 			if _, eof, err = fill(body, buf, bigArena); err != nil {
 				break
 			}
 		}
+		close(next)
+		next = make(chan struct{})
 		in.size += int64(len(buf.arena))
 		if in.size > limit {
 			err = in.checkLength(want)
@@ -126,7 +130,7 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 			if err != nil {
 				break
 			}
-			work <- buf
+			work <- load{buf, next}
 			buf = newBuffer()
 		}
 		if eof {
@@ -134,6 +138,7 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 			break
 		}
 	}
+	close(next)
 	close(work)
 	if werr := g.Wait(); werr != nil {
 		return werr
@@ -172,9 +177,16 @@ func fill(body io.Reader, b *buffer, size int) (n int, eof bool, err error) {
 	return len(b.arena), false, nil
 }
 
+// load is a full buffer, or the last one of a body. next is closed when the next one
+// has been read, or there is none.
+type load struct {
+	*buffer
+	next chan struct{}
+}
+
 // consume hashes and encrypts buffers, both at once, in order. When it fails it
 // stops the reading of the body.
-func (in *ingest) consume(ctx context.Context, stop func(), work <-chan *buffer, places <-chan struct{}) error {
+func (in *ingest) consume(ctx context.Context, stop func(), work <-chan load, places <-chan struct{}) error {
 	off := in.base
 	var failed error
 	for b := range work {
@@ -191,10 +203,10 @@ func (in *ingest) consume(ctx context.Context, stop func(), work <-chan *buffer,
 }
 
 // take hashes and encrypts one buffer.
-func (in *ingest) take(ctx context.Context, b *buffer, off int64) error {
+func (in *ingest) take(ctx context.Context, b load, off int64) error {
 	var g errgroup.Group
-	g.Go(func() error { in.hasher.Write(b.arena[in.unhashed:]); return nil })
-	err := in.encrypt(ctx, b, off)
+	g.Go(func() error { in.hasher.WriteBefore(b.next, b.arena[in.unhashed:]); return nil })
+	err := in.encrypt(ctx, b.buffer, off)
 	_ = g.Wait() // the hasher never fails
 	in.unhashed = 0
 	if err == nil && len(in.maps) >= in.s.ingestStep {
