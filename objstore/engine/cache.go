@@ -38,7 +38,9 @@ type cache struct {
 	mu      sync.Mutex                         // guards the fields below
 	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused
 	entries map[entryKey]cachedEntry
-	buckets map[objstore.InodeID]record.Bucket // by root directory
+	// listings has whole directories; entries, which may have the same, goes first.
+	listings listings
+	buckets  map[objstore.InodeID]record.Bucket // by root directory
 	// configs are configuration documents, by root directory; configBytes is their size.
 	configs     map[objstore.InodeID]map[objstore.ConfigName][]byte
 	configBytes int
@@ -85,10 +87,11 @@ func (c *changes) noteBucket(root objstore.InodeID, b record.Bucket) {
 
 func newCache() *cache {
 	return &cache{
-		m:       make(map[objstore.InodeID]*record.Inode),
-		entries: make(map[entryKey]cachedEntry),
-		buckets: make(map[objstore.InodeID]record.Bucket),
-		configs: make(map[objstore.InodeID]map[objstore.ConfigName][]byte),
+		m:        make(map[objstore.InodeID]*record.Inode),
+		entries:  make(map[entryKey]cachedEntry),
+		listings: listings{m: make(map[objstore.InodeID][]listed)},
+		buckets:  make(map[objstore.InodeID]record.Bucket),
+		configs:  make(map[objstore.InodeID]map[objstore.ConfigName][]byte),
 	}
 }
 
@@ -117,8 +120,15 @@ func (c *cache) removed(ino objstore.InodeID) bool {
 func (c *cache) entry(k entryKey) (e cachedEntry, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, known = c.entries[k]
-	return e, known
+	return c.lockedEntry(k)
+}
+
+// lockedEntry is entry; mu is held.
+func (c *cache) lockedEntry(k entryKey) (e cachedEntry, known bool) {
+	if e, known = c.entries[k]; known {
+		return e, true
+	}
+	return c.listings.find(k)
 }
 
 // bucket returns a bucket's record.
@@ -159,7 +169,7 @@ func (c *cache) entryAt(token uint64, k entryKey) (e cachedEntry, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.still(token) {
-		e, known = c.entries[k]
+		e, known = c.lockedEntry(k)
 	}
 	return e, known
 }
@@ -334,12 +344,17 @@ func (c *cache) end(token uint64, done changes) {
 		} else {
 			delete(c.m, ino)
 		}
+		if n == nil {
+			c.listings.drop(ino)
+		}
 	}
 	for k, e := range done.entries {
 		if alone {
 			c.keepEntry(k, e)
+			c.listings.note(k, e)
 		} else {
 			delete(c.entries, k)
+			c.listings.drop(k.dir)
 		}
 	}
 	for root := range done.buckets { // they change seldom

@@ -146,6 +146,7 @@ func forget(c *cache) {
 	clear(c.m)
 	clear(c.entries)
 	clear(c.buckets)
+	c.listings = newCache().listings
 }
 
 // What reading a directory leaves in the cache is what the metadata say, of the

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -17,7 +19,7 @@ import (
 func (s *Store) ReadDir(ctx context.Context, dir objstore.InodeID, pos objstore.DirPos, max int, attrs bool) (ents []objstore.Dirent, as []objstore.Attr, end bool, err error) {
 	const op = "readdir"
 	var inodes []*record.Inode
-	err = s.view(ctx, op, "", func(r reader) error {
+	err = s.look(ctx, op, "", func(r reader) error {
 		if _, err := r.directory(op, dir); err != nil {
 			if end = objstore.IsKind(err, objstore.KindNotFound); end {
 				return nil
@@ -50,15 +52,29 @@ func (s *Store) ReadDir(ctx context.Context, dir objstore.InodeID, pos objstore.
 
 // entries returns up to max entries behind pos that the mount shows.
 func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (list []objstore.Dirent, end bool, err error) {
+	if known, ok := r.listing(dir, string(pos)); ok {
+		for _, e := range known {
+			if len(list) >= max {
+				return list, false, nil
+			}
+			if d, ok := e.shown(); ok {
+				list = append(list, d)
+			}
+		}
+		return list, true, nil
+	}
 	rng := meta.Prefix(record.DirentPrefix(dir))
 	if pos != "" {
 		rng.Start = record.DirentKey(dir, string(pos)+"\x00")
 	}
-	seen := make(map[string]cachedEntry)
-	last := ""
+	var seen []listed
 	defer func() {
-		if err == nil {
-			r.rememberEntries(dir, string(pos), last, end, seen)
+		switch {
+		case err != nil || r.cache == nil:
+		case pos == "" && end && len(seen) <= listingMax:
+			r.cache.putListing(r.token, dir, seen)
+		default:
+			r.rememberEntries(dir, string(pos), end, seen)
 		}
 	}()
 	for p, err := range r.Scan(rng) {
@@ -76,41 +92,53 @@ func (r reader) entries(dir objstore.InodeID, pos objstore.DirPos, max int) (lis
 		if err != nil {
 			return nil, false, err
 		}
-		seen[stored], last = cachedEntry{d, true}, stored
-		name, _ := record.SplitStored(stored)
-		if d.Shadowed || !record.Mountable(name) {
-			continue
+		e := listed{stored, d}
+		seen = append(seen, e)
+		if d, ok := e.shown(); ok {
+			list = append(list, d)
 		}
-		list = append(list, objstore.Dirent{Name: name, Inode: d.Inode, Type: d.Type, Pos: objstore.DirPos(stored)})
 	}
 	return list, true, nil
 }
 
-// rememberEntries caches entries by their stored names, which are all of those
-// behind first up to last (with end, up to the end), and that the names' twins are
-// absent where they would have been among them: who removes files looks for those.
-func (r reader) rememberEntries(dir objstore.InodeID, first, last string, end bool, seen map[string]cachedEntry) {
-	if r.cache == nil {
+// shown is an entry as the mount shows it; ok is false when it does not.
+func (l listed) shown() (d objstore.Dirent, ok bool) {
+	name, _ := record.SplitStored(l.stored)
+	if l.d.Shadowed || !record.Mountable(name) {
+		return d, false
+	}
+	return objstore.Dirent{Name: name, Inode: l.d.Inode, Type: l.d.Type, Pos: objstore.DirPos(l.stored)}, true
+}
+
+// rememberEntries caches entries, which are all of those behind first up to the last
+// of them (with end, up to the end), and that the names' twins are absent where they
+// would have been among them: who removes files looks for those.
+func (r reader) rememberEntries(dir objstore.InodeID, first string, end bool, list []listed) {
+	if len(list) == 0 {
 		return
 	}
-	var absent []string
-	for stored := range seen {
-		twin, isDir := strings.CutSuffix(stored, "/")
+	last := list[len(list)-1].stored
+	seen := make(map[string]cachedEntry, 2*len(list))
+	for _, e := range list {
+		seen[e.stored] = cachedEntry{e.d, true}
+	}
+	for _, e := range list {
+		twin, isDir := strings.CutSuffix(e.stored, "/")
 		if !isDir {
-			twin = stored + "/"
+			twin = e.stored + "/"
 		}
 		if _, ok := seen[twin]; !ok && twin > first && twin != "" && (end || twin < last) {
-			absent = append(absent, twin)
+			seen[twin] = cachedEntry{}
 		}
-	}
-	for _, twin := range absent {
-		seen[twin] = cachedEntry{}
 	}
 	r.cache.putEntries(r.token, dir, seen)
 }
 
 // vacant reports whether a directory holds nothing but, perhaps, its marker.
 func (r reader) vacant(dir objstore.InodeID) (bool, error) {
+	if list, known := r.listing(dir, ""); known {
+		return !slices.ContainsFunc(list, func(e listed) bool { return e.stored != "" }), nil
+	}
 	rng := meta.Prefix(record.DirentPrefix(dir))
 	rng.Start = record.DirentKey(dir, "\x00") // behind the empty name
 	for _, err := range r.Scan(rng) {
@@ -146,7 +174,13 @@ func (s *Store) intact(r reader, op string, inos []objstore.InodeID) ([]*record.
 			missing, at = append(missing, ino), append(at, i)
 		}
 	}
+	if len(missing) == 0 {
+		return list, nil
+	}
 	found, err := r.inodes(missing)
+	if errors.Is(err, errNotCached) {
+		return nil, err
+	}
 	if err == nil {
 		for i, n := range found {
 			list[at[i]] = n
