@@ -12,10 +12,11 @@ import (
 // Read, or frame by frame by next.
 type logReader struct {
 	noWrite
-	name string
-	base vfs.File
-	h    *header
-	size int64 // of the file below
+	name  string
+	base  vfs.File
+	ahead aheadReader // of base
+	h     *header
+	size  int64 // of the file below
 
 	off   int64  // where the next frame begins
 	index uint64 // of the last frame
@@ -34,9 +35,9 @@ func (fs *FS) openLog(name string, base vfs.File) (*logReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &logReader{name: name, base: base, size: fi.Size(), off: HeaderSize}
+	r := &logReader{name: name, base: base, ahead: aheadReader{base: base}, size: fi.Size(), off: HeaderSize}
 	var b [HeaderSize]byte
-	n, err := base.ReadAt(b[:], 0)
+	n, err := r.ahead.ReadAt(b[:], 0)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (r *logReader) zerosToEnd() error {
 // authenticates. r.buf then holds its ciphertext and tag.
 func (r *logReader) frameAt(off int64) (f frame, content []byte, ok bool, err error) {
 	var head [frameHeader]byte
-	n, err := r.base.ReadAt(head[:], off)
+	n, err := r.ahead.ReadAt(head[:], off)
 	if err != nil && err != io.EOF {
 		return frame{}, nil, false, err
 	}
@@ -125,7 +126,7 @@ func (r *logReader) frameAt(off int64) (f frame, content []byte, ok bool, err er
 	} else {
 		r.buf = r.buf[:need]
 	}
-	n, err = r.base.ReadAt(r.buf, off+frameHeader)
+	n, err = r.ahead.ReadAt(r.buf, off+frameHeader)
 	if n < len(r.buf) {
 		if err == io.EOF {
 			err = nil
