@@ -9,14 +9,15 @@
 // Blocks are written in place once: a barrier ends in a padded block and the
 // next run begins in a fresh one.
 //
-// Open writes nothing. What an earlier process left is sealed, whatever state
+// Open writes nothing, and does not look at the segments: a large store has
+// ten thousands of them. What an earlier process left is sealed, whatever state
 // it is in; a new active segment is made by the first Append.
 //
 // # Format, version 1
 //
 // A segment is a file whose name is its id in 32 lower-case hexadecimal
-// digits. Everything else in the directory is left alone and named once in the
-// log. All integers are big endian.
+// digits. Everything else in the directory is left alone and named in the log
+// when the segments are first listed. All integers are big endian.
 //
 //	offset  size  what
 //	     0     8  "cofferSG"
@@ -121,6 +122,9 @@ func (o Options) withDefaults() (Options, error) {
 				return o, fmt.Errorf("data: %w", err)
 			}
 		}
+		if err := checkDir(o.Dir); err != nil {
+			return o, fmt.Errorf("data: %w", err)
+		}
 	}
 	if o.FreeSpace == nil {
 		o.FreeSpace = o.FS.FreeSpace
@@ -144,6 +148,8 @@ type Store struct {
 	cache   *handleCache
 	bounces *bouncePool
 	stats   counters
+
+	nameForeign sync.Once
 
 	// life is held for reading by every call and for writing by Close.
 	life     sync.RWMutex
@@ -192,15 +198,6 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
-	}
-	entries, err := opt.FS.List()
-	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
-	}
-	for _, e := range entries {
-		if _, ok := parseName(e.Name); !ok || !e.Regular {
-			opt.Logger.Warn("not a segment, left alone", "dir", opt.Dir, "name", e.Name)
-		}
 	}
 	s := &Store{
 		opt:      opt,
@@ -268,9 +265,11 @@ func (s *Store) segments(ctx context.Context) ([]data.SegmentInfo, error) {
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	infos := make([]data.SegmentInfo, 0, len(entries))
+	var foreign []string
 	for _, e := range entries {
 		id, ok := parseName(e.Name)
 		if !ok || !e.Regular {
+			foreign = append(foreign, e.Name)
 			continue
 		}
 		info, ok := unsealed[id]
@@ -279,6 +278,11 @@ func (s *Store) segments(ctx context.Context) ([]data.SegmentInfo, error) {
 		}
 		infos = append(infos, info)
 	}
+	s.nameForeign.Do(func() {
+		for _, name := range foreign {
+			s.opt.Logger.Warn("not a segment, left alone", "dir", s.opt.Dir, "name", name)
+		}
+	})
 	return infos, nil
 }
 

@@ -261,6 +261,30 @@ func TestOpenWritesNothing(t *testing.T) {
 	}
 }
 
+// listCounter counts how often the directory is listed.
+type listCounter struct {
+	localdata.FS
+	n int
+}
+
+func (c *listCounter) List() ([]localdata.Entry, error) {
+	c.n++
+	return c.FS.List()
+}
+
+func TestOpenDoesNotLookAtTheSegments(t *testing.T) {
+	dir := t.TempDir()
+	runs := fill(t, dir, 1)
+	c := &listCounter{FS: localdata.OS(dir)}
+	s := open(t, localdata.Options{FS: c})
+	if err := s.ReadAt(t.Context(), runs[0].l, make([]byte, 100), 0); err != nil {
+		t.Fatal(err)
+	}
+	if c.n != 0 {
+		t.Errorf("listed all segments %d times", c.n)
+	}
+}
+
 func TestMissingDirectoryIsMadeOnlyWhenAsked(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	if _, err := localdata.Open(t.Context(), localdata.Options{Dir: dir}); !errors.Is(err, fs.ErrNotExist) {

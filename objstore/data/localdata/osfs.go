@@ -21,6 +21,15 @@ func OS(path string) FS {
 	return &osFS{dir: path}
 }
 
+// checkDir makes sure that path is a directory that can be read.
+func checkDir(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 type osFS struct {
 	dir      string
 	buffered atomic.Bool // O_DIRECT was refused once
