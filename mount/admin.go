@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -211,10 +210,11 @@ func answer[Q, A any](fn func(context.Context, Q) (A, error)) http.HandlerFunc {
 		var q Q
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method == http.MethodPost {
-			if err := json.NewDecoder(io.LimitReader(r.Body, maxAdminBody)).Decode(&q); err != nil {
+			if err := decodeRequest(r.Body, &q); err != nil {
 				refuse(w, http.StatusBadRequest, fmt.Errorf("request: %w", err))
 				return
 			}
+			defer wipeRequest(&q)
 		}
 		a, err := fn(r.Context(), q)
 		if err != nil {

@@ -1,7 +1,6 @@
 package mount
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,10 +42,12 @@ func IsBackground() bool { return os.Getenv(backgroundEnv) != "" }
 // first mount is usable, and leaves it alone.
 func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartReport, MountInfo, error) {
 	fail := func(err error) (StartReport, MountInfo, error) { return StartReport{}, MountInfo{}, err }
-	config, err := json.Marshal(backgroundConfig{cfg, r})
+	text, err := encodeRequest(backgroundConfig{cfg, r})
 	if err != nil {
 		return fail(err)
 	}
+	config := &wipedReader{rest: text}
+	defer config.Close()
 	log, err := openLogFile(cfg.LogFile)
 	if err != nil {
 		return fail(err)
@@ -62,7 +63,7 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 	cmd.Args = os.Args
 	cmd.Env = append(os.Environ(), backgroundEnv+"=1")
 	cmd.Dir = "/"
-	cmd.Stdin = bytes.NewReader(config)
+	cmd.Stdin = config
 	cmd.Stdout, cmd.Stderr = log.f, log.f
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -120,7 +121,7 @@ func RunBackground() int {
 		return 1
 	}
 	var c backgroundConfig
-	if err := json.NewDecoder(io.LimitReader(os.Stdin, maxAdminBody)).Decode(&c); err != nil {
+	if err := decodeRequest(os.Stdin, &c); err != nil {
 		return fail(fmt.Errorf("configuration: %w", err))
 	}
 	if null, err := os.Open(os.DevNull); err == nil {
@@ -134,6 +135,7 @@ func RunBackground() int {
 	logs.takeStdio()
 	log := newLogger(logs, c.Config.Debug)
 	d, report, info, err := startWithMount(context.Background(), c.Config, c.Request, log)
+	wipeRequest(&c)
 	if err != nil {
 		log.Error("cannot start", "error", err)
 		return fail(err)

@@ -2,7 +2,6 @@ package mount
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,17 +40,18 @@ func newClient(socket string) *client {
 
 // call posts q, or gets if q is nil, and decodes the answer into a.
 func (c *client) call(ctx context.Context, path string, q, a any) error {
-	method, body := http.MethodGet, []byte(nil)
-	if q != nil {
-		var err error
-		if body, err = json.Marshal(q); err != nil {
-			return err
-		}
-		method = http.MethodPost
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://coffer"+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://coffer"+path, nil)
 	if err != nil {
 		return err
+	}
+	if q != nil {
+		text, err := encodeRequest(q)
+		if err != nil {
+			return err
+		}
+		body := &wipedReader{rest: text}
+		defer body.Close()
+		req.Method, req.Body, req.ContentLength = http.MethodPost, body, int64(len(text))
 	}
 	resp, err := c.http.Do(req)
 	switch {

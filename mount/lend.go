@@ -36,13 +36,13 @@ type LendReply struct {
 }
 
 // Lend lends keys to a mount, which from then on opens what is encrypted under
-// them.
+// them: all of them or, with an error, none. It wipes what it was given.
 func (d *Daemon) Lend(r LendRequest) (LendReply, error) {
+	defer wipeRequest(&r)
 	d.mountsMu.Lock()
 	defer d.mountsMu.Unlock()
 	s, err := d.servedOn(r.Mountpoint)
 	if err != nil {
-		wipeAll(r.Keys)
 		return LendReply{}, err
 	}
 	if err := d.lendAll(s.origin, r.Keys); err != nil {
@@ -54,22 +54,28 @@ func (d *Daemon) Lend(r LendRequest) (LendReply, error) {
 }
 
 // Return takes keys back, wipes them, and has the kernel forget what it has read
-// with them.
+// with them. It wipes what it was given.
 func (d *Daemon) Return(ctx context.Context, r LendRequest) (LendReply, error) {
+	defer wipeRequest(&r)
+	keys, err := takeKeys(r.Keys)
+	if err != nil {
+		return LendReply{}, err
+	}
 	d.mountsMu.Lock()
 	s, err := d.servedOn(r.Mountpoint)
 	if err != nil {
 		d.mountsMu.Unlock()
-		wipeAll(r.Keys)
+		for _, k := range keys {
+			k.Wipe()
+		}
 		return LendReply{}, err
 	}
 	changed := 0
-	if len(r.Keys) == 0 {
+	if len(keys) == 0 {
 		changed = d.store.engine.ReturnKeys(s.origin)
 	}
-	for _, b := range r.Keys {
-		k, err := secret.Take(b)
-		if err == nil && d.store.engine.ReturnKey(s.origin, k) {
+	for _, k := range keys {
+		if d.store.engine.ReturnKey(s.origin, k) {
 			changed++
 		}
 		k.Wipe()
@@ -133,19 +139,30 @@ func (d *Daemon) lendReply(s *served) LendReply {
 	return r
 }
 
-// lendAll lends keys to a mount and wipes what it was given.
+// lendAll lends all of some keys to a mount, or none.
 func (d *Daemon) lendAll(origin uint32, keys [][]byte) error {
-	defer wipeAll(keys)
-	for _, b := range keys {
-		k, err := secret.Take(b)
-		if err == nil {
-			err = d.store.engine.LendKey(origin, k)
-		}
-		if err != nil {
-			return err
-		}
+	taken, err := takeKeys(keys)
+	if err != nil {
+		return err
 	}
-	return nil
+	return d.store.engine.LendKeys(origin, taken...)
+}
+
+// takeKeys makes keys of what has 32 bytes each, and wipes that. With an error it
+// makes none.
+func takeKeys(texts [][]byte) (keys []*secret.Key, err error) {
+	defer wipeAll(texts)
+	for _, b := range texts {
+		k, err := secret.Take(b)
+		if err != nil {
+			for _, k := range keys {
+				k.Wipe()
+			}
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
 }
 
 func wipeAll(keys [][]byte) {

@@ -94,6 +94,7 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 				once := r
 				once.SSECKeys = cloneAll(keys)
 				err = runForeground(ctx, cfg, &once, NewLogger(cfg), started)
+				wipeRequest(&once)
 			} else if report, info, serr := startBackground(ctx, cfg, r); serr == nil {
 				started(report, info)
 				return nil

@@ -30,25 +30,33 @@ type lentKeys struct {
 	mounts map[uint32][]*secret.Key
 }
 
-// LendKey lends a customer's key to the mount of an origin, not 0. The key is
-// the store's from then on. Lending it twice is the same as once. Error:
-// KindInvalidArgument when the mount has 64.
-func (s *Store) LendKey(origin uint32, key *secret.Key) error {
+// LendKeys lends customers' keys to the mount of an origin, not 0: all of them or,
+// with an error, none. The keys are the store's from then on. Lending one twice is
+// the same as once. Error: KindInvalidArgument when the mount would have more than
+// 64.
+func (s *Store) LendKeys(origin uint32, keys ...*secret.Key) error {
 	l := &s.lent
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.find(origin, key) >= 0 {
-		key.Wipe()
-		return nil
-	}
-	if len(l.mounts[origin]) == maxLent {
-		key.Wipe()
-		return objstore.E(objstore.KindInvalidArgument, "lend key", "", "a mount is lent 64 keys at most")
+	lent := slices.Clone(l.mounts[origin])
+	had := len(lent)
+	for i, key := range keys {
+		if slices.IndexFunc(lent, key.Equal) >= 0 {
+			key.Wipe()
+			continue
+		}
+		if len(lent) == maxLent {
+			for _, k := range slices.Concat(lent[had:], keys[i:]) {
+				k.Wipe()
+			}
+			return objstore.E(objstore.KindInvalidArgument, "lend key", "", "a mount is lent 64 keys at most")
+		}
+		lent = append(lent, key)
 	}
 	if l.mounts == nil {
 		l.mounts = map[uint32][]*secret.Key{}
 	}
-	l.mounts[origin] = append(l.mounts[origin], key)
+	l.mounts[origin] = lent
 	return nil
 }
 
@@ -92,12 +100,7 @@ func (s *Store) ShareLentKeys(from, to uint32) error {
 		keys = append(keys, k.Clone())
 	}
 	s.lent.mu.RUnlock()
-	for _, k := range keys {
-		if err := s.LendKey(to, k); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.LendKeys(to, keys...)
 }
 
 // LentKeys returns how many keys a mount has been lent.

@@ -51,7 +51,7 @@ func getSSEC(k *stack, name string, key *secret.Key) ([]byte, error) {
 func lend(t *testing.T, k *stack, c objstore.Caller, keys ...*secret.Key) {
 	t.Helper()
 	for _, key := range keys {
-		if err := k.s.LendKey(c.Origin, key.Clone()); err != nil {
+		if err := k.s.LendKeys(c.Origin, key.Clone()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -286,14 +286,25 @@ func TestKeysLentToAMountAreBounded(t *testing.T) {
 	}
 	lend(t, k, here, keys...)
 	lend(t, k, here, keys[3]) // it has it
-	more := secret.Random()
-	if err := k.s.LendKey(here.Origin, more); !objstore.IsKind(err, objstore.KindInvalidArgument) || more.String() != "key:wiped" {
-		t.Errorf("one more: %v, %v", err, more)
+	k.s.ReturnKey(here.Origin, keys[0])
+	// Of those that are too many together none is lent.
+	had, last, more := keys[3].Clone(), secret.Random(), secret.Random()
+	if err := k.s.LendKeys(here.Origin, had, last, more); !objstore.IsKind(err, objstore.KindInvalidArgument) || k.s.LentKeys(here.Origin) != maxLent-1 {
+		t.Errorf("one more: %v, %d are lent", err, k.s.LentKeys(here.Origin))
 	}
+	for _, key := range []*secret.Key{had, last, more} {
+		if key.String() != "key:wiped" {
+			t.Errorf("a key that was not lent: %v", key)
+		}
+	}
+	if !k.s.lent.has(here.Origin, keys[3]) {
+		t.Error("a key that the mount had is gone")
+	}
+	lend(t, k, here, keys[0], keys[0])
 	if err := k.s.ShareLentKeys(here.Origin, there.Origin); err != nil || k.s.LentKeys(there.Origin) != maxLent {
 		t.Errorf("%d are shared: %v", k.s.LentKeys(there.Origin), err)
 	}
-	if !k.s.ReturnKey(here.Origin, keys[0]) || !k.s.lent.has(there.Origin, keys[0]) {
+	if !k.s.ReturnKey(here.Origin, keys[1]) || !k.s.lent.has(there.Origin, keys[1]) {
 		t.Error("shared keys are returned one by one")
 	}
 }
@@ -304,7 +315,7 @@ func TestReturnedKeysAreWiped(t *testing.T) {
 	for i := range 4 {
 		key := secret.Random()
 		lent = append(lent, key)
-		if err := k.s.LendKey(uint32(7+i/2), key); err != nil {
+		if err := k.s.LendKeys(uint32(7+i/2), key); err != nil {
 			t.Fatal(err)
 		}
 	}
