@@ -180,7 +180,11 @@ func (m *keyMove) checkTarget(x *tx, e ends) error {
 		return nil
 	case pre.OnlyNew && e.dst.Inode != 0:
 		return errReplaces(m.op, key)
-	case pre.OnlyNew && !m.prefix:
+	case pre.OnlyNew && m.prefix:
+		if err := m.checkNeverThere(x, key); err != nil {
+			return err
+		}
+	case pre.OnlyNew:
 		if err := x.checkOnlyNew(m.root, key); err != nil {
 			return err
 		}
@@ -199,6 +203,20 @@ func (m *keyMove) checkTarget(x *tx, e ends) error {
 		return objstore.E(objstore.KindPreconditionFailed, m.op, key, "If-None-Match")
 	}
 	return nil
+}
+
+// checkNeverThere refuses a new prefix that has versions, for who may not replace
+// objects: of two null versions of one key, one from the old prefix and one that was
+// there, only the newer can be read.
+func (m *keyMove) checkNeverThere(x *tx, prefix string) error {
+	if b, err := x.settings(m.root); err != nil || b.Versioning == objstore.VersioningOff {
+		return err
+	}
+	w, err := x.way(m.root, prefix)
+	if err == nil && len(w.last()) > 0 {
+		err = errReplaces(m.op, prefix)
+	}
+	return err
 }
 
 // failedRead makes of a condition that a read would answer with "not modified"

@@ -342,3 +342,56 @@ func TestRenameObjectCommitsAnOpenFileFirst(t *testing.T) {
 	}
 	w.check("open-rename", "e/f/", "e/f/g", "h")
 }
+
+// Who may write new objects alone can hide no version by renaming a prefix onto
+// what is left of another one.
+func TestRenamedPrefixHidesNoNullVersionOfWhoMayNotReplace(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningOff)
+	b.put("dst/k", "kept")
+	b.put("dst/sub/k", "kept below")
+	b.put("live/k", "live")
+	b.set(objstore.VersioningEnabled)
+	b.del("dst/k", "")
+	b.del("dst/sub/k", "")
+	rename := func(from, to string, onlyNew bool) error {
+		return b.s.RenameObject(bg, s3C, objstore.RenameRequest{Bucket: b.name, SrcKey: from, DstKey: to,
+			DstPrecondition: objstore.Precondition{OnlyNew: onlyNew}})
+	}
+	for _, state := range []objstore.Versioning{objstore.VersioningSuspended, objstore.VersioningEnabled, objstore.VersioningSuspended} {
+		b.set(state)
+		b.put("src/k", "new")
+		for _, to := range []string{"dst/", "dst/sub/", "live/"} {
+			if err := rename("src/", to, true); kindOf(err) != objstore.KindAccessDenied {
+				t.Fatalf("%v: renamed to %s: %v", state, to, err)
+			}
+		}
+		if err := rename("src/k", "dst/k", true); (kindOf(err) == objstore.KindAccessDenied) != (state == objstore.VersioningSuspended) {
+			t.Errorf("%v: an object renamed: %v", state, err)
+		}
+		b.want("dst/k", objstore.NullVersion, "kept")
+		b.want("dst/sub/k", objstore.NullVersion, "kept below")
+		b.want("live/k", objstore.NullVersion, "live")
+		if state == objstore.VersioningEnabled {
+			b.del("dst/k", "")
+		}
+	}
+	b.put("src/k", "new")
+	if err := rename("src/", "free/", true); err != nil {
+		t.Errorf("to a prefix that never was: %v", err)
+	}
+	// A part that is a copy takes nobody's place, and completing asks again.
+	u, err := b.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: b.name, Key: "dst/k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := b.s.CopyPart(bg, s3C, objstore.CopyPartRequest{Bucket: b.name, Key: "dst/k", Upload: u.ID, Number: 1, SrcBucket: b.name, SrcKey: "free/k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.s.CompleteUpload(bg, s3C, objstore.CompleteRequest{Bucket: b.name, Key: "dst/k", Upload: u.ID, Size: -1,
+		Parts: []objstore.CompletePart{{Number: 1, ETag: p.ETag}}, Precondition: objstore.Precondition{OnlyNew: true}})
+	if kindOf(err) != objstore.KindAccessDenied {
+		t.Errorf("completed: %v", err)
+	}
+	b.want("dst/k", objstore.NullVersion, "kept")
+}
