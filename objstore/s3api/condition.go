@@ -38,6 +38,14 @@ func parseETags(s string, strong bool) []string {
 	return list
 }
 
+// requiredETags are those of a write: an empty one constrains, and matches nothing.
+func requiredETags(s string) []string {
+	if tags := parseETags(s, true); len(tags) > 0 {
+		return tags
+	}
+	return []string{""}
+}
+
 // parseHTTPTime reads a date of a conditional header; one that is no date does
 // not constrain (RFC 9110, 13.1.3).
 func parseHTTPTime(s string) objstore.Time {
@@ -151,11 +159,7 @@ func (q *request) writePrecondition(star bool) (objstore.Precondition, error) {
 	case hasNone:
 		return objstore.Precondition{IfNoneMatch: []string{"*"}, OnlyNew: q.onlyNew}, nil
 	case hasMatch:
-		tags := parseETags(match, true)
-		if len(tags) == 0 {
-			tags = []string{""} // an empty tag constrains, and matches nothing
-		}
-		return objstore.Precondition{IfMatch: tags, OnlyNew: q.onlyNew}, nil
+		return objstore.Precondition{IfMatch: requiredETags(match), OnlyNew: q.onlyNew}, nil
 	}
 	return objstore.Precondition{OnlyNew: q.onlyNew}, nil
 }

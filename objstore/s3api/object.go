@@ -160,6 +160,9 @@ func (q *request) deleteObject() error {
 	if err != nil {
 		return err
 	}
+	if version != "" && len(pre.IfMatch) > 0 {
+		return errHeader("If-Match") // AWS: whichever version that is
+	}
 	res, err := q.s.store.DeleteObject(q.ctx, q.caller, objstore.DeleteRequest{
 		Bucket: q.bucket, Key: q.key, Version: version, Precondition: pre, Bypass: bypass,
 	})
@@ -174,15 +177,15 @@ func (q *request) deleteObject() error {
 	return q.send(http.StatusNoContent)
 }
 
-// deleteDocument is the body of DeleteObjects.
+// deleteDocument is the body of DeleteObjects. Conditions on LastModifiedTime and
+// Size belong to directory buckets: elsewhere AWS refuses a document with one as a
+// whole, as it does any element that it does not know.
 type deleteDocument struct {
 	Object []struct {
-		Key              string
-		VersionID        *string `xml:"VersionId"`
-		ETag             *string
-		LastModifiedTime *string
-		Size             *string
-		Other            []unknown `xml:",any"`
+		Key       string
+		VersionID *string `xml:"VersionId"`
+		ETag      *string
+		Other     []unknown `xml:",any"`
 	}
 	Quiet string
 	Other []unknown `xml:",any"`
@@ -235,8 +238,8 @@ func (q *request) deleteObjects() error {
 			out.err = newError(http.StatusNotFound, "NoSuchVersion", "The specified version does not exist.")
 			continue
 		}
-		if o.LastModifiedTime != nil || o.Size != nil {
-			out.err = errNotBuilt("A condition on size or time")
+		if o.ETag != nil && req.Version != "" {
+			out.err = errHeader("If-Match") // a condition is about the current version
 			continue
 		}
 		if err := objstore.CheckKey(q.op, o.Key); err != nil {
@@ -244,7 +247,7 @@ func (q *request) deleteObjects() error {
 			continue
 		}
 		if o.ETag != nil {
-			req.Precondition.IfMatch = parseETags(*o.ETag, true)
+			req.Precondition.IfMatch = requiredETags(*o.ETag)
 		}
 		reqs, index = append(reqs, req), append(index, i)
 	}

@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -140,4 +141,48 @@ func TestRecordedConditionsOfDeletes(t *testing.T) {
 		t.Error("a refused delete removed the object")
 	}
 	d.do("DELETE", "/bucket/k", "", "If-Match", "*").ok(t, "any", 204)
+}
+
+// Conditions of DeleteObjects, each of which is of one entry.
+func TestConditionsOfEntriesOfDeleteObjects(t *testing.T) {
+	const notBuilt = "A header you provided implies functionality that is not implemented"
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
+	version := d.do("PUT", "/bucket/k", "x").header.Get("x-amz-version-id")
+	d.put("bucket", "other", "x")
+	object := func(key string, rest ...string) string {
+		return "<Object><Key>" + key + "</Key>" + elements(rest...) + "</Object>"
+	}
+	remove := func(objects ...string) reply {
+		t.Helper()
+		body := "<Delete>" + strings.Join(objects, "") + "</Delete>"
+		return d.do("POST", "/bucket?delete", body, "Content-MD5", md5Base64(body))
+	}
+	tag := `"` + md5Hex("x") + `"`
+	// AWS knows conditions on size and time in directory buckets alone.
+	for _, rest := range [][]string{{"Size", "1"}, {"LastModifiedTime", "2026-01-01T00:00:00Z"}, {"ETag", tag, "Size", "1"}} {
+		remove(object("other"), object("k", rest...)).want(t, rest[0], 400, "MalformedXML", malformed)
+	}
+	for what, c := range map[string][2]string{
+		"another tag":         {object("k", "ETag", "no"), "<Key>k</Key><Code>PreconditionFailed</Code>"},
+		"no tag":              {object("k", "ETag", ""), "<Key>k</Key><Code>PreconditionFailed</Code>"},
+		"no object":           {object("none", "ETag", tag), "<Key>none</Key><Code>NoSuchKey</Code>"},
+		"no object, any":      {object("none", "ETag", "*"), "<Key>none</Key><Code>NoSuchKey</Code>"},
+		"a version and a tag": {object("k", "VersionId", version, "ETag", tag), "<Code>NotImplemented</Code><Message>" + notBuilt + "</Message>"},
+	} {
+		if a := remove(c[0]); a.status != 200 || !strings.Contains(a.body, c[1]) {
+			t.Errorf("%s: %v", what, a)
+		}
+	}
+	for _, condition := range []string{tag, "*"} {
+		d.do("DELETE", "/bucket/k?versionId="+version, "", "If-Match", condition).want(t, "of a version", 501, "NotImplemented", notBuilt, "Header", "If-Match")
+	}
+	if d.get("bucket", "k") != "x" || d.get("bucket", "other") != "x" {
+		t.Error("a refused delete removed an object")
+	}
+	if a := remove(object("k", "ETag", tag), object("other", "ETag", "*")); strings.Count(a.body, "<Deleted>") != 2 {
+		t.Error(a)
+	}
+	d.do("GET", "/bucket/k", "").ok(t, "deleted", 404)
 }
