@@ -19,6 +19,7 @@ const (
 // the fields.
 const (
 	DomainChecksum    Domain = "checksum"     // OEK: content id, algorithm, checksum type
+	DomainChecksumKey Domain = "checksum key" // OEK, and while an upload is under way a DEK: content id, which of the two
 	DomainETag        Domain = "etag"         // store key: content id, content counter (reserved)
 	DomainSetting     Domain = "setting"      // a DEK of its own: store id, name
 	DomainSuperblock  Domain = "superblock"   // store key: store id

@@ -38,6 +38,7 @@
 //	chunk key      OEK                 content id 16, chunk id 16
 //	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12 of its layer
 //	checksum       OEK                 content id, algorithm, checksum type
+//	checksum key   OEK or DEK          content id, "object" or "upload"
 //	content root   OEK                 content id (reserved)
 //	etag           store key           content id, content counter
 //	setting        DEK of its own      store id, name

@@ -85,8 +85,7 @@ type CompleteRequest struct {
 	Precondition Precondition
 	// Checksum of the whole object as the client knows it, or nil.
 	Checksum *Checksum
-	// CustomerKey is that of an SSE-C upload. Without it the object is made all
-	// the same, and no checksum is stored with it.
+	// CustomerKey may be that of an SSE-C upload: the object is the same without it.
 	CustomerKey Encryption
 	// Size of the object as the client knows it (x-amz-mp-object-size), or -1.
 	Size int64

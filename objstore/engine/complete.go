@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -30,11 +31,17 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		return info, err
 	}
 	defer oek.Wipe()
+	key, err := s.completeKey(ctx, u, oek)
+	if err != nil {
+		return info, err
+	}
+	defer key.Wipe()
 	ino, err := s.newInode(ctx)
 	if err != nil {
 		return info, err
 	}
 	var rec *record.Inode
+	var sum *objstore.Checksum
 	var version objstore.VersionID
 	err = s.update(ctx, c, "complete upload", req.Key, func(x *tx) error {
 		if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
@@ -56,14 +63,18 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 				randomETag(&content)
 			}
 		}
-		sum, err := u.checksum(parts, req)
-		if err != nil {
+		if sum, err = u.checksum(parts, req); err != nil {
 			return err
 		}
-		if sum != nil && oek != nil {
-			sealChecksum(&content, oek, *sum)
+		if key == nil {
+			sum = nil
 		}
-		size, err := x.joinParts(u, parts, sum, oek)
+		if sum != nil {
+			sealChecksumUnder(&content, key, *sum)
+		} else {
+			content.ChecksumKey = nil
+		}
+		size, err := x.joinParts(u, parts, sum, key)
 		if err != nil {
 			return err
 		}
@@ -101,9 +112,9 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 	if err := s.durable(context.WithoutCancel(ctx)); err != nil {
 		return info, err
 	}
-	info, err = s.info(req.Bucket, req.Key, ino, rec, oek)
+	info = s.describe(req.Bucket, req.Key, ino, rec, sum)
 	info.Version = version
-	return info, err
+	return info, nil
 }
 
 // checkComplete checks the conditions of a Complete. One that holds only because
@@ -157,9 +168,8 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 	return info, s.durable(context.WithoutCancel(ctx)) // the other Complete may still be at it
 }
 
-// completeOEK opens the key under which Complete seals the object's checksum.
-// AWS asks for no customer's key here: without it the key is nil, and the object
-// gets no checksum.
+// completeOEK opens the object key for Complete, where it is at hand: AWS asks for no
+// customer's key here, and without it the result is nil.
 func (s *Store) completeOEK(ctx context.Context, c *record.Content, req objstore.CompleteRequest) (*extent.Keys, error) {
 	customer := req.CustomerKey.CustomerKey
 	if c.Mode == objstore.SSEC && customer == nil {
@@ -263,7 +273,7 @@ func (u *upload) checksum(parts []*record.Part, req objstore.CompleteRequest) (*
 
 // joinParts makes the parts' chunks the content's and returns its size. With a
 // composite checksum those of the parts are kept, too.
-func (x *tx) joinParts(u *upload, parts []*record.Part, sum *objstore.Checksum, oek *extent.Keys) (int64, error) {
+func (x *tx) joinParts(u *upload, parts []*record.Part, sum *objstore.Checksum, key *secret.Key) (int64, error) {
 	e := x.s.extents.Edit(x.txn)
 	dst := extent.Of(u.rec.Content.ID, nil)
 	size := int64(0)
@@ -280,8 +290,8 @@ func (x *tx) joinParts(u *upload, parts []*record.Part, sum *objstore.Checksum, 
 	if size > objstore.MaxFileSize {
 		return 0, objstore.E(objstore.KindTooLarge, "complete upload", "", "object would be over 64 TiB")
 	}
-	if sum != nil && sum.Type == checksum.Composite && oek != nil {
-		sealPartSums(&u.rec.Content, oek, sum.Algorithm, sums, &joined)
+	if sum != nil && sum.Type == checksum.Composite {
+		sealPartSums(&u.rec.Content, key, sum.Algorithm, sums, &joined)
 	}
 	x.txn.Set(record.PartsKey(dst.Refs), joined.Append(nil))
 	return size, e.Finish()

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -297,8 +298,13 @@ func (s *Store) newContent(ctx context.Context, root objstore.InodeID, e objstor
 // sealChecksum keeps a checksum with a content, sealed: a checksum of plaintext
 // tells about it.
 func sealChecksum(c *record.Content, oek *extent.Keys, sum objstore.Checksum) {
+	c.ChecksumKey = nil
+	sealChecksumUnder(c, oek.Inner, sum)
+}
+
+func sealChecksumUnder(c *record.Content, key *secret.Key, sum objstore.Checksum) {
 	c.ChecksumAlgo, c.ChecksumType = sum.Algorithm, sum.Type
-	c.Checksum = coffercrypto.SealBytes(oek.Inner, checksumBinding(c), []byte(sum.Value))
+	c.Checksum = coffercrypto.SealBytes(key, checksumBinding(c), []byte(sum.Value))
 }
 
 // openChecksum returns a content's checksum, nil when it has none.
@@ -306,7 +312,12 @@ func openChecksum(c *record.Content, oek *extent.Keys) (*objstore.Checksum, erro
 	if len(c.Checksum) == 0 || oek == nil {
 		return nil, nil
 	}
-	v, err := coffercrypto.OpenBytes(oek.Inner, checksumBinding(c), c.Checksum)
+	key, err := checksumKey(c, oek)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	v, err := coffercrypto.OpenBytes(key, checksumBinding(c), c.Checksum)
 	if err != nil {
 		return nil, fmt.Errorf("checksum: %w", err)
 	}

@@ -122,7 +122,13 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 	if err != nil {
 		return info, err
 	}
+	if u.rec.Content.Mode == objstore.SSEC {
+		err = s.newChecksumKey(ctx, u, oek)
+	}
 	oek.Wipe()
+	if err != nil {
+		return info, err
+	}
 	err = s.update(ctx, c, "create upload", req.Key, func(x *tx) error {
 		if _, err := x.bucketRoot(req.Bucket); err != nil {
 			return err

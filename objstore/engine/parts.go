@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -42,10 +43,11 @@ func (r reader) parts(n *record.Inode) (*record.Parts, error) {
 	return record.ParseParts(v)
 }
 
-// sealPartSums keeps the checksums of parts under the content's object key.
-func sealPartSums(c *record.Content, oek *extent.Keys, alg checksum.Algorithm, sums []byte, p *record.Parts) {
+// sealPartSums keeps the checksums of parts under the key that the content's is
+// sealed under.
+func sealPartSums(c *record.Content, key *secret.Key, alg checksum.Algorithm, sums []byte, p *record.Parts) {
 	p.Algorithm = alg
-	p.Checksums = coffercrypto.SealBytes(oek.Inner, partSumsBinding(c, alg), sums)
+	p.Checksums = coffercrypto.SealBytes(key, partSumsBinding(c, alg), sums)
 }
 
 // openPartSums is the other way round; nil when no checksums are kept.
@@ -53,9 +55,9 @@ func openPartSums(c *record.Content, oek *extent.Keys, p *record.Parts) ([]objst
 	if len(p.Checksums) == 0 || oek == nil {
 		return nil, nil
 	}
-	raw, err := coffercrypto.OpenBytes(oek.Inner, partSumsBinding(c, p.Algorithm), p.Checksums)
+	raw, err := openRawSums(c, oek, p)
 	if err != nil {
-		return nil, fmt.Errorf("checksums of parts: %w", err)
+		return nil, err
 	}
 	size := p.Algorithm.Size()
 	if size == 0 || len(raw) != size*len(p.Sizes) {
@@ -66,6 +68,19 @@ func openPartSums(c *record.Content, oek *extent.Keys, p *record.Parts) ([]objst
 		sums[i] = objstore.Checksum{Algorithm: p.Algorithm, Type: checksum.Composite, Value: checksum.Format(raw[i*size : (i+1)*size])}
 	}
 	return sums, nil
+}
+
+func openRawSums(c *record.Content, oek *extent.Keys, p *record.Parts) ([]byte, error) {
+	key, err := checksumKey(c, oek)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	raw, err := coffercrypto.OpenBytes(key, partSumsBinding(c, p.Algorithm), p.Checksums)
+	if err != nil {
+		return nil, fmt.Errorf("checksums of parts: %w", err)
+	}
+	return raw, nil
 }
 
 // partSumsBinding differs from that of the object's checksum, whose third field
@@ -85,12 +100,11 @@ func (x *tx) copyParts(src *source, dst *record.Content, oek *extent.Keys) error
 	case dst.ChecksumType != checksum.Composite:
 		p.Algorithm, p.Checksums = "", nil
 	case len(p.Checksums) > 0:
-		binding := partSumsBinding(&src.n.Content, p.Algorithm)
-		raw, err := coffercrypto.OpenBytes(src.oek.Inner, binding, p.Checksums)
+		raw, err := openRawSums(&src.n.Content, src.oek, p)
 		if err != nil {
-			return fmt.Errorf("checksums of parts: %w", err)
+			return err
 		}
-		sealPartSums(dst, oek, p.Algorithm, raw, p)
+		sealPartSums(dst, oek.Inner, p.Algorithm, raw, p)
 	}
 	x.txn.Set(record.PartsKey(dst.ID), p.Append(nil))
 	return nil

@@ -88,6 +88,7 @@ func drawInode(t *rapid.T) *Inode {
 		c.ChecksumAlgo, c.ChecksumType = algorithm(t)
 		c.Checksum = maybe(t, "checksum")
 		c.SealedMD5 = maybe(t, "md5")
+		c.ChecksumKey = maybe(t, "checksum key")
 	}
 	if c.ETag = ETagKind(rapid.IntRange(0, 3).Draw(t, "etag kind")); c.ETag != ETagKeyed {
 		c.ETagSum = drawID(t, "etag")
@@ -194,6 +195,7 @@ func drawUpload(t *rapid.T) *Upload {
 	u.ETags = drawForm(t)
 	u.Tags = pairs(t, "tags")
 	u.Lock = drawLock(t)
+	u.Content.ChecksumKey, u.ChecksumKey = maybe(t, "checksum key"), maybe(t, "checksum key of the upload")
 	u.Found = Found(rapid.Uint64().Draw(t, "found"))
 	return u
 }

@@ -105,7 +105,8 @@ type Content struct {
 
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
-	Checksum     []byte // sealed under the object key
+	Checksum     []byte // sealed under ChecksumKey, or where that is empty the object key
+	ChecksumKey  []byte // sealed under the object key
 	// SealedMD5 is what ETagSum would be under SSE-S3, sealed under the object
 	// key: in a bucket of MD5s a copy under SSE-S3 gets it back.
 	SealedMD5 []byte
@@ -169,6 +170,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	e.uint(58, uint64(n.History))
 	e.uint(59, uint64(n.TagCount))
 	e.uint(60, uint64(c.Logged))
+	e.bytes(61, c.ChecksumKey)
 	e.bytes(70, c.SealedMD5)
 	e.str(75, n.Name)
 	e.uint(76, uint64(n.Lock.Mode))
@@ -266,6 +268,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.OuterDEK = DEKID(d.uint())
 		case 52:
 			c.SealedOuter = d.copy()
+		case 61:
+			c.ChecksumKey = d.copy()
 		case 70:
 			c.SealedMD5 = d.copy()
 		case 55:

@@ -12,13 +12,16 @@ import (
 // have: its id and sealed object key exist from the start.
 type Upload struct {
 	Initiated objstore.Time
-	Content   Content // ID, Mode, DEK, SealedOEK, KMSKeyID, BucketKey
+	Content   Content // ID, Mode, DEK, SealedOEK, KMSKeyID, BucketKey, ChecksumKey
 	Meta      objstore.ObjectMeta
 	Algorithm checksum.Algorithm
 	Type      checksum.Type
 	Tags      map[string]string // of the object
 	ETags     objstore.ETagForm // of its parts and of the object: the bucket's when it began
 	Lock      objstore.Lock     // of the object, where one was asked for
+	// ChecksumKey is the key of Content.ChecksumKey, sealed under the data key of the
+	// bucket. It goes with the upload.
+	ChecksumKey []byte
 
 	// Found is what the key named when the upload began; may be ignored.
 	Found Found
@@ -48,6 +51,8 @@ func (u *Upload) Append(dst []byte) []byte {
 	e.uint(11, uint64(u.ETags))
 	e.uint(12, uint64(c.OuterDEK))
 	e.bytes(13, c.SealedOuter)
+	e.bytes(14, c.ChecksumKey)
+	e.bytes(15, u.ChecksumKey)
 	e.uint(18, uint64(u.Lock.Mode))
 	e.int(19, int64(u.Lock.Until))
 	e.uint(20, uint64(u.Lock.Hold))
@@ -91,6 +96,10 @@ func ParseUpload(b []byte) (*Upload, error) {
 			c.OuterDEK = DEKID(d.uint())
 		case 13:
 			c.SealedOuter = d.copy()
+		case 14:
+			c.ChecksumKey = d.copy()
+		case 15:
+			u.ChecksumKey = d.copy()
 		case 18:
 			u.Lock.Mode = objstore.LockMode(d.uint8())
 		case 19:

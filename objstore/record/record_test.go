@@ -111,6 +111,13 @@ var kinds = []kind{
 	of("upload of two layers", goldenTwoLayersUpload, &Upload{Initiated: 5, Content: Content{
 		ID: id(1), Mode: objstore.SSEDSSE, DEK: 9, SealedOEK: []byte("sealed"), KMSKeyID: "key", OuterDEK: 10, SealedOuter: []byte("outer"),
 	}}, ParseUpload, (*Upload).Append, drawUpload),
+	of("file with a key for checksums", goldenChecksumKey, &Inode{Type: objstore.TypeRegular, Nlink: 1, Size: 1, Bucket: 2, Content: Content{
+		ID: id(1), Gen: 1, Layout: LayoutChunks, Mode: objstore.SSEC, SealedOEK: []byte("sealed"), ETag: ETagRandom, ETagSum: id(17), PartCount: 1,
+		ChecksumAlgo: checksum.CRC64NVME, ChecksumType: checksum.FullObject, Checksum: []byte("sum"), ChecksumKey: []byte("key"),
+	}}, ParseInode, (*Inode).Append, drawInode),
+	of("upload with a key for checksums", goldenChecksumKeyUpload, &Upload{Initiated: 5, Content: Content{
+		ID: id(1), Mode: objstore.SSEC, SealedOEK: []byte("sealed"), ChecksumKey: []byte("key"),
+	}, ChecksumKey: []byte("other")}, ParseUpload, (*Upload).Append, drawUpload),
 	of("chunk reference of two layers", goldenTwoLayersChunk, &ChunkRef{Chunk: id(1), Span: 5, Sealed: []byte("sealed"), Outer: []byte("outer")},
 		ParseChunkRef, (*ChunkRef).Append, drawChunkRef),
 	of("extent of two layers", goldenTwoLayersExtent, &Extent{

@@ -184,6 +184,12 @@ func TestUploadsUnderCustomerKeys(t *testing.T) {
 		t.Errorf("%v %s", c.header, c.body)
 	}
 	want := one + strings.Repeat("s", 5<<20) + "three"
+	d.put("bucket", "plain", want)
+	sum := d.do("HEAD", "/bucket/plain", "", "x-amz-checksum-mode", "ENABLED").header.Get("x-amz-checksum-crc64nvme")
+	if got := d.do("HEAD", "/bucket/k", "", join(customer("a"), []string{"x-amz-checksum-mode", "ENABLED"})...); sum == "" ||
+		got.header.Get("x-amz-checksum-crc64nvme") != sum {
+		t.Errorf("%s: %v", sum, got.header)
+	}
 	if got := d.do("GET", "/bucket/k", "", customer("a")...); got.body != want {
 		t.Errorf("%d bytes", len(got.body))
 	}
@@ -192,13 +198,15 @@ func TestUploadsUnderCustomerKeys(t *testing.T) {
 	}
 	d.do("GET", "/bucket/k", "").want(t, "without the key", 400, "InvalidRequest", "The object was stored using a form of Server Side Encryption. The correct parameters must be provided to retrieve the object.")
 
-	// With the key, Complete keeps the checksum.
-	id = element(d.do("POST", "/bucket/sum?uploads", "", join(customer("a"), []string{"x-amz-checksum-algorithm", "CRC32", "x-amz-checksum-type", "FULL_OBJECT"})...).body, "UploadId")
-	p := d.do("PUT", "/bucket/sum?partNumber=1&uploadId="+id, "x", customer("a")...)
-	c = d.do("POST", "/bucket/sum?uploadId="+id, completeXML(partXML(1, p.header.Get("ETag"))), customer("a")...)
-	c.ok(t, "complete with the key", 200)
-	if got := d.do("HEAD", "/bucket/sum", "", join(customer("a"), []string{"x-amz-checksum-mode", "ENABLED"})...); got.header.Get("x-amz-checksum-crc32") == "" || got.header.Get("x-amz-checksum-crc32") != element(c.body, "ChecksumCRC32") {
-		t.Errorf("%v %s", got.header, c.body)
+	// Complete tells of a checksum that was asked for, with the key and without.
+	for i, key := range [][]string{customer("a"), nil} {
+		id = element(d.do("POST", "/bucket/sum?uploads", "", join(customer("a"), []string{"x-amz-checksum-algorithm", "CRC32", "x-amz-checksum-type", "FULL_OBJECT"})...).body, "UploadId")
+		p := d.do("PUT", "/bucket/sum?partNumber=1&uploadId="+id, "x", customer("a")...)
+		c = d.do("POST", "/bucket/sum?uploadId="+id, completeXML(partXML(1, p.header.Get("ETag"))), key...)
+		c.ok(t, "complete", 200)
+		if got := d.do("HEAD", "/bucket/sum", "", join(customer("a"), []string{"x-amz-checksum-mode", "ENABLED"})...); got.header.Get("x-amz-checksum-crc32") == "" || got.header.Get("x-amz-checksum-crc32") != element(c.body, "ChecksumCRC32") {
+			t.Errorf("%d: %v %s", i, got.header, c.body)
+		}
 	}
 }
 
