@@ -1,8 +1,6 @@
 package s3api
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +8,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -144,92 +141,6 @@ func FuzzCopySource(f *testing.F) {
 			t.Fatalf("%q: %+v, then %+v, %v", s, src, again, err)
 		}
 	})
-}
-
-func TestETagLists(t *testing.T) {
-	for _, c := range []struct {
-		header string
-		strong bool
-		want   []string
-	}{
-		{"", true, nil},
-		{`"a"`, true, []string{"a"}},
-		{`a`, true, []string{"a"}},
-		{`*`, true, []string{"*"}},
-		{`"a", "b"`, true, []string{"a", "b"}},
-		{`a,b`, true, []string{"a", "b"}},
-		{` "a-2" ,W/"b"`, false, []string{"a-2", "b"}},
-		{`W/"b"`, true, []string{"W/b"}},
-		{`"a`, true, []string{"a"}},
-		{`,,"",`, true, nil},
-	} {
-		if got := parseETags(c.header, c.strong); !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%q: %q", c.header, got)
-		}
-	}
-}
-
-func FuzzETags(f *testing.F) {
-	for _, s := range []string{`"a", "b"`, `W/"x",*`, `a,b,,"`, `"`, `W/`} {
-		f.Add(s, true)
-	}
-	f.Fuzz(func(t *testing.T, s string, strong bool) {
-		for _, tag := range parseETags(s, strong) {
-			if len(tag) > len(s) || strings.Contains(tag, `"`) && strings.HasPrefix(s, `"`) && !strings.Contains(s[1:], `"`) {
-				t.Fatalf("%q: %q", s, tag)
-			}
-		}
-	})
-}
-
-func TestDatesOfConditions(t *testing.T) {
-	for s, want := range map[string]objstore.Time{
-		"": 0, "no date": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 1, "Thu, 01 Jan 1970 00:00:01 GMT": 1e9,
-		"Thursday, 01-Jan-70 00:00:02 GMT": 2e9, "Thu Jan  1 00:00:03 1970": 3e9, "1970-01-01T00:00:04Z": 4e9,
-		"Fri, 01 Jan 2900 00:00:00 GMT": 1<<63 - 1, "Mon, 01 Jan 1000 00:00:00 GMT": -1 << 63,
-	} {
-		if got := parseHTTPTime(s); got != want {
-			t.Errorf("%q: %d, want %d", s, got, want)
-		}
-	}
-}
-
-func FuzzHTTPTime(f *testing.F) {
-	f.Add("Fri, 01 Jan 2016 00:00:00 GMT")
-	f.Add("9999-12-31T23:59:59Z")
-	f.Fuzz(func(t *testing.T, s string) {
-		at := parseHTTPTime(s)
-		if at > 0 && at != 1<<63-1 && at != 1 && parseHTTPTime(at.Std().Format(time.RFC3339Nano)) != at {
-			t.Fatalf("%q: %d", s, at)
-		}
-	})
-}
-
-func TestConditionOrder(t *testing.T) {
-	modified := objstore.TimeOf(time.Date(2026, 3, 1, 12, 0, 0, 500, time.UTC))
-	before, same, after := modified-2e9, objstore.TimeOf(modified.Std().Truncate(time.Second)), modified+2e9
-	info := &objstore.ObjectInfo{ETag: "tag", LastModified: modified}
-	for _, c := range []struct {
-		p    objstore.Precondition
-		want string
-	}{
-		{objstore.Precondition{}, ""},
-		{objstore.Precondition{IfMatch: []string{"tag"}}, ""},
-		{objstore.Precondition{IfMatch: []string{"x", "*"}}, ""},
-		{objstore.Precondition{IfMatch: []string{"x"}}, "If-Match"},
-		{objstore.Precondition{IfMatch: []string{"tag"}, IfUnmodifiedSince: before}, ""},
-		{objstore.Precondition{IfUnmodifiedSince: before}, "If-Unmodified-Since"},
-		{objstore.Precondition{IfUnmodifiedSince: same}, ""},
-		{objstore.Precondition{IfNoneMatch: []string{"tag"}}, "If-None-Match"},
-		{objstore.Precondition{IfNoneMatch: []string{"x"}, IfModifiedSince: after}, ""},
-		{objstore.Precondition{IfNoneMatch: []string{"x"}, IfUnmodifiedSince: before}, "If-Unmodified-Since"},
-		{objstore.Precondition{IfModifiedSince: same}, "If-Modified-Since"},
-		{objstore.Precondition{IfModifiedSince: before}, ""},
-	} {
-		if got := failing(readConditions, c.p, info); got != c.want {
-			t.Errorf("%+v: %q, want %q", c.p, got, c.want)
-		}
-	}
 }
 
 func TestHostNamesABucket(t *testing.T) {
@@ -395,89 +306,6 @@ func TestMarkerInACommonPrefixMeansAllOfIt(t *testing.T) {
 	}
 	if l := (listing{prefix: "folder/"}); l.outside("folder/a/x") != "folder/a/x" {
 		t.Error("without delimiter")
-	}
-}
-
-func TestXMLTextComesBack(t *testing.T) {
-	for _, s := range []string{"", "plain", `<&>"'`, "a\nb\tc\rd", "\u00e9\U0001F600", "]]>"} {
-		var x xmlWriter
-		x.root("R")
-		x.text("T", s)
-		x.close("R")
-		var doc struct{ T string }
-		if err := xml.Unmarshal(x.b, &doc); err != nil || doc.T != s {
-			t.Errorf("%q: %q, %v", s, doc.T, err)
-		}
-	}
-	// What XML 1.0 cannot hold: a reference, which no parser takes for another name.
-	if got := string(appendEscaped(nil, "a\x01b\x7f\xffc")); got != "a&#x1;b&#x7f;\uFFFDc" {
-		t.Errorf("%q", got)
-	}
-}
-
-func decodeString(root, s string, v any) error { return decodeXML(strings.NewReader(s), root, v) }
-
-func TestRequestXMLIsTakenStrictly(t *testing.T) {
-	good := []string{
-		`<Delete><Object><Key>a</Key></Object></Delete>`,
-		`<?xml version="1.0" encoding="UTF-8"?>` + "\n" + `<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Quiet>true</Quiet><Object><Key>a&amp;&#98;</Key><VersionId>null</VersionId></Object></Delete>` + "\n",
-		`<!-- c --><Delete><!-- c --><Object><Key><![CDATA[<k>]]></Key></Object></Delete><!-- c -->`,
-	}
-	for _, s := range good {
-		var doc deleteDocument
-		if err := decodeString("Delete", s, &doc); err != nil || len(doc.Object) != 1 || doc.Object[0].Key == "" {
-			t.Errorf("%s: %+v, %v", s, doc, err)
-		}
-	}
-	deep := strings.Repeat("<a>", maxXMLDepth+1) + strings.Repeat("</a>", maxXMLDepth+1)
-	for _, s := range []string{
-		``, `x`, `<Delete>`, `<Delete></Other>`, `<Other></Other>`,
-		`<Delete></Delete>trailing`, `<Delete></Delete><Delete></Delete>`,
-		`<Delete><Unknown/></Delete>`, `<Delete><Object><Key>a</Key><Unknown>1</Unknown></Object></Delete>`,
-		`<!DOCTYPE x [<!ENTITY e "boom">]><Delete><Object><Key>&e;</Key></Object></Delete>`,
-		`<Delete><Object><Key>&nbsp;</Key></Object></Delete>`,
-		`<Delete><Object><Key>&#1;</Key></Object></Delete>`,
-		`<?xml version="1.0" encoding="utf-16"?><Delete></Delete>`,
-		`<?php x?><Delete></Delete>`,
-		`<Delete>` + deep + `</Delete>`,
-		`<Delete><Object><Key>` + strings.Repeat("k", maxXMLText+1) + `</Key></Object></Delete>`,
-	} {
-		var doc deleteDocument
-		if err := decodeString("Delete", s, &doc); err == nil {
-			t.Errorf("%.80s: %+v", s, doc)
-		}
-	}
-}
-
-func FuzzRequestXML(f *testing.F) {
-	f.Add([]byte(`<Delete><Quiet>true</Quiet><Object><Key>a</Key><ETag>"x"</ETag></Object></Delete>`))
-	f.Add([]byte(`<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>"x"</ETag></Part></CompleteMultipartUpload>`))
-	f.Add([]byte(`<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var d deleteDocument
-		_ = decodeXML(bytes.NewReader(b), "Delete", &d)
-		for i := range d.Object {
-			if len(d.Object[i].Key) > maxXMLText {
-				t.Fatal("a key over the bound")
-			}
-		}
-		var c completeDocument
-		_ = decodeXML(bytes.NewReader(b), "CompleteMultipartUpload", &c)
-	})
-}
-
-func TestXMLBodyIsBounded(t *testing.T) {
-	for _, c := range []struct {
-		size  int
-		limit int64
-		over  bool
-	}{{99, 100, false}, {100, 100, false}, {101, 100, true}, {0, 0, false}} {
-		l := &limitedReader{src: strings.NewReader(strings.Repeat("x", c.size)), left: c.limit}
-		var b bytes.Buffer
-		_, err := b.ReadFrom(l)
-		if l.exceeded != c.over || (err != nil) != c.over {
-			t.Errorf("%d of %d: %v, %v", c.size, c.limit, l.exceeded, err)
-		}
 	}
 }
 
