@@ -119,8 +119,7 @@ func Wrap(kind Kind, op, what string, err error) *Error {
 // KindOf returns the kind of the outermost Error in err's chain, and
 // KindInternal for any other error. err must not be nil.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return KindInternal
@@ -128,8 +127,8 @@ func KindOf(err error) Kind {
 
 // IsKind reports whether err is an Error of the kind.
 func IsKind(err error, kind Kind) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Kind == kind
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Kind == kind
 }
 
 var kindNames = [numKinds]string{

@@ -107,13 +107,16 @@ func (c *cache) get(ino objstore.InodeID) (*record.Inode, bool) {
 	return &dup, true
 }
 
-// removed reports whether an inode is known to be gone: the kernel still hands
-// over the times of files that were removed.
-func (c *cache) removed(ino objstore.InodeID) bool {
+// inode returns a copy of an inode, nil for one that is known to be gone: the kernel
+// still hands over the times of files that were removed.
+func (c *cache) inode(ino objstore.InodeID) (n *record.Inode, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, ok := c.m[ino]
-	return ok && n == nil
+	if n, known = c.m[ino]; n != nil {
+		dup := *n
+		n = &dup
+	}
+	return n, known
 }
 
 // entry returns an entry or its absence; known is false when it has neither.
@@ -198,7 +201,8 @@ func (c *cache) put(token uint64, ino objstore.InodeID, n *record.Inode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.still(token) {
-		c.keep(ino, n)
+		dup := *n
+		c.keep(ino, &dup)
 	}
 }
 
@@ -305,16 +309,12 @@ func dropSome[K comparable, V any](m map[K]V, n int) {
 	}
 }
 
+// keep keeps an inode, which is the cache's from then on; mu is held.
 func (c *cache) keep(ino objstore.InodeID, n *record.Inode) {
 	if _, ok := c.m[ino]; !ok && len(c.m) >= inodeCacheSize {
 		dropSome(c.m, inodeCacheSize/8)
 	}
-	if n == nil {
-		c.m[ino] = nil
-		return
-	}
-	dup := *n
-	c.m[ino] = &dup
+	c.m[ino] = n
 }
 
 // start is called when a transaction begins to run. It returns a token for end,

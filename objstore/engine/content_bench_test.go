@@ -36,3 +36,27 @@ func BenchmarkSmallFile(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkUnlink is what the mount asks for when a file is removed: its name, and
+// the times that the kernel hands over behind it.
+func BenchmarkUnlink(b *testing.B) {
+	s, root := benchStore(b)
+	inos := make([]objstore.InodeID, b.N)
+	for i := range inos {
+		a, err := s.Mknod(bg, mountC, root, fmt.Sprintf("file%09d", i), objstore.TypeRegular, 0o644, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		inos[i] = a.Inode
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i, ino := range inos {
+		if err := s.Unlink(bg, mountC, root, fmt.Sprintf("file%09d", i)); err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := s.TakeMtime(bg, ino, 1); !objstore.IsKind(err, objstore.KindStale) {
+			b.Fatal(err)
+		}
+	}
+}

@@ -248,10 +248,9 @@ func (n *node) fail(ctx context.Context, err error) {
 
 // readInode returns an inode's record as committed, from the cache if it is there.
 func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *record.Inode, err error) {
-	if rec, ok := s.cache.get(ino); ok {
+	if rec, known := s.cache.inode(ino); rec != nil {
 		return rec, nil
-	}
-	if s.cache.removed(ino) {
+	} else if known {
 		return nil, objstore.E(objstore.KindStale, "inode", fmt.Sprint(ino), "")
 	}
 	err = s.view(ctx, "stat", "", func(r reader) error {

@@ -12,9 +12,10 @@ import (
 // or, when the removal failed, still there. So an inode is never removed under
 // an open file, and never kept for nobody.
 type nodeTable struct {
-	mu    sync.Mutex // guards the fields below and node.refs
-	open  map[objstore.InodeID]*node
-	dying map[objstore.InodeID]chan struct{} // closed when the mark is taken back
+	mu   sync.Mutex // guards the fields below and node.refs
+	open map[objstore.InodeID]*node
+	// dying has what is closed when the mark is taken back, nil while nobody waits.
+	dying map[objstore.InodeID]chan struct{}
 }
 
 func newNodeTable() *nodeTable {
@@ -36,6 +37,10 @@ func (t *nodeTable) acquire(ctx context.Context, s *Store, ino objstore.InodeID)
 			n.refs++
 			t.mu.Unlock()
 			return n, nil
+		}
+		if wait == nil {
+			wait = make(chan struct{})
+			t.dying[ino] = wait
 		}
 		t.mu.Unlock()
 		select {
@@ -92,10 +97,10 @@ func (t *nodeTable) all() []*node {
 func (t *nodeTable) markDying(ino objstore.InodeID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open[ino] != nil || t.dying[ino] != nil {
+	if _, dying := t.dying[ino]; dying || t.open[ino] != nil {
 		return false
 	}
-	t.dying[ino] = make(chan struct{})
+	t.dying[ino] = nil
 	return true
 }
 
@@ -104,8 +109,8 @@ func (t *nodeTable) unmarkDying(ino objstore.InodeID) {
 	defer t.mu.Unlock()
 	if c := t.dying[ino]; c != nil {
 		close(c)
-		delete(t.dying, ino)
 	}
+	delete(t.dying, ino)
 }
 
 // count returns the number of open inodes.

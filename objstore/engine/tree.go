@@ -88,18 +88,18 @@ func checkName(op, name string) error {
 	return nil
 }
 
-// lookup returns the entry that the mount shows under a name.
+// lookup returns the entry that the mount shows under a name: of the two that it
+// can have that of the directory.
 func (r reader) lookup(dir objstore.InodeID, name string) (d record.Dirent, ok bool, err error) {
-	file, sub, err := r.twins(dir, name)
-	switch {
-	case err != nil:
+	file, isFile, err := r.dirent(dir, name)
+	if err != nil {
 		return d, false, err
-	case sub != nil:
-		return *sub, true, nil
-	case file != nil:
-		return *file, true, nil
 	}
-	return d, false, nil
+	sub, isDir, err := r.dirent(dir, name+"/")
+	if err != nil || isDir {
+		return sub, isDir, err
+	}
+	return file, isFile, nil
 }
 
 // directory returns a directory in which names are looked up or changed. One

@@ -52,21 +52,24 @@ type tx struct {
 	// dying are inodes marked in the table of open inodes (see nodeTable.markDying).
 	dying map[objstore.InodeID]bool
 	// values holds the encoded records that were set, one behind the other: the
-	// transaction may refer to them until it has ended. Of values.
-	values *[]byte
+	// transaction may refer to them until it has ended.
+	values []byte
 }
 
-// values lends memory for the records that a transaction sets, and bounds what
-// is kept of it, in bytes.
-var values = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
+// txs lends transactions with the memory of those before, for as long as these
+// were no larger than most are.
+var txs = sync.Pool{New: func() any { return &tx{values: make([]byte, 0, 4<<10)} }}
 
-const maxValues = 64 << 10
+const (
+	maxValues = 64 << 10 // bytes
+	maxDone   = 32       // records and changes of each kind
+)
 
 // set sets the record that encode appends to its argument.
 func (x *tx) set(key []byte, encode func(dst []byte) []byte) {
-	start := len(*x.values)
-	*x.values = encode(*x.values)
-	x.txn.Set(key, (*x.values)[start:])
+	start := len(x.values)
+	x.values = encode(x.values)
+	x.txn.Set(key, x.values[start:])
 }
 
 // view runs fn over one snapshot.
@@ -110,7 +113,8 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	if err := s.writable(op, what); err != nil {
 		return err
 	}
-	x := &tx{s: s, c: c, now: s.now(), values: values.Get().(*[]byte)}
+	x := txs.Get().(*tx)
+	x.s, x.c, x.now = s, c, s.now()
 	defer x.end()
 	runs, alone, made := 0, uint64(0), false
 	s.updating.Add(1)
@@ -127,7 +131,7 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		x.done.clear()
 		x.changes, x.orphans, x.reap = x.changes[:0], x.orphans[:0], false
 		x.spare, x.spareEnd, x.versionCeil, x.err = 0, 0, 0, nil
-		*x.values = (*x.values)[:0]
+		x.values = x.values[:0]
 		if err := fn(x); err != nil {
 			return err
 		}
@@ -148,13 +152,16 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	return nil
 }
 
-// end gives back what the transaction borrowed.
+// end gives the transaction back.
 func (x *tx) end() {
 	x.release()
-	if cap(*x.values) <= maxValues {
-		*x.values = (*x.values)[:0]
-		values.Put(x.values)
+	if cap(x.values) > maxValues || max(len(x.done.inodes), len(x.done.entries), cap(x.changes), cap(x.orphans)) > maxDone {
+		return
 	}
+	x.done.clear()
+	clear(x.changes)
+	*x = tx{values: x.values[:0], done: x.done, changes: x.changes[:0], orphans: x.orphans[:0], dying: x.dying}
+	txs.Put(x)
 }
 
 // release unmarks what the transaction marked.
@@ -351,26 +358,6 @@ func (r reader) knownEntry(k entryKey) (e cachedEntry, known bool) {
 		return r.cache.entry(k)
 	}
 	return r.cache.entryAt(r.token, k)
-}
-
-// twins returns both entries that one name can have: the file or object, and
-// the directory.
-func (r reader) twins(dir objstore.InodeID, name string) (file, sub *record.Dirent, err error) {
-	d, ok, err := r.dirent(dir, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	if ok {
-		file = &d
-	}
-	s, ok, err := r.dirent(dir, name+"/")
-	if err != nil {
-		return nil, nil, err
-	}
-	if ok {
-		sub = &s
-	}
-	return file, sub, nil
 }
 
 // ---- changing records ----
