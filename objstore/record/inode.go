@@ -361,7 +361,7 @@ func parseMeta(outer *decoder) *objstore.ObjectMeta {
 		case 8:
 			m.StorageClass = d.str()
 		case 20:
-			m.User, d.err = parsePairs(d.val)
+			m.User = d.pairs()
 		default:
 			d.unknown()
 		}

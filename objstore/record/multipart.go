@@ -107,7 +107,7 @@ func ParseUpload(b []byte) (*Upload, error) {
 		case 20:
 			u.Lock.Hold = objstore.LegalHold(d.uint8())
 		case 21:
-			u.Tags, d.err = parsePairs(d.val)
+			u.Tags = d.pairs()
 		case 85:
 			u.Found = Found(d.uint())
 		default:

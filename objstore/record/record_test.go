@@ -380,6 +380,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(uint8(0), []byte{1, 1, 11, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1})
 	f.Add(uint8(0), []byte{1, 1, 2, 0x81, 0x00})
+	for i, k := range kinds {
+		if k.name == "upload with tags" { // a field of no pairs
+			f.Add(uint8(i), []byte("\x01\x01\x010\x02\x100000000000000000\x03\x01\x01\x04\x010\x05\x06000000\x15\x00"))
+		}
+	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
 		k := kinds[int(i)%len(kinds)]
 		v, err := k.parse(b)

@@ -28,7 +28,7 @@ func ParseDEK(b []byte) (*DEK, error) {
 		case 1:
 			k.KeyID = d.str()
 		case 2:
-			k.Context, d.err = parsePairs(d.val)
+			k.Context = d.pairs()
 		case 3:
 			k.Sealed = d.copy()
 		default:

@@ -37,6 +37,16 @@ func appendPairs(dst []byte, m map[string]string) []byte {
 	return dst
 }
 
+// pairs returns the pairs of a field, nil when there are none: such a field says the
+// same as one that is absent.
+func (d *decoder) pairs() map[string]string {
+	var m map[string]string
+	if m, d.err = parsePairs(d.val); len(m) == 0 {
+		return nil
+	}
+	return m
+}
+
 func parsePairs(b []byte) (map[string]string, error) {
 	m := make(map[string]string)
 	take := func() (string, bool) {
