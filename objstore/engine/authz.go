@@ -205,12 +205,17 @@ func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error
 func (p *Principal) request(a *Access) *policy.Request {
 	r := &policy.Request{Action: a.Action, Resource: a.arn(), Values: a.Values}
 	if !p.Anonymous() {
-		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, Names: []string{p.ARN()}}
-		if p.user != nil {
-			r.Principal.Names = append(r.Principal.Names, p.user.rec.ID)
-		}
+		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, Names: p.names()}
 	}
 	return r
+}
+
+// names are those by which policies name the principal, in a session too.
+func (p *Principal) names() []string {
+	if p.user == nil {
+		return []string{p.ARN()}
+	}
+	return []string{p.ARN(), p.user.rec.ID}
 }
 
 func (p *Principal) withinSession(a *Access, r *policy.Request) error {

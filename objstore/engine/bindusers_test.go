@@ -2,6 +2,7 @@ package engine
 
 import (
 	"testing"
+	"time"
 
 	"github.com/cofferfs/coffer/objstore"
 )
@@ -36,6 +37,17 @@ func TestUserOfARemovedNameHasNoGrant(t *testing.T) {
 		}
 	}
 	may(anna, get, true)
+	n, err := s.BeginSession(bg, principalOf(t, s, anna.ID), SessionRequest{KeyID: anna.ID, Role: "reader", Name: "s", Duration: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, _, err := s.SessionPrincipal(bg, n.KeyID, n.Token, func(string) bool { return false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Authorize(bg, session, get); err != nil {
+		t.Errorf("a session of who is named: %v", err)
+	}
 	may(bert, list, false)
 	told(document)
 	first, err := s.User("anna")

@@ -70,3 +70,48 @@ func TestACLsThatSayWhatHoldsAreTaken(t *testing.T) {
 	d.do("PUT", "/none?acl", "", "x-amz-acl", "private").want(t, "bucket", 404, "NoSuchBucket", "")
 	d.do("PUT", "/bucket/none?acl", "", "x-amz-acl", "private").want(t, "key", 404, "NoSuchKey", "")
 }
+
+// ACLs that give nothing beyond the owner are taken whatever a bucket's ownership
+// says, and change nothing that is told.
+func TestACLsUnderEveryOwnership(t *testing.T) {
+	d := openDoor(t)
+	for i, ownership := range []string{"BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter", ""} {
+		bucket := fmt.Sprintf("/bucket%d", i)
+		headers := []string{"x-amz-object-ownership", ownership}
+		if ownership == "" { // none is said
+			headers = nil
+		}
+		d.do("PUT", bucket, "", headers...).ok(t, "create", 200)
+		if ownership == "" {
+			d.do("DELETE", bucket+"?ownershipControls", "").ok(t, "no ownership", 204)
+		}
+		d.do("PUT", bucket+"/k", "x").ok(t, "put", 200)
+		targets := []string{bucket + "?acl", bucket + "/k?acl"}
+		before := []string{d.do("GET", targets[0], "").body, d.do("GET", targets[1], "").body}
+		if before[0] != before[1] || strings.Count(before[0], "<Grant>") != 1 || !strings.Contains(before[0], "<Permission>FULL_CONTROL</Permission>") {
+			t.Fatal(before)
+		}
+		for _, canned := range []string{"private", "bucket-owner-full-control", "bucket-owner-read"} {
+			for j, target := range targets {
+				d.do("PUT", target, "", "x-amz-acl", canned).ok(t, ownership+" "+canned, 200)
+				if a := d.do("GET", target, ""); a.status != 200 || a.body != before[j] {
+					t.Errorf("%s %s: %v, was %s", ownership, canned, a, before[j])
+				}
+			}
+			d.do("PUT", bucket+"/k", "x", "x-amz-acl", canned).ok(t, ownership+" put "+canned, 200)
+			d.do("PUT", bucket+"/copy", "", "x-amz-copy-source", bucket+"/k", "x-amz-acl", canned).ok(t, ownership+" copy "+canned, 200)
+			d.do("POST", bucket+"/k?uploads", "", "x-amz-acl", canned).ok(t, ownership+" upload "+canned, 200)
+			for _, target := range []string{targets[1], bucket + "/copy?acl"} {
+				if a := d.do("GET", target, ""); a.body != before[1] {
+					t.Errorf("%s %s: %v", ownership, canned, a)
+				}
+			}
+		}
+		for _, canned := range []string{"public-read", "public-read-write", "authenticated-read"} {
+			for _, target := range append(targets, bucket+"/new") {
+				d.do("PUT", target, "", "x-amz-acl", canned).want(t, ownership+" "+canned, 400, "AccessControlListNotSupported", "The bucket does not allow ACLs")
+			}
+		}
+		d.do("HEAD", bucket+"/new", "").ok(t, "nothing was made", 404)
+	}
+}
