@@ -175,6 +175,18 @@ func TestPresignedURLsAreHeldToWhatWasSigned(t *testing.T) {
 	d.follow("PUT", put, "123456", "Content-Md5", "4QrcOUm6Wau+VuBX8g+IPg==").ok(t, "moved header", 200)
 	d.follow("PUT", put, "123456", "Content-Md5", "4QrcOUm6Wau+VuBX8g+IPg==", "x-amz-server-side-encryption", "AES256").ok(t, "moved header, sent", 200)
 
+	// So do the conditions of a write: who has the URL cannot do without.
+	put = d.link("PUT", "/bucket/new?If-None-Match=%2A", 60)
+	d.follow("PUT", put, "1").ok(t, "condition in the query", 200)
+	for _, headers := range [][]string{nil, {"If-None-Match", "*"}, {"If-None-Match", `"x"`}} {
+		d.follow("PUT", put, "2", headers...).want(t, fmt.Sprint("condition in the query, sent ", headers), 412, "PreconditionFailed",
+			"At least one of the pre-conditions you specified did not hold", "Condition", "If-None-Match")
+	}
+	put = d.link("PUT", "/bucket/new?if-match=d41d8cd98f00b204e9800998ecf8427e", 60)
+	d.follow("PUT", put, "2").want(t, "ETag in the query", 412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold", "Condition", "If-Match")
+	put = d.link("PUT", "/bucket/new?If-Match=%22c4ca4238a0b923820dcc509a6f75849b%22", 60)
+	d.follow("PUT", put, "2", "If-Match", `"other"`).ok(t, "that ETag", 200)
+
 	// Overrides are for who signed.
 	over := d.link("GET", "/bucket/k?response-content-type=text%2Fplain&response-content-disposition=attachment%3B%20%20filename%3Dtest.txt&response-expires=x&response-cache-control=y&response-content-language=z&response-content-encoding=w", 60)
 	a := d.follow("GET", over, "")

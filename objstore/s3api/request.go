@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -77,8 +78,11 @@ func (q *request) authenticate() error {
 	if len(auth.QueryHeaders) > 0 {
 		q.header = q.r.Header.Clone()
 		for name, values := range auth.QueryHeaders {
-			if _, ok := q.header[http.CanonicalHeaderKey(name)]; !ok {
-				q.header[http.CanonicalHeaderKey(name)] = values
+			name = http.CanonicalHeaderKey(name)
+			_, ok := q.header[name]
+			// Who has the URL may send other conditions with it, unsigned.
+			if !ok || !slices.Contains(auth.SignedHeaders, strings.ToLower(name)) {
+				q.header[name] = values
 			}
 		}
 	}

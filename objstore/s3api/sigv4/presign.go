@@ -155,15 +155,15 @@ func (c *claim) bringsKey(query []param, lower string) bool {
 	return false
 }
 
-// queryHeaders collects the headers that a signer moved into the query. A
-// checksum of the body is not among them: AWS ignores it there (recorded: a
-// URL with the checksum of no bytes, as SDKs for JavaScript make them, takes
-// any body).
+// queryHeaders collects the headers that a signer moved into the query: x-amz-*
+// and the two conditions that writes have. A checksum of the body is not among
+// them: AWS ignores it there (recorded: a URL with the checksum of no bytes, as
+// SDKs for JavaScript make them, takes any body).
 func queryHeaders(query []param) http.Header {
 	var h http.Header
 	for i := range query {
 		name := query[i].name
-		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") || isAuthParam(name) {
+		if !movable(name) || isAuthParam(name) {
 			continue
 		}
 		if _, sum := checksum.FromHeader(name); sum || strings.EqualFold(name, "x-amz-content-sha256") || strings.EqualFold(name, "x-amz-security-token") {
@@ -175,4 +175,10 @@ func queryHeaders(query []param) http.Header {
 		h.Add(name, query[i].value)
 	}
 	return h
+}
+
+// movable says whether a parameter of a presigned request counts as a header.
+func movable(name string) bool {
+	return len(name) >= len("x-amz-") && strings.EqualFold(name[:len("x-amz-")], "x-amz-") ||
+		strings.EqualFold(name, "If-Match") || strings.EqualFold(name, "If-None-Match")
 }

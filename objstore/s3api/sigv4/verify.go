@@ -93,9 +93,10 @@ type Result struct {
 	Time time.Time
 	// SignedHeaders are the lower-case names of the headers that are signed.
 	SignedHeaders []string
-	// QueryHeaders are the x-amz-* headers that the signer of a presigned
-	// request put into the query, where S3 takes them for headers that the
-	// request lacks. Without those of the signature itself. Often nil.
+	// QueryHeaders are the headers that the signer of a presigned request put
+	// into the query, where S3 takes them for headers: x-amz-*, If-Match and
+	// If-None-Match. They hold whatever unsigned header the request has.
+	// Without those of the signature itself. Often nil.
 	QueryHeaders http.Header
 
 	// Body is the request's body without aws-chunked encoding. Closing it
