@@ -17,8 +17,9 @@ type copySource struct {
 	version     objstore.VersionID
 }
 
-// parseCopySource reads "[/]bucket/key[?versionId=id]", percent-encoded. A plus
-// sign is a plus sign.
+// parseCopySource reads "[/]bucket/key[?versionId=id]", encoded as a form is: a
+// plus sign is a space, as it is to AWS. Before it can stand the scheme and host
+// of a URL, which AWS takes too; it does not matter which host.
 func parseCopySource(s string, parseVersion func(string) (objstore.VersionID, error)) (copySource, error) {
 	var version objstore.VersionID
 	bad := func() (copySource, error) {
@@ -34,7 +35,13 @@ func parseCopySource(s string, parseVersion func(string) (objstore.VersionID, er
 		}
 		s = s[:at]
 	}
-	path, err := url.PathUnescape(s)
+	for _, scheme := range [...]string{"https://", "http://"} {
+		if rest, ok := strings.CutPrefix(s, scheme); ok {
+			_, s, _ = strings.Cut(rest, "/")
+			break
+		}
+	}
+	path, err := url.QueryUnescape(s)
 	if err != nil {
 		return bad()
 	}

@@ -97,7 +97,11 @@ func TestCopySourceIsDecodedOnce(t *testing.T) {
 		{"bucket/a/b", "bucket", "a/b"},
 		{"bucket/a%2Fb", "bucket", "a/b"},
 		{"bucket%2Fkey", "bucket", "key"},
-		{"bucket/a+b%2B%20c", "bucket", "a+b+ c"},
+		{"bucket/a+b%2B%20c", "bucket", "a b+ c"},
+		{"bucket%2Fa+b", "bucket", "a b"},
+		{"https://s3.amazonaws.com/bucket/key", "bucket", "key"},
+		{"http://127.0.0.1:80/bucket/a/b?versionId=null", "bucket", "a/b"},
+		{"bucket/https://host/key", "bucket", "https://host/key"},
 		{"bucket/a%252Fb", "bucket", "a%2Fb"},
 		{"bucket//a//b/", "bucket", "/a//b/"},
 		{"bucket/../x/.", "bucket", "../x/."},
@@ -114,6 +118,9 @@ func TestCopySourceIsDecodedOnce(t *testing.T) {
 		"": "InvalidArgument", "wrongformat": "InvalidArgument", "/": "InvalidArgument", "bucket/": "InvalidArgument",
 		"bucket/%zz": "InvalidArgument", "bucket/%00": "InvalidArgument", "bucket/%ff": "InvalidArgument",
 		"Upper/key":                           "InvalidBucketName",
+		"https:/bucket/key":                   "InvalidBucketName",
+		"https://bucket/key":                  "InvalidArgument",
+		"https://":                            "InvalidArgument",
 		"bucket/key?versionId=abc":            "InvalidArgument",
 		"bucket/key?versionId=":               "InvalidArgument",
 		"bucket/" + strings.Repeat("k", 1025): "KeyTooLongError",
@@ -127,7 +134,7 @@ func TestCopySourceIsDecodedOnce(t *testing.T) {
 }
 
 func FuzzCopySource(f *testing.F) {
-	for _, s := range []string{"bucket/key", "/bucket/a%2Fb?versionId=null", "bucket/%E2%98%83", "b?versionId=%zz", "arn:aws:s3:::bucket/key"} {
+	for _, s := range []string{"bucket/key", "/bucket/a%2Fb?versionId=null", "bucket/%E2%98%83", "b?versionId=%zz", "arn:aws:s3:::bucket/key", "https://h/b/k+"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
