@@ -116,7 +116,7 @@ func (q *request) getBucketLocation() error {
 	var x xmlWriter
 	x.root("LocationConstraint")
 	x.b = appendEscaped(x.b, location)
-	x.close("LocationConstraint")
+	x.end("LocationConstraint")
 	return q.sendXML(http.StatusOK, &x)
 }
 

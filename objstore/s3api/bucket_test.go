@@ -165,7 +165,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		}
 	}
 	for sub, want := range map[string]string{
-		"versioning":                  "<VersioningConfiguration xmlns=\"" + namespace + "\"></VersioningConfiguration>",
+		"versioning":                  "<VersioningConfiguration xmlns=\"" + namespace + "\"/>",
 		"encryption":                  "<SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault><BucketKeyEnabled>false</BucketKeyEnabled>",
 		"acl":                         "<Permission>FULL_CONTROL</Permission>",
 		"publicAccessBlock":           "<BlockPublicAcls>true</BlockPublicAcls>",
@@ -175,7 +175,7 @@ func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 		"accelerate":                  "<AccelerateConfiguration",
 		"requestPayment":              "<Payer>BucketOwner</Payer>",
 		"metrics":                     "<IsTruncated>false</IsTruncated>",
-		"location":                    "<LocationConstraint xmlns=\"" + namespace + "\"></LocationConstraint>",
+		"location":                    "<LocationConstraint xmlns=\"" + namespace + "\"/>",
 		"versions":                    "<IsTruncated>false</IsTruncated>",
 		"uploads":                     "<IsTruncated>false</IsTruncated>",
 		"list-type=2&x-id=ListObject": "<KeyCount>0</KeyCount>",

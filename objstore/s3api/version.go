@@ -121,7 +121,7 @@ func (q *request) getBucketVersioning() error {
 	var x xmlWriter
 	x.root("VersioningConfiguration")
 	x.textIf("Status", state.String())
-	x.close("VersioningConfiguration")
+	x.end("VersioningConfiguration")
 	return q.sendXML(http.StatusOK, &x)
 }
 

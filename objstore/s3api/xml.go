@@ -32,6 +32,15 @@ func (x *xmlWriter) root(name string) {
 	x.b = append(x.b, ` xmlns="`+namespace+`">`...)
 }
 
+// end closes that element: in short, as AWS does, if nothing is in it.
+func (x *xmlWriter) end(name string) {
+	if rest, empty := bytes.CutSuffix(x.b, []byte(` xmlns="`+namespace+`">`)); empty {
+		x.b = append(rest, ` xmlns="`+namespace+`"/>`...)
+		return
+	}
+	x.close(name)
+}
+
 func (x *xmlWriter) open(name string) {
 	x.b = append(x.b, '<')
 	x.b = append(x.b, name...)
