@@ -62,17 +62,26 @@ func (h *Hasher) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// WriteBefore is Write that may wait for other streams until next is closed, since
-// the MD5s of several streams cost less together: next is closed when there is more
-// of this stream to be written, or no more at all. Close must follow.
-func (h *Hasher) WriteBefore(next <-chan struct{}, p []byte) {
+// Lend is Write that may leave the MD5 of p, with little more, to be computed later:
+// the MD5s of several streams cost less together. Nothing of p may be changed before
+// done is called, by whichever goroutine. Close must follow.
+func (h *Hasher) Lend(p []byte, done func()) {
 	h.write(p)
+	if h.md5 == nil {
+		done()
+		return
+	}
+	h.md5.Lend(p, done)
+}
+
+// Flush computes what was left, so that all that was lent is given back.
+func (h *Hasher) Flush() {
 	if h.md5 != nil {
-		h.md5.WriteBefore(next, p)
+		h.md5.Flush()
 	}
 }
 
-// Close ends the writing: no other stream waits for this one any more. The sums stay.
+// Close is Flush, and the end of the writing. The sums stay.
 func (h *Hasher) Close() {
 	if h.md5 != nil {
 		h.md5.Close()

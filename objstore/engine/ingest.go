@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
+	"time"
 
 	coffercrypto "github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -22,6 +24,9 @@ const (
 	ingestAhead = 2
 	// ingestStep is how many extents of one request go into one transaction.
 	ingestStep = 64
+	// hashIdle is how long nothing may come before the buffers are given back that
+	// are kept for others to be hashed with.
+	hashIdle = 200 * time.Millisecond
 )
 
 // ingest takes the body of a request: it encrypts it extent by extent and
@@ -63,7 +68,6 @@ func (s *Store) newIngest(c extent.Content, etags objstore.ETagForm, algs []chec
 
 // close ends an ingest, committed or not. What an uncommitted one left is freed.
 func (in *ingest) close() {
-	in.hasher.Close()
 	in.batch.Release()
 	if in.small != nil {
 		clear(in.small.arena)
@@ -105,18 +109,17 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(gctx)
-	work := make(chan load, ingestAhead)
+	// They hold all that has a place.
+	toEncrypt, toHash := make(chan *load, ingestAhead+1), make(chan *load, ingestAhead+1)
 	places := make(chan struct{}, ingestAhead+1)
-	g.Go(func() error { return in.consume(gctx, cancel, work, places) })
-	next := make(chan struct{})
+	g.Go(func() error { return in.encryptAll(gctx, cancel, toEncrypt, places) })
+	g.Go(func() error { in.hashAll(toHash, places); return nil })
 	for {
 		if !eof {
 			if _, eof, err = fill(body, buf, bigArena); err != nil {
 				break
 			}
 		}
-		close(next)
-		next = make(chan struct{})
 		in.size += int64(len(buf.arena))
 		if in.size > limit {
 			err = in.checkLength(want)
@@ -131,7 +134,10 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 			if err != nil {
 				break
 			}
-			work <- load{buf, next}
+			b := &load{buffer: buf}
+			b.users.Store(2)
+			toEncrypt <- b
+			toHash <- b
 			buf = newBuffer()
 		}
 		if eof {
@@ -139,8 +145,8 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 			break
 		}
 	}
-	close(next)
-	close(work)
+	close(toEncrypt)
+	close(toHash)
 	if werr := g.Wait(); werr != nil {
 		return werr
 	}
@@ -178,42 +184,59 @@ func fill(body io.Reader, b *buffer, size int) (n int, eof bool, err error) {
 	return len(b.arena), false, nil
 }
 
-// load is a full buffer, or the last one of a body. next is closed when the next one
-// has been read, or there is none.
+// load is a full buffer, or the last one of a body.
 type load struct {
 	*buffer
-	next chan struct{}
+	users atomic.Int32 // those of encryptAll and hashAll that are not through
 }
 
-// consume hashes and encrypts buffers, both at once, in order. When it fails it
+// done says that one user is through. The last one makes room for another load.
+func (b *load) done(places <-chan struct{}) {
+	if b.users.Add(-1) == 0 {
+		b.free()
+		<-places
+	}
+}
+
+// hashAll hashes loads in order.
+func (in *ingest) hashAll(work <-chan *load, places <-chan struct{}) {
+	defer in.hasher.Close()
+	skip := in.unhashed
+	var idle <-chan time.Time // while a buffer may be kept
+	for {
+		select {
+		case b, ok := <-work:
+			if !ok {
+				return
+			}
+			in.hasher.Lend(b.arena[skip:], func() { b.done(places) })
+			skip, idle = 0, time.After(hashIdle)
+		case <-idle:
+			in.hasher.Flush()
+			idle = nil
+		}
+	}
+}
+
+// encryptAll encrypts loads in order, and commits them in steps. When it fails it
 // stops the reading of the body.
-func (in *ingest) consume(ctx context.Context, stop func(), work <-chan load, places <-chan struct{}) error {
+func (in *ingest) encryptAll(ctx context.Context, stop func(), work <-chan *load, places <-chan struct{}) error {
 	off := in.base
 	var failed error
 	for b := range work {
 		if failed == nil {
-			if failed = in.take(ctx, b, off); failed != nil {
+			n := int64(len(b.arena))
+			if failed = in.encrypt(ctx, b.buffer, off); failed == nil && len(in.maps) >= in.s.ingestStep {
+				failed = in.step(ctx)
+			}
+			if failed != nil {
 				stop()
 			}
-			off += int64(len(b.arena))
+			off += n
 		}
-		b.free()
-		<-places
+		b.done(places)
 	}
 	return failed
-}
-
-// take hashes and encrypts one buffer.
-func (in *ingest) take(ctx context.Context, b load, off int64) error {
-	var g errgroup.Group
-	g.Go(func() error { in.hasher.WriteBefore(b.next, b.arena[in.unhashed:]); return nil })
-	err := in.encrypt(ctx, b.buffer, off)
-	_ = g.Wait() // the hasher never fails
-	in.unhashed = 0
-	if err == nil && len(in.maps) >= in.s.ingestStep {
-		err = in.step(ctx)
-	}
-	return err
 }
 
 // encrypt makes extents of a buffer, which may cross the end of a chunk: new

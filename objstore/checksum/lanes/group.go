@@ -7,20 +7,21 @@ import (
 
 // group shares lanes between streams.
 //
-// A stream computes its piece when there is no more to wait for: when it has to be
-// done, or when all streams that take part have brought one. Others that wait meanwhile
-// are taken along, and go on waiting if they are not through when the one whose
-// goroutine it is has ended. A second one computes only when the first has no lane free.
+// A stream computes when it has kept back as much as it may. What others have kept back
+// meanwhile is taken along. A second one computes only when the first has no lane free.
 type group struct {
 	mu      sync.Mutex // guards the fields below
-	open    int        // streams that take part
-	jobs    []*job     // that are not through, the oldest first
-	running int        // jobs that are being computed
+	open    int        // streams that lend
+	streams []*stream  // that have something in their queues, the oldest first
+	running int        // streams that are being computed
 	leaders int        // goroutines that do it
 }
 
 // all are the streams of the process.
 var all group
+
+// keep is how many pieces a stream keeps back at most.
+const keep = 2
 
 func (g *group) enter() {
 	g.mu.Lock()
@@ -32,131 +33,150 @@ func (g *group) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open--
-	g.rouse()
 }
 
-// compute returns when j is through. It waits for others until next is closed; not
-// at all when next is nil.
-func (g *group) compute(j *job, next <-chan struct{}) {
+// lag is how many pieces a stream keeps back now.
+func (g *group) lag() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.jobs = append(g.jobs, j)
-	j.urgent = next == nil
-	for len(j.p) > 0 {
-		if !j.running && g.due(j) {
-			g.lead(j)
-			break
+	if g.open < 2 {
+		return 0
+	}
+	return keep
+}
+
+func (g *group) add(s *stream, p piece) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(s.queue) == 0 {
+		g.streams = append(g.streams, s)
+	}
+	s.queue = append(s.queue, p)
+}
+
+// compute returns when no more than limit pieces of s are left.
+func (g *group) compute(s *stream, limit int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	s.waits, s.limit = true, limit
+	for len(s.queue) > limit {
+		if g.due(s) {
+			g.lead(s)
+			continue
 		}
 		g.mu.Unlock()
-		closed := false
-		select {
-		case <-j.wake:
-		case <-next:
-			next, closed = nil, true
-		}
+		<-s.wake
 		g.mu.Lock()
-		j.urgent = j.urgent || closed
 	}
-	g.rouse()
-}
-
-// due reports whether j, which nobody computes, has to be computed by its own goroutine.
-func (g *group) due(j *job) bool {
-	return (j.urgent || len(g.jobs) >= min(g.open, width)) && g.running == g.leaders*width
-}
-
-// rouse wakes one whose turn it is to compute.
-func (g *group) rouse() {
-	for _, j := range g.jobs {
-		if !j.running && g.due(j) {
-			j.rouse()
+	s.waits = false
+	for _, other := range g.streams {
+		if g.due(other) {
+			other.rouse()
 			return
 		}
 	}
 }
 
-func (j *job) rouse() {
+// due reports whether the goroutine of s has to compute.
+func (g *group) due(s *stream) bool {
+	return s.waits && !s.running && len(s.queue) > s.limit && g.running == g.leaders*width
+}
+
+func (s *stream) rouse() {
 	select {
-	case j.wake <- struct{}{}:
-	default: // it was woken before and has not looked yet
+	case s.wake <- struct{}{}:
+	default: // it was roused before and has not looked yet
 	}
 }
 
 // lead computes own, and others as long as that takes.
-func (g *group) lead(own *job) {
+func (g *group) lead(own *stream) {
 	g.leaders++
-	for len(own.p) > 0 {
-		var lane [width]*job
+	for len(own.queue) > own.limit {
+		var lane [width]*stream
 		g.step(own, g.pick(own, lane[:0]))
 	}
 	g.leaders--
 }
 
-// pick appends the jobs for the next step to list: own first, then those whose
-// streams wait.
-func (g *group) pick(own *job, list []*job) []*job {
+// pick appends the streams for the next step to list: own first, then those that wait.
+func (g *group) pick(own *stream, list []*stream) []*stream {
 	list = append(list, own)
-	for _, urgent := range [...]bool{true, false} {
-		for _, j := range g.jobs {
+	for _, waits := range [...]bool{true, false} {
+		for _, s := range g.streams {
 			if len(list) == width {
 				return list
 			}
-			if j != own && !j.running && j.urgent == urgent {
-				list = append(list, j)
+			if s != own && !s.running && s.waits == waits {
+				list = append(list, s)
 			}
 		}
 	}
 	return list
 }
 
-// step computes as much of all the jobs as can be done of each, step bytes at most.
-func (g *group) step(own *job, list []*job) {
+// step computes as much of each stream in the list as all of them have in one piece.
+func (g *group) step(own *stream, list []*stream) {
 	n := step
-	for _, j := range list {
-		n = min(n, len(j.p))
-		j.running = true
+	for _, s := range list {
+		s.running, s.first = true, s.queue[0]
+		n = min(n, len(s.first.p))
 	}
 	g.running += len(list)
 	g.mu.Unlock()
 	compute(list, n)
 	g.mu.Lock()
 	g.running -= len(list)
-	for _, j := range list {
-		j.running = false
-		if j.p = j.p[n:]; len(j.p) > 0 {
-			continue
+	for _, s := range list {
+		s.running, s.queue[0] = false, s.first
+		if s.first = (piece{}); len(s.queue[0].p) == 0 {
+			s.queue = slices.Delete(s.queue, 0, 1)
 		}
-		at := slices.Index(g.jobs, j)
-		g.jobs = slices.Delete(g.jobs, at, at+1)
-		if j != own {
-			j.rouse()
+		if len(s.queue) == 0 {
+			at := slices.Index(g.streams, s)
+			g.streams = slices.Delete(g.streams, at, at+1)
+		}
+		if s != own && s.waits && len(s.queue) <= s.limit {
+			s.rouse()
 		}
 	}
 }
 
-// compute adds n bytes, whole blocks, to the state of each job.
-func compute(list []*job, n int) {
+// compute adds n bytes, whole blocks, to the state of each stream in the list.
+func compute(list []*stream, n int) {
 	if len(list) == 1 { // crypto/md5 is faster with one
-		j := list[0]
-		j.store()
-		j.h.Write(j.p[:n]) // never fails
-		j.load()
-		return
+		s := list[0]
+		s.put()
+		s.h.Write(s.first.p[:n]) // never fails
+		s.get()
+	} else {
+		computeLanes(list, n)
 	}
-	var s states
+	for _, s := range list {
+		if s.first.p = s.first.p[n:]; len(s.first.p) == 0 && s.first.done != nil {
+			s.first.done()
+		}
+	}
+}
+
+func computeLanes(list []*stream, n int) {
+	var states states
 	var p [width]*byte
 	for i := range width {
-		j := list[min(i, len(list)-1)] // a lane that is not needed does what another does
-		p[i] = &j.p[0]
-		for k := range s {
-			s[k][i] = j.state[k]
+		s := list[min(i, len(list)-1)] // a lane that is not needed does what another does
+		p[i] = &s.first.p[0]
+		for k := range states {
+			states[k][i] = s.state[k]
 		}
 	}
-	blocks(&s, &p, n/64)
-	for i, j := range list {
-		for k := range s {
-			j.state[k] = s[k][i]
+	blocks(&states, &p, n/64)
+	for i, s := range list {
+		for k := range states {
+			s.state[k] = states[k][i]
 		}
-		j.added += uint64(n)
+		s.added += uint64(n)
 	}
 }

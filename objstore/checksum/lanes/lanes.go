@@ -2,9 +2,10 @@
 // stream leaves most of a processor idle: here up to eight streams are computed at
 // once, one in each lane of a vector register, in the time that one takes.
 //
-// Whoever waits for his sum computes those of the others with his own: no goroutine
-// belongs to the package, and nothing is handed over but the state of a stream.
-// Where the processor has no vectors that serve, everything is left to crypto/md5.
+// Streams leave a little of their bytes to be computed later (see Digest.Lend), and
+// whoever has to wait for his own computes those of the others with them: no goroutine
+// belongs to the package. Where the processor has no vectors that serve, everything is
+// left to crypto/md5.
 package lanes
 
 import (
@@ -30,34 +31,70 @@ type states [4][width]uint32
 
 // Digest is the MD5 of one stream. It is used by one goroutine at a time.
 type Digest struct {
-	h    hash.Hash // of all but what is in job
-	odd  int       // bytes that h has of a block
-	job  job
+	stream
+	odd  int // bytes that h has of a block
 	open bool
 }
 
 // New returns a Digest of an empty stream.
-func New() *Digest { return &Digest{h: md5.New()} }
+func New() *Digest { return &Digest{stream: stream{h: md5.New()}} }
 
 // Write adds p. It never fails.
 func (d *Digest) Write(p []byte) (int, error) {
-	d.write(nil, p)
-	return len(p), nil
+	total := len(p)
+	d.Flush()
+	if blocks != nil && len(p) >= minPiece {
+		if d.odd > 0 {
+			n := md5.BlockSize - d.odd
+			d.plain(p[:n])
+			p = p[n:]
+		}
+		n := len(p) &^ (md5.BlockSize - 1)
+		d.add(piece{p: p[:n]})
+		d.Flush()
+		p = p[n:]
+	}
+	d.plain(p)
+	return total, nil
 }
 
-// WriteBefore adds p and may wait for other streams, with which it costs less, until
-// next is closed: when there is more of this stream to be written, or no more at all.
-// Whoever has called it has to call Close.
-func (d *Digest) WriteBefore(next <-chan struct{}, p []byte) {
+// Lend adds p, of which nothing may be changed before done is called, by whichever
+// goroutine: of streams side by side each keeps up to two pieces back until it costs
+// less to compute them with others. Close must follow.
+func (d *Digest) Lend(p []byte, done func()) {
 	if !d.open {
 		d.open = true
 		all.enter()
 	}
-	d.write(next, p)
+	if blocks == nil || len(p) < minPiece || d.odd > 0 || len(p)%md5.BlockSize > 0 {
+		d.Write(p)
+		done()
+		return
+	}
+	d.add(piece{p, done})
+	all.compute(&d.stream, all.lag())
 }
 
-// Close says that other streams need not wait for this one any more.
+// Flush returns when all that was lent has been given back.
+func (d *Digest) Flush() {
+	if d.loaded {
+		all.compute(&d.stream, 0)
+		d.put()
+		d.loaded = false
+	}
+}
+
+func (d *Digest) add(p piece) {
+	if !d.loaded {
+		d.get()
+		d.loaded = true
+	}
+	all.add(&d.stream, p)
+}
+
+// Close is Flush, and says that nothing more comes.
 func (d *Digest) Close() {
+	d.Flush()
 	if d.open {
 		d.open = false
 		all.leave()
@@ -65,24 +102,9 @@ func (d *Digest) Close() {
 }
 
 // Sum appends the sum of what was written to b.
-func (d *Digest) Sum(b []byte) []byte { return d.h.Sum(b) }
-
-// write adds p. With next it waits as WriteBefore does.
-func (d *Digest) write(next <-chan struct{}, p []byte) {
-	if blocks == nil || len(p) < minPiece {
-		d.plain(p)
-		return
-	}
-	if d.odd > 0 {
-		n := md5.BlockSize - d.odd
-		d.plain(p[:n])
-		p = p[n:]
-	}
-	n := len(p) &^ (md5.BlockSize - 1)
-	d.job.begin(d.h, p[:n])
-	all.compute(&d.job, next)
-	d.job.store()
-	d.plain(p[n:])
+func (d *Digest) Sum(b []byte) []byte {
+	d.Flush()
+	return d.h.Sum(b)
 }
 
 func (d *Digest) plain(p []byte) {
@@ -97,46 +119,49 @@ const (
 	savedSize = len(magic) + md5.Size + md5.BlockSize + 8
 )
 
-// job is a number of whole blocks to be added to a state. While it is in a group,
-// the fields from p on are guarded by that group's mu, or belong to who computes it.
-type job struct {
+// stream is what is left to be computed of a Digest.
+type stream struct {
+	loaded bool // h is the group's, and behind
+
+	// Guarded by the group's mu.
+	queue   []piece
+	running bool // somebody computes the first of queue
+	waits   bool // its goroutine waits until queue has no more than
+	limit   int  // pieces
+	wake    chan struct{}
+
+	// Owned by who computes.
+	first piece
+	state [4]uint32
+	added uint64 // bytes that are in state and not in h
 	h     hash.Hash
 	saved [savedSize]byte // room for h's state
-
-	p       []byte // what is to be added, whole blocks
-	state   [4]uint32
-	added   uint64 // bytes that are in state and not in h
-	running bool   // somebody computes it
-	urgent  bool   // its stream waits for nothing else
-	wake    chan struct{}
 }
 
-// begin takes the state of h, which has no block that is not full.
-func (j *job) begin(h hash.Hash, p []byte) {
-	j.h, j.p, j.urgent = h, p, false
-	if j.wake == nil {
-		j.wake = make(chan struct{}, 1)
-	}
-	j.load()
+// piece is a number of whole blocks.
+type piece struct {
+	p    []byte
+	done func() // nil: nobody wants to know
 }
 
-func (j *job) load() {
-	saved, err := j.h.(encoding.BinaryAppender).AppendBinary(j.saved[:0])
+// get takes the state of h, which has no block that is not full.
+func (s *stream) get() {
+	saved, err := s.h.(encoding.BinaryAppender).AppendBinary(s.saved[:0])
 	if err != nil || len(saved) != savedSize {
 		panic("lanes: crypto/md5 has no state")
 	}
-	j.state = stateOf(saved)
+	s.state = stateOf(saved)
 }
 
-// store is the other way round.
-func (j *job) store() {
-	for i, v := range j.state {
-		binary.BigEndian.PutUint32(j.saved[len(magic)+4*i:], v)
+// put is the other way round.
+func (s *stream) put() {
+	for i, v := range s.state {
+		binary.BigEndian.PutUint32(s.saved[len(magic)+4*i:], v)
 	}
-	size := j.saved[savedSize-8:]
-	binary.BigEndian.PutUint64(size, binary.BigEndian.Uint64(size)+j.added)
-	j.added = 0
-	if err := j.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(j.saved[:]); err != nil {
+	size := s.saved[savedSize-8:]
+	binary.BigEndian.PutUint64(size, binary.BigEndian.Uint64(size)+s.added)
+	s.added = 0
+	if err := s.h.(encoding.BinaryUnmarshaler).UnmarshalBinary(s.saved[:]); err != nil {
 		panic("lanes: crypto/md5 refuses its own state: " + err.Error())
 	}
 }

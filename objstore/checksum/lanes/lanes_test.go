@@ -7,16 +7,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 )
-
-// closed is the next of a stream that waits for nothing else.
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 func noise(seed uint64, n int) []byte {
 	p := make([]byte, n)
@@ -55,10 +48,10 @@ func TestEachLaneIsItsOwnMD5(t *testing.T) {
 			for i := range in {
 				h := md5.New()
 				h.Write(in[i])
-				j := job{h: h}
-				j.load()
-				if got := [4]uint32{s[0][i], s[1][i], s[2][i], s[3][i]}; got != j.state {
-					t.Errorf("%d blocks, lane %d: %x, want %x", n, i, got, j.state)
+				want := stream{h: h}
+				want.get()
+				if got := [4]uint32{s[0][i], s[1][i], s[2][i], s[3][i]}; got != want.state {
+					t.Errorf("%d blocks, lane %d: %x, want %x", n, i, got, want.state)
 				}
 			}
 		}
@@ -75,87 +68,98 @@ func TestStreamsSideBySideHaveTheSumsOfMD5(t *testing.T) {
 				in := noise(uint64(i), []int{0, 1, 63, 64, minPiece - 1, minPiece, minPiece + 65, 10*step + 5}[i%8]+r.IntN(3)*minPiece)
 				d := New()
 				defer d.Close()
+				var lent atomic.Int32
 				for p := in; len(p) > 0; {
 					n := min(1+r.IntN(5*minPiece), len(p))
+					if r.IntN(3) > 0 {
+						n = min((n+63)&^63, len(p))
+					}
 					if r.IntN(3) == 0 {
 						d.Write(p[:n])
 					} else {
-						next := make(chan struct{})
-						go close(next)
-						d.WriteBefore(next, p[:n])
+						lent.Add(1)
+						d.Lend(p[:n], func() { lent.Add(-1) })
 					}
 					p = p[n:]
+					if r.IntN(4) > 0 && len(p) > 0 {
+						continue
+					}
 					if want := md5.Sum(in[:len(in)-len(p)]); !bytes.Equal(d.Sum(nil), want[:]) {
 						t.Errorf("stream %d: sum of the first %d bytes is %x, want %x", i, len(in)-len(p), d.Sum(nil), want)
+					}
+					if lent.Load() != 0 {
+						t.Errorf("stream %d: %d pieces were not given back", i, lent.Load())
 					}
 				}
 			})
 		}
 		wg.Wait()
-		if all.open != 0 || len(all.jobs) != 0 || all.running != 0 || all.leaders != 0 {
-			t.Errorf("left behind: %d open, %d jobs, %d running, %d leaders", all.open, len(all.jobs), all.running, all.leaders)
+		if all.open != 0 || len(all.streams) != 0 || all.running != 0 || all.leaders != 0 {
+			t.Errorf("left behind: %d open, %d streams, %d running, %d leaders", all.open, len(all.streams), all.running, all.leaders)
 		}
 	})
 }
 
-// TestStreamWaits is the promise of WriteBefore: a piece waits as long as others may
-// come, and for nothing else.
-func TestStreamWaits(t *testing.T) {
+// TestStreamKeepsPiecesForOthers is the promise of Lend: what a stream has kept back is
+// computed with what others have, at the latest when it is asked for.
+func TestStreamKeepsPiecesForOthers(t *testing.T) {
 	if blocks == nil {
 		t.Skip("no lanes")
 	}
-	piece := noise(1, minPiece)
-	for name, end := range map[string]func(next chan struct{}, other *Digest){
-		"until next is closed":       func(next chan struct{}, _ *Digest) { close(next) },
-		"until the other has one":    func(_ chan struct{}, other *Digest) { other.WriteBefore(make(chan struct{}), piece) },
-		"until the other has closed": func(_ chan struct{}, other *Digest) { other.Close() },
-		"until the other computes":   func(_ chan struct{}, other *Digest) { other.Write(piece) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				other, d := New(), New()
-				defer other.Close()
-				other.WriteBefore(closed, piece)
-				next := make(chan struct{})
-				done := false
-				go func() {
-					d.WriteBefore(next, piece)
-					done = true
-				}()
-				synctest.Wait()
-				if done {
-					t.Error("the piece did not wait")
-				}
-				end(next, other)
-				synctest.Wait()
-				if !done {
-					t.Fatal("the piece still waits")
-				}
-				d.Close()
-				if want := md5.Sum(piece); !bytes.Equal(d.Sum(nil), want[:]) {
-					t.Error("wrong sum")
-				}
-			})
-		})
+	p := noise(1, minPiece)
+	a, b := New(), New()
+	defer a.Close()
+	defer b.Close()
+	lent := map[string]int{}
+	lend := func(d *Digest, name string) {
+		lent[name]++
+		d.Lend(p, func() { lent[name]-- })
 	}
-}
-
-func TestStreamAloneDoesNotWait(t *testing.T) {
-	d := New()
-	defer d.Close()
-	d.WriteBefore(make(chan struct{}), noise(1, minPiece)) // hangs if it waits
+	lend(a, "a") // which is alone
+	b.Lend(nil, func() {})
+	for range keep {
+		lend(a, "a")
+		lend(b, "b")
+	}
+	if lent["a"] != keep || lent["b"] != keep {
+		t.Errorf("kept back %v, want %d each", lent, keep)
+	}
+	lend(b, "b")
+	if lent["a"] != keep-1 || lent["b"] != keep {
+		t.Errorf("with one piece too many %v are kept back, want one of a and two of b", lent)
+	}
+	b.Flush()
+	if lent["a"] != 0 || lent["b"] != 0 {
+		t.Errorf("when b was flushed %v are left", lent)
+	}
+	lend(a, "a")
+	b.Close()
+	if lent["a"] != 1 {
+		t.Errorf("%v are kept back", lent)
+	}
+	for name, d := range map[string]*Digest{"a": a, "b": b} {
+		h := md5.New()
+		for range keep + 1 {
+			h.Write(p)
+		}
+		if name == "a" {
+			h.Write(p)
+		}
+		if !bytes.Equal(d.Sum(nil), h.Sum(nil)) {
+			t.Errorf("wrong sum of %s", name)
+		}
+	}
 }
 
 // The state that is put into crypto/md5 counts what the lanes have added: the sum
 // depends on it, beyond 4 GiB too.
 func TestLengthIsKept(t *testing.T) {
-	h := md5.New()
-	j := job{h: h}
-	j.load()
-	j.added = 1<<33 + 64
-	j.store()
-	j.load()
-	if n := binary.BigEndian.Uint64(j.saved[savedSize-8:]); n != 1<<33+64 {
+	s := stream{h: md5.New()}
+	s.get()
+	s.added = 1<<33 + 64
+	s.put()
+	s.get()
+	if n := binary.BigEndian.Uint64(s.saved[savedSize-8:]); n != 1<<33+64 {
 		t.Errorf("length %d", n)
 	}
 }
