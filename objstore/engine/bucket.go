@@ -127,6 +127,12 @@ func (s *Store) openRecord(ctx context.Context, op, name string) (root objstore.
 			return e.d.Inode, b, nil
 		}
 	}
+	return s.readRecord(ctx, op, name)
+}
+
+// readRecord is openRecord of a bucket that is not at hand: apart, since its results
+// are variables of a closure, for which each call allocates.
+func (s *Store) readRecord(ctx context.Context, op, name string) (root objstore.InodeID, b record.Bucket, err error) {
 	err = s.view(ctx, op, name, func(r reader) error {
 		if root, err = r.bucketRoot(name); err != nil {
 			return err
