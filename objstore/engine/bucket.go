@@ -67,7 +67,7 @@ func (s *Store) createBucket(ctx context.Context, c objstore.Caller, op string, 
 		if err != nil {
 			return err
 		}
-		x.s.fresh.add(root)
+		x.madeDirectory(root)
 		n = &record.Inode{Type: objstore.TypeDirectory, Mode: req.Mode & 07777, Explicit: true}
 		x.adopt(top, objstore.RootInode, n)
 		n.Bucket = root

@@ -66,6 +66,8 @@ type changes struct {
 	inodes  map[objstore.InodeID]*record.Inode
 	entries map[entryKey]cachedEntry
 	buckets map[objstore.InodeID]bool
+	// made are new directories, which are empty but for the entries above.
+	made []objstore.InodeID
 	// read are buckets' records that the transaction read and did not change.
 	read map[objstore.InodeID]record.Bucket
 }
@@ -75,6 +77,7 @@ func (c *changes) clear() {
 	clear(c.entries)
 	clear(c.buckets)
 	clear(c.read)
+	c.made = c.made[:0]
 }
 
 // noteBucket notes a bucket's record that was read.
@@ -338,6 +341,11 @@ func (c *cache) end(token uint64, done changes) {
 	defer c.mu.Unlock()
 	c.ended++
 	alone := token != 0 && c.started == token
+	if alone {
+		for _, dir := range done.made {
+			c.listings.put(dir, nil)
+		}
+	}
 	for ino, n := range done.inodes {
 		if alone {
 			c.keep(ino, n)

@@ -167,7 +167,7 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 	}
 	for _, name := range dirs {
 		ino := x.nextInode()
-		x.s.fresh.add(ino)
+		x.madeDirectory(ino)
 		sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
 		x.adopt(dir, at, sub)
 		sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now

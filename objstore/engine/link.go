@@ -30,7 +30,7 @@ func (x *tx) makeEntry(op string, parent objstore.InodeID, name string, ino objs
 		return objstore.E(objstore.KindExists, op, name, "")
 	}
 	if n.Type == objstore.TypeDirectory {
-		x.s.fresh.add(ino)
+		x.madeDirectory(ino)
 	}
 	x.adopt(dir, parent, n)
 	if err := x.begin(dir, parent, name, ino, n); err != nil {

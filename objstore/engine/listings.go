@@ -16,8 +16,8 @@ const (
 	listingCost = 2
 )
 
-// listings keeps all entries of directories that were read as a whole lately, as
-// committed. Who removes a tree reads each directory two or three times, looks up
+// listings keeps all entries of directories that were read as a whole lately, or
+// made, as committed. Who removes a tree reads each directory two or three times, looks up
 // every name, and asks in the end whether anything is left, over tombstones.
 //
 // It belongs to a cache and is guarded by its lock.

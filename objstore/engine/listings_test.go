@@ -126,6 +126,7 @@ func TestReadDirFromTheCacheIsThatFromTheStore(t *testing.T) {
 			pos = ents[len(ents)-1].Pos
 		}
 	}
+	forget(s.cache) // of the bucket that was just made
 	want := read(1) // leaves no listing
 	if read(100); len(s.cache.listings.m) != 1 {
 		t.Fatal("a reading of the whole directory is not remembered")
@@ -209,4 +210,27 @@ func TestListingsAreBounded(t *testing.T) {
 	if len(l.m) > listingsSize {
 		t.Errorf("holds %d empty directories", len(l.m))
 	}
+}
+
+// TestNewDirectoryIsListedWithoutReadingIt: it was empty, and what was put into it
+// since is known.
+func TestNewDirectoryIsListedWithoutReadingIt(t *testing.T) {
+	s, _ := treeStore(t)
+	root := makeBucket(t, s, "bucket")
+	a, err := s.Mkdir(bg, mountC, root, "dir", 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Mknod(bg, mountC, a.Inode, "b", objstore.TypeRegular, 0o644, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := putKey(s, root, "new/dir/key"); err != nil { // makes directories and fills them
+		t.Fatal(err)
+	}
+	s.cache.mu.Lock()
+	if n := len(s.cache.listings.m); n != 4 {
+		t.Errorf("%d directories are listed, want 4", n)
+	}
+	s.cache.mu.Unlock()
+	checkListings(t, s)
 }

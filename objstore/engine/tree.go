@@ -62,7 +62,7 @@ func (s *Store) Parent(ctx context.Context, dir objstore.InodeID) (objstore.Inod
 		return dir, nil
 	}
 	var parent objstore.InodeID
-	err := s.view(ctx, op, "", func(r reader) error {
+	err := s.look(ctx, op, "", func(r reader) error {
 		n, err := r.inode(dir)
 		if err != nil {
 			return err

@@ -375,6 +375,12 @@ func (x *tx) noteInode(ino objstore.InodeID, n *record.Inode) {
 	x.done.inodes[ino] = n
 }
 
+// madeDirectory notes that a directory is new: it holds nothing yet.
+func (x *tx) madeDirectory(dir objstore.InodeID) {
+	x.s.fresh.add(dir)
+	x.done.made = append(x.done.made, dir)
+}
+
 func (x *tx) setDirent(dir objstore.InodeID, stored string, d record.Dirent) {
 	x.s.fresh.note(dir, stored)
 	x.set(record.DirentKey(dir, stored), d.Append)
