@@ -432,7 +432,9 @@ func (q *request) allowDelete(key, version string) error {
 }
 
 // hideMissing keeps it from who may not list a bucket which of its keys there
-// are: to him what is not there is forbidden, as what is there and not his.
+// are: to him what is not there is forbidden, as what is there and not his. The
+// key is the s3:prefix of the listing that is asked about, so that who may list
+// what begins with "home/" is told what is not in there.
 func (q *request) hideMissing(err error) error {
 	if err == nil || !q.bounded || q.key == "" {
 		return err
@@ -442,11 +444,12 @@ func (q *request) hideMissing(err error) error {
 	default:
 		return err
 	}
-	bucket := q.bucket
+	k := conditionKeys{q: q, bucket: q.bucket, missing: q.key}
 	if src, ok := q.authorizedSource(q.op); ok {
-		bucket = src.bucket
+		k.bucket, k.missing = src.bucket, src.key
 	}
-	if refused := q.allow("s3:ListBucket", bucket, "", ""); refused != nil {
+	list := engine.Access{Action: "s3:ListBucket", Bucket: k.bucket, Values: k.values}
+	if refused := q.denied(q.s.store.Authorize(q.ctx, q.principal, list)); refused != nil {
 		return refused
 	}
 	return err

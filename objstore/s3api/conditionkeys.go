@@ -22,6 +22,9 @@ import (
 type conditionKeys struct {
 	q                    *request
 	bucket, key, version string
+	// missing is the key whose absence a listing would tell; empty: the request
+	// is asked about.
+	missing string
 }
 
 // values finds the values of a key in lower case; ok is false if the request has
@@ -77,6 +80,9 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 	case "s3:versionid":
 		return some(c.version)
 	case "s3:prefix", "s3:delimiter", "s3:max-keys":
+		if c.missing != "" {
+			return []string{c.missing}, key == "s3:prefix"
+		}
 		v, ok := q.param(key[len("s3:"):])
 		return []string{v}, ok
 	case "s3:if-match", "s3:if-none-match":
