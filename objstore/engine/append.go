@@ -211,12 +211,11 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 				n.Content.Layout = record.LayoutChunks
 			}
 		}
-		if err := x.putKey(root, req.Key, ino, &n); err != nil {
+		if version, err = x.publish(root, req.Key, ino, &n); err != nil {
 			return err
 		}
 		*rec = n
-		version, err = x.versionIn(s, root, rec)
-		return err
+		return nil
 	})
 	if err != nil {
 		return info, err

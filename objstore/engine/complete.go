@@ -100,10 +100,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		if err := x.setTags(ino, n, tagsOfRecord(u.rec.Tags)); err != nil {
 			return err
 		}
-		if err := x.putKey(u.root, req.Key, ino, n); err != nil {
-			return err
-		}
-		version, err = x.versionIn(s, u.root, n)
+		version, err = x.publish(u.root, req.Key, ino, n)
 		return err
 	})
 	if err != nil {

@@ -197,12 +197,11 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		if err := x.setTags(ino, &n, tags); err != nil {
 			return err
 		}
-		if err := x.putKey(root, req.DstKey, ino, &n); err != nil {
+		if version, err = x.publish(root, req.DstKey, ino, &n); err != nil {
 			return err
 		}
 		*rec = n
-		version, err = x.versionIn(s, root, rec)
-		return err
+		return nil
 	})
 	if err != nil {
 		return info, err

@@ -76,12 +76,11 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		if err := x.setTags(ino, &n, req.Tags); err != nil {
 			return err
 		}
-		if err := x.putKey(root, req.Key, ino, &n); err != nil {
+		if version, err = x.publish(root, req.Key, ino, &n); err != nil {
 			return err
 		}
 		*rec = n
-		version, err = x.versionIn(s, root, rec)
-		return err
+		return nil
 	})
 	if err != nil {
 		return info, err
@@ -98,6 +97,14 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 // newObject is the inode of a new object; putKey gives it owner and mode.
 func newObject(c record.Content, size int64, m objstore.ObjectMeta) *record.Inode {
 	return &record.Inode{Type: objstore.TypeRegular, Nlink: 1, Size: size, Allocated: size, Content: c, Meta: &m}
+}
+
+// publish makes key name a new object, and returns the version that it is.
+func (x *tx) publish(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode) (objstore.VersionID, error) {
+	if err := x.putKey(root, key, ino, n); err != nil {
+		return "", err
+	}
+	return x.versionIn(x.s, root, n)
 }
 
 // checkPut refuses a bad key, what cannot be encrypted as asked, tags that cannot
