@@ -31,6 +31,13 @@
 // reverse. The metadata driver is handed data.Sync as its BeforeDurable: that
 // closure, in compose.go, is the only place where data and metadata meet.
 //
+// What opening takes does not grow with the store. After a crash the metadata's
+// logs are read twice, by sealedfs and by Pebble, which flushes what they hold:
+// up to three memtables of 16 MiB. Tables are not read, segments not listed. What
+// a crash left to do (files without a name, uploads that were cut off, segments
+// that nothing points to) is the engine's, in the background, and what the kernel
+// has cached of a dead mount is let go of by another process (detach.go).
+//
 // # Daemons
 //
 // One process has a store open. `coffer mount` starts it in the background, and
