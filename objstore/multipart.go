@@ -85,7 +85,8 @@ type CompleteRequest struct {
 	Precondition Precondition
 	// Checksum of the whole object as the client knows it, or nil.
 	Checksum *Checksum
-	// CustomerKey may be that of an SSE-C upload: the object is the same without it.
+	// CustomerKey may be that of an SSE-C upload. Without it the object is the same,
+	// but has no checksum if the upload was begun without an algorithm.
 	CustomerKey Encryption
 	// Size of the object as the client knows it (x-amz-mp-object-size), or -1.
 	Size int64

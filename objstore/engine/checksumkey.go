@@ -11,11 +11,14 @@ import (
 )
 
 // Completing an upload takes no customer's key, but the object's checksum, which is
-// of plaintext, is to be read by nobody who lacks that. So an upload under SSE-C has
-// a key for checksums alone. Sealed under the object key it stays with the object.
+// of plaintext, is to be read by nobody who lacks that. So an upload under SSE-C that
+// was begun with a checksum's algorithm has a key for checksums alone. Sealed under the object key it stays with the object.
 // Until the upload ends it is sealed under the bucket's own data key too, where
 // Complete finds it: until then the checksums of the parts, which make the object's,
 // are at hand in the same way.
+//
+// Begun without an algorithm and completed without the key, the object has no
+// checksum: AWS, which chooses CRC64NVME elsewhere, gives it none (recorded).
 
 // newChecksumKey gives an upload a key for checksums; oek is its object key.
 func (s *Store) newChecksumKey(ctx context.Context, u *upload, oek *extent.Keys) error {
@@ -41,8 +44,7 @@ func (s *Store) bucketDEK(ctx context.Context, u *upload) (*secret.Key, error) {
 }
 
 // completeKey is what Complete seals checksums under; oek is nil without the
-// customer's key. The caller wipes it. It is nil for an upload that was begun before
-// uploads had a key for it.
+// customer's key. The caller wipes it. It is nil for an upload that has no key for it.
 func (s *Store) completeKey(ctx context.Context, u *upload, oek *extent.Keys) (*secret.Key, error) {
 	if oek != nil {
 		return checksumKey(&u.rec.Content, oek)

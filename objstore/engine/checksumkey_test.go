@@ -22,11 +22,7 @@ func TestCompleteWithoutTheKeyKeepsTheChecksum(t *testing.T) {
 	}
 	upload := func(name string, typ checksum.Type, complete objstore.Encryption) objstore.ObjectInfo {
 		t.Helper()
-		alg := checksum.CRC32C
-		if typ == "" {
-			alg = ""
-		}
-		up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: name, Encryption: under(key), Algorithm: alg, Type: typ})
+		up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: name, Encryption: under(key), Algorithm: checksum.CRC32C, Type: typ})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +54,7 @@ func TestCompleteWithoutTheKeyKeepsTheChecksum(t *testing.T) {
 		}
 		return sum, parts
 	}
-	for _, typ := range []checksum.Type{"", checksum.FullObject, checksum.Composite} {
+	for _, typ := range []checksum.Type{checksum.FullObject, checksum.Composite} {
 		with, without := "with "+string(typ), "without "+string(typ)
 		first := upload(with, typ, under(key))
 		second := upload(without, typ, objstore.Encryption{})
@@ -97,7 +93,8 @@ func TestCompleteWithoutTheKeyKeepsTheChecksum(t *testing.T) {
 func TestKeyForChecksumsEndsWithTheUpload(t *testing.T) {
 	k, _ := newStack(t, nil)
 	key := secret.Random()
-	up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: "k", Encryption: objstore.Encryption{Mode: objstore.SSEC, CustomerKey: key}})
+	up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: "k", Algorithm: checksum.CRC32C, Type: checksum.FullObject,
+		Encryption: objstore.Encryption{Mode: objstore.SSEC, CustomerKey: key}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 	if err != nil {
 		return info, err
 	}
-	if u.rec.Content.Mode == objstore.SSEC {
+	if u.rec.Content.Mode == objstore.SSEC && req.Algorithm != "" {
 		err = s.newChecksumKey(ctx, u, oek)
 	}
 	oek.Wipe()
