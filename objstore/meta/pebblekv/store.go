@@ -123,6 +123,7 @@ type Store struct {
 	synced    atomic.Uint64 // of these, durable
 
 	mu       sync.Mutex // guards the fields below
+	next     *flush     // the barrier that has not begun, for who waits for it
 	active   int        // calls in progress
 	closed   bool
 	idle     chan struct{} // closed when closed and active is 0
@@ -300,16 +301,42 @@ func (s *Store) sync(ctx context.Context) error {
 	if s.synced.Load() >= want {
 		return s.readOnly()
 	}
+	s.mu.Lock()
+	if s.next == nil {
+		s.next = &flush{done: make(chan struct{})}
+	}
+	f := s.next
+	s.mu.Unlock()
 	select {
-	case s.barrier <- struct{}{}:
+	case <-f.done:
+		return f.err
 	case <-ctx.Done():
+		// Who comes next leads the barrier, if it has not begun.
 		return ctx.Err()
+	case s.barrier <- struct{}{}:
 	}
 	defer func() { <-s.barrier }()
-	// Whoever held the barrier may have covered this call as well.
-	if s.synced.Load() >= want {
-		return s.readOnly()
+	select {
+	case <-f.done: // somebody else led it meanwhile
+		return f.err
+	default:
 	}
+	s.mu.Lock()
+	s.next = nil
+	s.mu.Unlock()
+	f.err = s.flush()
+	close(f.done)
+	return f.err
+}
+
+// flush is a barrier, which all who joined it before it began share.
+type flush struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// flush makes all Updates durable that have committed. barrier is held.
+func (s *Store) flush() error {
 	if err := s.readOnly(); err != nil {
 		return err
 	}
