@@ -45,7 +45,7 @@ func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstor
 		return s.PutObject(ctx, c, req)
 	}
 	if err != nil {
-		return none, err
+		return none, changedMeanwhile(req.Key, err)
 	}
 	defer src.oek.Wipe()
 	a := &appending{s: s, req: req, src: src}
@@ -53,10 +53,15 @@ func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstor
 		return none, err
 	}
 	info, err := a.run(ctx, c)
+	return info, changedMeanwhile(req.Key, err)
+}
+
+// changedMeanwhile tells the client of a lost race.
+func changedMeanwhile(key string, err error) error {
 	if errors.Is(err, errLostRace) {
-		err = objstore.E(objstore.KindConflict, "append", req.Key, "the object changed meanwhile")
+		return objstore.E(objstore.KindConflict, "append", key, "the object changed meanwhile")
 	}
-	return info, err
+	return err
 }
 
 // customerOf is the part of a write's encryption that reads what is there.

@@ -46,10 +46,9 @@ func (s *Store) openSource(ctx context.Context, bucket, key string, version objs
 	}
 	err := look()
 	if err == nil && src.n.Content.Logged > 0 {
-		if err = s.mapLogged(ctx, ino); err == nil {
-			err = look()
-		}
-		if err == nil && src.n.Content.Logged > 0 {
+		// Nothing more is logged before it is looked at again.
+		err = s.mapLogged(ctx, ino, look)
+		if err == nil && src.n.Content.Logged > 0 { // of another inode by now
 			err = errLostRace
 		}
 	}

@@ -295,8 +295,9 @@ func (n *node) mapOld(ctx context.Context) error {
 	return n.mapUnder(ctx)
 }
 
-// mapLogged has an inode's logged writes mapped.
-func (s *Store) mapLogged(ctx context.Context, ino objstore.InodeID) error {
+// mapLogged has an inode's logged writes mapped, and calls then before there can be
+// others.
+func (s *Store) mapLogged(ctx context.Context, ino objstore.InodeID, then func() error) error {
 	n, err := s.nodes.acquire(ctx, s, ino)
 	if err != nil {
 		return err
@@ -305,7 +306,12 @@ func (s *Store) mapLogged(ctx context.Context, ino objstore.InodeID) error {
 	if err := n.load(ctx, objstore.Caller{}); err != nil {
 		return err
 	}
-	return n.commit(ctx)
+	n.commitMu.Lock()
+	defer n.commitMu.Unlock()
+	if err := n.commitLocked(ctx, false, false); err != nil {
+		return err
+	}
+	return then()
 }
 
 // mapLeftLogged maps the logged writes of files that nobody has open: those that a
@@ -348,7 +354,7 @@ func (s *Store) mapLeftLogged(ctx context.Context) error {
 		if err != nil || left == 0 {
 			return err
 		}
-		if err := s.mapLogged(ctx, left); err != nil && !objstore.IsKind(err, objstore.KindStale) {
+		if err := s.mapLogged(ctx, left, func() error { return nil }); err != nil && !objstore.IsKind(err, objstore.KindStale) {
 			// Its key may be locked. It is read as it is.
 			s.log.Debug("logged writes could not be mapped yet", "inode", uint64(left), "err", err)
 		}
