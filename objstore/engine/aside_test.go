@@ -216,6 +216,36 @@ func TestWhatIsOpenWhileItIsReplacedChangesNoVersion(t *testing.T) {
 	}
 }
 
+// The first change to a file that was replaced while it was open can be a cut: that
+// takes the file's last name from within.
+func TestFirstChangeOfWhatWasReplacedCanBeACut(t *testing.T) {
+	for what, cut := range map[string]func(f *File) error{
+		"truncate": func(f *File) error { return f.Truncate(bg, 3) },
+		"to 0":     func(f *File) error { return f.Truncate(bg, 0) },
+		"hole": func(f *File) error {
+			return f.Allocate(bg, objstore.AllocatePunchHole|objstore.AllocateKeepSize, 0, 5)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			b := newVersioned(t, objstore.VersioningEnabled)
+			b.put("f", "old content")
+			f := b.open(b.root, "f")
+			b.put("f", "new")
+			if err := cut(f); err != nil {
+				t.Fatal(err)
+			}
+			b.listed("f* new", "f old content")
+			if err := f.Close(bg); err != nil {
+				t.Fatal(err)
+			}
+			b.listed("f* new", "f old content")
+			if _, err := b.s.GetAttr(bg, f.Inode()); !objstore.IsKind(err, objstore.KindStale) {
+				t.Errorf("the file that nobody has open any more: %v", err)
+			}
+		})
+	}
+}
+
 func TestVersionThatIsDeletedStaysReadableWhileItIsOpen(t *testing.T) {
 	b := newVersioned(t, objstore.VersioningEnabled)
 	v := b.put("f", "old content")

@@ -23,9 +23,7 @@ func (s *Store) committed(x *tx) {
 			s.removeOrphan(context.Background(), ino)
 			continue
 		}
-		n.mu.Lock()
-		n.unlinked = true
-		n.mu.Unlock()
+		n.unlinked.Store(true)
 		s.releaseNode(context.Background(), n)
 	}
 	if x.reap {

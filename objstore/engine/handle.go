@@ -271,11 +271,8 @@ func (f *File) Close(ctx context.Context) error {
 	if closed {
 		return nil
 	}
-	f.n.mu.RLock()
-	unlinked := f.n.unlinked
-	f.n.mu.RUnlock()
 	var err error
-	if !unlinked { // nobody else will ever see it
+	if !f.n.unlinked.Load() { // nobody else will ever see it
 		err = f.Flush(ctx)
 	}
 	if f.write {
@@ -310,11 +307,8 @@ func (s *Store) releaseNode(ctx context.Context, n *node) {
 	if !s.nodes.release(n) {
 		return
 	}
-	n.mu.RLock()
-	unlinked := n.unlinked
-	n.mu.RUnlock()
 	n.dispose()
-	if unlinked {
+	if n.unlinked.Load() {
 		s.removeOrphan(ctx, n.ino)
 	}
 }

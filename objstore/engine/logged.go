@@ -77,7 +77,7 @@ func (n *node) commitLogged(ctx context.Context) bool {
 func (n *node) takeLogged() *logWrite {
 	c, was := &n.content, &n.stored.content
 	switch {
-	case n.buf == nil, n.buf.untracked, len(n.sealed) > 0, n.under != nil, n.unlinked, n.oek == nil:
+	case n.buf == nil, n.buf.untracked, len(n.sealed) > 0, n.under != nil, n.unlinked.Load(), n.oek == nil:
 		return nil
 	case c.Layout != record.LayoutChunks, was.Layout != record.LayoutChunks, c.ID != was.ID, was.Logged >= record.MaxLoggedWrites:
 		return nil

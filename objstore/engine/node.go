@@ -33,6 +33,9 @@ type node struct {
 
 	// session is the content that the write session under way has made (aside.go).
 	session atomic.Pointer[objstore.ContentID]
+	// unlinked: it has no name any more. It is set when a transaction has ended, by
+	// who may hold mu.
+	unlinked atomic.Bool
 
 	mu       sync.RWMutex // guards the fields below
 	loaded   bool
@@ -58,7 +61,6 @@ type node struct {
 	sealed   []*pending    // older, in order
 	flushing []*pending    // what the commit under way holds
 	applying bool          // a commit is under way whose size and times are not in the record yet
-	unlinked bool          // has no name any more
 	writers  int           // Files that are open for writing
 	flushed  bool          // nothing was written since a File was flushed
 	soon     bool          // a background commit is on its way
@@ -109,7 +111,9 @@ func (n *node) load(ctx context.Context, c objstore.Caller) error {
 	if err := n.takeUnder(ctx); err != nil {
 		return err
 	}
-	n.unlinked = rec.Nlink == 0
+	if rec.Nlink == 0 { // it may have lost its name since
+		n.unlinked.Store(true)
+	}
 	n.loaded = true
 	return nil
 }
