@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -76,13 +77,14 @@ func (c *contentCheck) small(r meta.Reader) error {
 	return nil
 }
 
-// loggedWrites checks that there are as many as the inodes say.
+// loggedWrites checks that there are as many as the inodes say, and that they know
+// whose they are.
 func (c *contentCheck) loggedWrites(r meta.Reader) error {
-	want := make(map[string]bool)
-	err := extenttest.Each(r, 'i', func(_, val []byte) error {
+	want := make(map[string]objstore.InodeID)
+	err := extenttest.Each(r, 'i', func(key, val []byte) error {
 		n, err := record.ParseInode(val)
 		for i := uint32(1); err == nil && i <= n.Content.Logged; i++ {
-			want[string(record.LoggedKey(n.Content.ID, i))] = true
+			want[string(record.LoggedKey(n.Content.ID, i))] = objstore.InodeID(binary.BigEndian.Uint64(key[1:]))
 		}
 		return err
 	})
@@ -90,11 +92,14 @@ func (c *contentCheck) loggedWrites(r meta.Reader) error {
 		return err
 	}
 	err = extenttest.Each(r, 'n', func(key, val []byte) error {
-		if !want[string(key)] {
+		w, err := record.ParseLoggedWrite(val)
+		switch ino, ok := want[string(key)]; {
+		case !ok:
 			c.bad("%x is a logged write of nothing", key)
+		case err == nil && w.Inode != ino:
+			c.bad("%x is a logged write of inode %d, not %d", key, ino, w.Inode)
 		}
 		delete(want, string(key))
-		_, err := record.ParseLoggedWrite(val)
 		return err
 	})
 	if len(want) > 0 {

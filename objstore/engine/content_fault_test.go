@@ -149,6 +149,45 @@ func TestFailedCommitAndFailedReadKeepWhatWasThere(t *testing.T) {
 	same(t, "file", readAll(t, f), old)
 }
 
+// TestSetAsideThatFailsButIsThere: a file goes on with the content that it has by
+// now, whose key was given up with the commit.
+func TestSetAsideThatFailsButIsThere(t *testing.T) {
+	for _, size := range []int{1000, 100_000} {
+		kv := &faultKV{}
+		k, root := newStack(t, func(k *stack) {
+			k.wrapKV = func(s meta.Store) meta.Store { kv.Store = s; return kv }
+		})
+		k.versioning(objstore.VersioningEnabled)
+		old := bytesOf(1, size)
+		info := put(t, k.s, "f", old)
+		f := fileAt(t, k.s, root, "f")
+		failed := 0
+		for pass := range int64(3) {
+			mustWrite(t, f, bytesOf(uint64(pass)+2, 100), 50)
+			kv.set(pass, 1, true)
+			if err := f.Flush(bg); err != nil {
+				failed++
+			}
+			kv.set(0, 0, false)
+			same(t, "file", readAll(t, f), mustGet(t, k.s, "f"))
+		}
+		if failed == 0 {
+			t.Error("no commit failed")
+		}
+		if err := f.Close(bg); err != nil {
+			t.Error(err)
+		}
+		p, _, err := get(k.s, objstore.GetRequest{Key: "f", Version: info.Version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		same(t, "version", p, old)
+		if err := checkStore(k.s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestFailedRequestLeavesNothing: bodies that fail in every way.
 func TestFailedRequestLeavesNothing(t *testing.T) {
 	stop := errors.New("the door's own error")

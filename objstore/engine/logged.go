@@ -201,14 +201,18 @@ func (x *tx) dropLogged(c *record.Content) {
 	c.Logged = 0
 }
 
-// takeUnder loads what lies over the stored content's map and is in no buffer; mu
-// is held.
+// takeUnder loads what lies over the stored content's map and is in no buffer, and
+// before it the content's key where that is lost; mu is held.
 func (n *node) takeUnder(ctx context.Context) error {
-	switch {
-	case n.under != nil || n.stored.content.Logged == 0:
+	if n.oek == nil && n.stored.content.Mode != objstore.SSENone {
+		oek, err := n.s.openOEK(ctx, &n.stored.content, n.customer)
+		if err != nil {
+			return err
+		}
+		n.oek = oek
+	}
+	if n.under != nil || n.stored.content.Logged == 0 {
 		return nil
-	case n.oek == nil:
-		return objstore.E(objstore.KindInternal, "read", n.name(), "logged writes of a content whose key is lost")
 	}
 	return n.s.view(ctx, "read", n.name(), func(r reader) (err error) {
 		n.under, err = r.loggedWrites(&n.stored.content, n.oek)

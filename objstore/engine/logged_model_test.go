@@ -61,25 +61,35 @@ var loggedNames = []string{"a", "b", "c"}
 // faultKV fails some Updates, before they happen or after.
 type faultKV struct {
 	meta.Store
-	before, after atomic.Int64 // that many Updates pass, then one fails; < 0: none
+	pass  atomic.Int64 // that many Updates pass, then
+	fail  atomic.Int64 // that many fail
+	there atomic.Bool  // although they happened
 }
 
 var errFault = errors.New("the disk does not answer")
 
 func (f *faultKV) Update(ctx context.Context, fn func(meta.Txn) error) error {
-	if f.before.Load() >= 0 && f.before.Add(-1) < 0 {
+	fails := f.fail.Load() > 0
+	if fails && !f.there.Load() {
+		if f.pass.Add(-1) >= 0 {
+			return f.Store.Update(ctx, fn)
+		}
+		f.fail.Add(-1)
 		return errFault
 	}
 	err := f.Store.Update(ctx, fn)
-	if err == nil && f.after.Load() >= 0 && f.after.Add(-1) < 0 {
+	if fails && err == nil && f.pass.Add(-1) < 0 {
+		f.fail.Add(-1)
 		return errFault
 	}
 	return err
 }
 
-func (f *faultKV) calm() {
-	f.before.Store(-1)
-	f.after.Store(-1)
+// set has fail Updates fail once pass have passed.
+func (f *faultKV) set(pass, fail int64, there bool) {
+	f.pass.Store(pass)
+	f.there.Store(there)
+	f.fail.Store(fail)
 }
 
 func (c *loggedModel) must(what string, err error) {
@@ -277,6 +287,7 @@ func (c *loggedModel) crash() {
 // fail lets an Update fail, which happened all the same perhaps, while a file is
 // written to: its sync or flush tells, and then it holds all of it or what it held.
 func (c *loggedModel) fail() {
+	c.open()
 	f, ok := c.file()
 	if !ok {
 		return
@@ -288,19 +299,15 @@ func (c *loggedModel) fail() {
 	}
 	was := f.n.committed
 	c.write(f, rapid.IntRange(0, len(f.n.live)).Draw(c.t, "off"), rapid.IntRange(1, 3000).Draw(c.t, "length"))
-	n := int64(rapid.IntRange(0, 2).Draw(c.t, "passing"))
-	if rapid.Bool().Draw(c.t, "but is there") {
-		c.kv.after.Store(n)
-	} else {
-		c.kv.before.Store(n)
-	}
+	pass, fail := rapid.Int64Range(0, 2).Draw(c.t, "passing"), rapid.Int64Range(1, 3).Draw(c.t, "failing")
+	c.kv.set(pass, fail, rapid.Bool().Draw(c.t, "but are there"))
 	var err error
 	if rapid.Bool().Draw(c.t, "sync") {
 		err = f.f.Sync(bg)
 	} else {
 		err = f.f.Flush(bg)
 	}
-	c.kv.calm()
+	c.kv.set(0, 0, false)
 	if err == nil {
 		f.n.commit()
 		c.look()
@@ -357,7 +364,6 @@ func TestLoggedWritesBesideS3(t *testing.T) {
 	var seen loggedCoverage
 	rapid.Check(t, func(t *rapid.T) {
 		c := &loggedModel{t: t, kv: &faultKV{}, rng: rand.New(rand.NewPCG(1, 2)), names: map[string]*loggedInode{}, kept: map[string]loggedVersion{}}
-		c.kv.calm()
 		c.k, c.root = newStack(t, func(k *stack) {
 			k.wrapKV = func(s meta.Store) meta.Store { c.kv.Store = s; return c.kv }
 		})

@@ -56,7 +56,7 @@ type node struct {
 	attrs    bool          // size or times differ from the record
 	unlogged bool          // there are bytes that no commit and no logged write has (logged.go)
 	under    *buffer       // logged writes of a committed content that are in no buffer; nil: none. Never changed
-	adrift   bool          // under is still to be loaded
+	adrift   bool          // under, or the key, is still to be loaded
 	buf      *buffer       // takes writes; nil: none
 	sealed   []*pending    // older, in order
 	flushing []*pending    // what the commit under way holds
