@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -25,6 +26,7 @@ type buffer struct {
 	// they came: the end of the arena. untracked: it is not known which those are.
 	fresh     []dirty
 	untracked bool
+	logged    bool // it has bytes of logged writes
 }
 
 // dirty is a range of the file that the arena holds.
@@ -39,6 +41,9 @@ func (d dirty) end() int64 { return d.off + int64(d.len) }
 var (
 	smallArenas = sync.Pool{New: func() any { b := make([]byte, 0, smallArena); return &b }}
 	bigArenas   = sync.Pool{New: func() any { b := make([]byte, 0, bigArena); return &b }}
+
+	// loggedArenas is how many bytes the arenas of logged buffers have, used or not.
+	loggedArenas atomic.Int64
 )
 
 func newBuffer() *buffer {
@@ -48,12 +53,23 @@ func newBuffer() *buffer {
 // free gives the arena back. The buffer must not be used after it.
 func (b *buffer) free() {
 	a := b.arena[:0]
-	b.arena, b.ents, b.fresh = nil, nil, nil
+	if b.logged {
+		loggedArenas.Add(-int64(cap(a)))
+	}
+	b.arena, b.ents, b.fresh, b.logged = nil, nil, nil, false
 	switch cap(a) {
 	case smallArena:
 		smallArenas.Put(&a)
 	case bigArena:
 		bigArenas.Put(&a)
+	}
+}
+
+// setLogged notes that the buffer has bytes of a logged write.
+func (b *buffer) setLogged() {
+	if !b.logged {
+		b.logged = true
+		loggedArenas.Add(int64(cap(b.arena)))
 	}
 }
 
@@ -82,6 +98,9 @@ func (b *buffer) put(p []byte, off int64) {
 	if len(b.arena)+len(p) > cap(b.arena) {
 		big := append(*bigArenas.Get().(*[]byte), b.arena...)
 		old := b.arena[:0]
+		if b.logged {
+			loggedArenas.Add(int64(cap(big) - cap(old)))
+		}
 		if cap(old) == smallArena {
 			smallArenas.Put(&old)
 		}

@@ -22,6 +22,10 @@ import (
 // A crash leaves them: the inode's next node holds them in under until its first
 // commit, and the collector looks for those that nobody opens.
 
+// maxLoggedArenas bounds the buffers of files with logged writes, in bytes that they
+// reserve: beyond it a sync commits, which gives the file's buffer back.
+const maxLoggedArenas = 128 << 20
+
 // maxLogRanges bounds the ranges of one logged write.
 const maxLogRanges = 256
 
@@ -79,6 +83,8 @@ func (n *node) takeLogged() *logWrite {
 	switch {
 	case n.buf == nil, n.buf.untracked, len(n.sealed) > 0, n.under != nil, n.unlinked.Load(), n.oek == nil:
 		return nil
+	case loggedArenas.Load() > maxLoggedArenas:
+		return nil
 	case c.Layout != record.LayoutChunks, was.Layout != record.LayoutChunks, c.ID != was.ID, was.Logged >= record.MaxLoggedWrites:
 		return nil
 	case c.Mode != objstore.SSES3 && c.Mode != objstore.SSEKMS:
@@ -92,6 +98,7 @@ func (n *node) takeLogged() *logWrite {
 		if len(fresh) > extent.MaxLogged {
 			return nil
 		}
+		n.buf.setLogged()
 		w.lent = smallArenas.Get().(*[]byte)
 		w.bytes = append((*w.lent)[:0], fresh...)
 	}
