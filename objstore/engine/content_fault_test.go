@@ -188,6 +188,34 @@ func TestSetAsideThatFailsButIsThere(t *testing.T) {
 	}
 }
 
+// TestSyncAfterCommitThatFailsButIsThere: what a file is seen to hold is durable
+// after a sync, however it came there.
+func TestSyncAfterCommitThatFailsButIsThere(t *testing.T) {
+	kv := &faultKV{}
+	k, root := newStack(t, func(k *stack) {
+		k.wrapKV = func(s meta.Store) meta.Store { kv.Store = s; return kv }
+	})
+	f := fileAt(t, k.s, root, "f")
+	defer f.Close(bg)
+	mustWrite(t, f, bytesOf(1, 1000), 0)
+	mustSync(t, f)
+	want := bytesOf(2, 1000)
+	mustWrite(t, f, want, 0)
+	kv.set(0, 1, true)
+	if err := f.Flush(bg); err == nil {
+		t.Fatal("no failure")
+	}
+	kv.set(0, 0, false)
+	same(t, "file", readAll(t, f), want)
+	mustSync(t, f)
+	c := k.crash(nil, 0)
+	if err := c.open(false); err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	same(t, "object", mustGet(t, c.s, "f"), want)
+}
+
 // TestFailedRequestLeavesNothing: bodies that fail in every way.
 func TestFailedRequestLeavesNothing(t *testing.T) {
 	stop := errors.New("the door's own error")

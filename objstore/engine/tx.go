@@ -139,11 +139,14 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		return x.err
 	})
 	if err != nil {
-		if !made {
+		// A commit that failed may still be there, and be seen.
+		if made {
+			s.commits.Add(1)
+		} else {
 			x.done.clear()
 		}
 		if runs > 0 {
-			s.cache.end(0, x.done) // a commit that failed may still be there
+			s.cache.end(0, x.done)
 		}
 		return s.wrap(op, what, err)
 	}
