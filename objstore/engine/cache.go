@@ -287,6 +287,14 @@ func (c *cache) putConfig(token uint64, root objstore.InodeID, name objstore.Con
 	c.configs[root][name] = doc
 }
 
+// forgetConfigs forgets a bucket's documents before a transaction that may change
+// them commits: whoever has read the new ones is not to find the old ones here.
+func (c *cache) forgetConfigs(root objstore.InodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropConfigs(root)
+}
+
 // dropConfigs forgets a bucket's documents; mu is held.
 func (c *cache) dropConfigs(root objstore.InodeID) {
 	for _, doc := range c.configs[root] {

@@ -413,6 +413,7 @@ func (x *tx) setBucket(root objstore.InodeID, b *record.Bucket) {
 		x.done.buckets = make(map[objstore.InodeID]bool)
 	}
 	x.done.buckets[root] = true
+	x.s.cache.forgetConfigs(root)
 }
 
 // change notes what the watchers are told after the commit.
