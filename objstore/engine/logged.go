@@ -34,6 +34,7 @@ type logWrite struct {
 	ranges []dirty
 	bytes  []byte  // theirs, a copy
 	lent   *[]byte // where they are
+	mixed  bool    // several wrote them
 	ch     change
 }
 
@@ -62,6 +63,9 @@ func (n *node) commitLogged(ctx context.Context) bool {
 		n.attrs, n.unlogged = n.attrs || w.ch.attrs, n.unlogged || len(w.ranges) > 0
 		if n.atime == 0 {
 			n.atime = w.ch.atime
+		}
+		if n.mixed = n.mixed || w.mixed; !n.mixed && w.ch.origin != 0 {
+			n.writtenBy(w.ch.origin)
 		}
 		if n.buf != nil {
 			n.buf.untracked = true
@@ -103,6 +107,7 @@ func (n *node) takeLogged() *logWrite {
 		w.bytes = append((*w.lent)[:0], fresh...)
 	}
 	w.ch = change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, attrs: n.attrs, content: n.content, oek: n.oek}
+	w.mixed = n.mixed
 	n.buf.fresh = nil
 	n.attrs, n.atime, n.unlogged = false, 0, false
 	n.origin, n.mixed = 0, false
@@ -343,15 +348,15 @@ func (s *Store) mapLeftLogged(ctx context.Context) error {
 					if err != nil {
 						return err
 					}
+					if after, err = record.AfterLogged(p.Key); err != nil {
+						return err
+					}
+					found = true
 					w, err := record.ParseLoggedWrite(p.Value)
-					if err != nil {
-						return err
-					}
-					after, err = record.AfterLogged(p.Key)
-					if err != nil {
-						return err
-					}
-					if found = true; s.nodes.get(w.Inode) == nil {
+					switch {
+					case err != nil:
+						s.corrupt("settle", "a logged write", err) // who reads it is told
+					case s.nodes.get(w.Inode) == nil:
 						left = w.Inode
 					}
 					break
