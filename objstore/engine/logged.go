@@ -333,49 +333,46 @@ func (s *Store) mapLogged(ctx context.Context, ino objstore.InodeID, then func()
 // mapLeftLogged maps the logged writes of files that nobody has open: those that a
 // crash has left.
 func (s *Store) mapLeftLogged(ctx context.Context) error {
-	var after []byte
-	for {
-		var left objstore.InodeID
-		err := s.view(ctx, "settle", "", func(r reader) error {
-			left = 0
-			for left == 0 {
-				rng := meta.Prefix(record.LoggedPrefix())
-				if after != nil {
-					rng.Start = after
-				}
-				found := false
-				for p, err := range r.Scan(rng) {
-					if err != nil {
-						return err
-					}
-					if after, err = record.AfterLogged(p.Key); err != nil {
-						return err
-					}
-					found = true
-					w, err := record.ParseLoggedWrite(p.Value)
-					switch {
-					case err != nil:
-						s.corrupt("settle", "a logged write", err) // who reads it is told
-					case s.nodes.get(w.Inode) == nil:
-						left = w.Inode
-					}
-					break
-				}
-				if !found {
-					return nil
-				}
-			}
-			return nil
-		})
-		if err != nil || left == 0 {
+	for from := record.LoggedPrefix(); from != nil; {
+		ino, next, err := s.nextLogged(ctx, from)
+		if err != nil {
 			return err
 		}
-		if err := s.mapLogged(ctx, left, func() error { return nil }); err != nil && !objstore.IsKind(err, objstore.KindStale) {
+		from = next
+		if ino == 0 || s.nodes.get(ino) != nil {
+			continue
+		}
+		if err := s.mapLogged(ctx, ino, func() error { return nil }); err != nil && !objstore.IsKind(err, objstore.KindStale) {
 			// Its key may be locked. It is read as it is.
-			s.log.Debug("logged writes could not be mapped yet", "inode", uint64(left), "err", err)
+			s.log.Debug("logged writes could not be mapped yet", "inode", uint64(ino), "err", err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// nextLogged returns the inode of the first logged write from a key on, 0 when that
+// is damaged, and where those of other contents begin; nil: there are none.
+func (s *Store) nextLogged(ctx context.Context, from []byte) (ino objstore.InodeID, next []byte, err error) {
+	err = s.view(ctx, "settle", "", func(r reader) error {
+		rng := meta.Prefix(record.LoggedPrefix())
+		rng.Start = from
+		for p, err := range r.Scan(rng) {
+			if err != nil {
+				return err
+			}
+			w, err := record.ParseLoggedWrite(p.Value)
+			if err != nil {
+				s.corrupt("settle", "a logged write", err) // who reads it is told
+			} else {
+				ino = w.Inode
+			}
+			next, err = record.AfterLogged(p.Key)
+			return err
+		}
+		return nil
+	})
+	return ino, next, err
 }
