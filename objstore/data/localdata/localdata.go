@@ -156,8 +156,7 @@ type Store struct {
 	closed   bool
 	closeErr error
 
-	// barrier is held, as a semaphore of one, by whoever leads a barrier.
-	barrier chan struct{}
+	barrier *durable.Barrier // runs flushAll
 	// turn is held, as a semaphore of one, by whoever gives out places in the
 	// active segment. It guards the creation of segments.
 	turn chan struct{}
@@ -179,7 +178,6 @@ type Store struct {
 	free     []*stage                    // at rest
 	made     int                         // stages that exist, at most stageCount
 	taken    uint64                      // numbers stages as they are put to use
-	next     *flush                      // joined by Syncs, not begun yet
 	work     chan *stage                 // to the writers; nil before the first Append
 	writers  sync.WaitGroup
 }
@@ -204,10 +202,10 @@ func Open(ctx context.Context, opt Options) (*Store, error) {
 		fs:       opt.FS,
 		cache:    newHandleCache(opt.FS, opt.OpenFiles),
 		bounces:  newBouncePool(),
-		barrier:  make(chan struct{}, 1),
 		turn:     make(chan struct{}, 1),
 		unsealed: make(map[data.SegmentID]*segment),
 	}
+	s.barrier = durable.NewBarrier(s.flushAll)
 	s.change = sync.NewCond(&s.mu)
 	return s, nil
 }

@@ -5,12 +5,6 @@ import (
 	"fmt"
 )
 
-// flush is one barrier, shared by all Syncs that arrive before it begins.
-type flush struct {
-	done chan struct{} // closed when err is set
-	err  error
-}
-
 // Sync implements data.Store.
 func (s *Store) Sync(ctx context.Context) error {
 	if err := s.enter(); err != nil {
@@ -28,34 +22,7 @@ func (s *Store) sync(ctx context.Context) error {
 	if s.synced.Load() == s.appended.Load() {
 		return nil
 	}
-	s.mu.Lock()
-	if s.next == nil {
-		s.next = &flush{done: make(chan struct{})}
-	}
-	f := s.next
-	s.mu.Unlock()
-
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		// Who comes next leads the barrier, if it has not begun.
-		return ctx.Err()
-	case s.barrier <- struct{}{}:
-	}
-	defer func() { <-s.barrier }()
-	select {
-	case <-f.done: // somebody else led it while we waited for the semaphore
-		return f.err
-	default:
-	}
-	// From here on the barrier runs to its end, for all who joined it.
-	s.mu.Lock()
-	s.next = nil
-	s.mu.Unlock()
-	f.err = s.flushAll()
-	close(f.done)
-	return f.err
+	return s.barrier.Wait(ctx)
 }
 
 // cut is what one barrier covers in one segment.
@@ -66,7 +33,7 @@ type cut struct {
 }
 
 // flushAll makes everything durable that was appended before it. It runs once
-// at a time: its caller holds barrier, or is Close.
+// at a time: by barrier, or by Close.
 func (s *Store) flushAll() error {
 	s.mu.Lock()
 	target := s.appended.Load()

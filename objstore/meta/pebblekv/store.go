@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/meta/sealedfs"
 )
@@ -117,13 +118,12 @@ type Store struct {
 
 	corruptions atomic.Uint64
 
-	writer    chan struct{} // holds one token while an Update runs
-	barrier   chan struct{} // holds one token while a Sync runs
-	committed atomic.Uint64 // Updates committed
-	synced    atomic.Uint64 // of these, durable
+	writer    chan struct{}    // holds one token while an Update runs
+	barrier   *durable.Barrier // runs flush
+	committed atomic.Uint64    // Updates committed
+	synced    atomic.Uint64    // of these, durable
 
 	mu       sync.Mutex // guards the fields below
-	next     *flush     // the barrier that has not begun, for who waits for it
 	active   int        // calls in progress
 	closed   bool
 	idle     chan struct{} // closed when closed and active is 0
@@ -145,11 +145,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		o:         o,
 		log:       &logger{log: o.Logger},
 		writer:    make(chan struct{}, 1),
-		barrier:   make(chan struct{}, 1),
 		idle:      make(chan struct{}),
 		stall:     newStall(),
 		scheduler: newScheduler(),
 	}
+	s.barrier = durable.NewBarrier(s.flush)
 	s.space = newSpace(o.FS, o.Dir, o.FreeSpace, o.Logger)
 	var err error
 	s.fs, err = sealedfs.New(sealedfs.Options{
@@ -301,41 +301,10 @@ func (s *Store) sync(ctx context.Context) error {
 	if s.synced.Load() >= want {
 		return s.readOnly()
 	}
-	s.mu.Lock()
-	if s.next == nil {
-		s.next = &flush{done: make(chan struct{})}
-	}
-	f := s.next
-	s.mu.Unlock()
-	select {
-	case <-f.done:
-		return f.err
-	case <-ctx.Done():
-		// Who comes next leads the barrier, if it has not begun.
-		return ctx.Err()
-	case s.barrier <- struct{}{}:
-	}
-	defer func() { <-s.barrier }()
-	select {
-	case <-f.done: // somebody else led it meanwhile
-		return f.err
-	default:
-	}
-	s.mu.Lock()
-	s.next = nil
-	s.mu.Unlock()
-	f.err = s.flush()
-	close(f.done)
-	return f.err
+	return s.barrier.Wait(ctx)
 }
 
-// flush is a barrier, which all who joined it before it began share.
-type flush struct {
-	done chan struct{} // closed when err is set
-	err  error
-}
-
-// flush makes all Updates durable that have committed. barrier is held.
+// flush makes all Updates durable that have committed: see barrier.
 func (s *Store) flush() error {
 	if err := s.readOnly(); err != nil {
 		return err
