@@ -33,8 +33,19 @@ type aside struct {
 	s       *Store
 	ino     objstore.InodeID // for the old content
 	content record.Content
-	oek     *extent.Keys // nil: the content is empty and has no key yet
-	share   *share       // of the old content's bytes; nil: none are needed
+	oek     *extent.Keys  // nil: the content is empty and has no key yet
+	share   *share        // of the old content's bytes; nil: none are needed
+	lock    objstore.Lock // that the file has with the new content, once that is set
+}
+
+// writeSession is what a write session has made: the content, and what locked its
+// version from the beginning, as the bucket's default does. With another lock the
+// version is somebody else's decision, and the session's no more. The record
+// decides, in the transaction: a lock can come before who made the content knows
+// that it was committed.
+type writeSession struct {
+	content objstore.ContentID
+	lock    objstore.Lock
 }
 
 // newAside prepares to set the node's content aside. layout says where the bytes
@@ -102,7 +113,7 @@ func (x *tx) mustSetAside(n *node, rec *record.Inode) (bool, error) {
 	if err != nil || b.Versioning == objstore.VersioningOff {
 		return false, err
 	}
-	if s := n.session.Load(); s != nil && *s == rec.Content.ID {
+	if s := n.session.Load(); s != nil && *s == (writeSession{rec.Content.ID, rec.Lock}) {
 		return false, nil
 	}
 	return b.Versioning == objstore.VersioningEnabled || !rec.IsNull(), nil
@@ -127,6 +138,7 @@ func (x *tx) setAside(ino objstore.InodeID, rec *record.Inode, a *aside, keep bo
 	gen := rec.Content.Gen
 	rec.Content = a.content
 	rec.Content.Gen = gen
+	a.lock = rec.Lock
 	return nil
 }
 
@@ -253,12 +265,14 @@ func (n *node) applyAside(ctx context.Context, ch *change, exclusive bool) error
 	n.oek = a.take()
 	n.content = ch.content
 	n.content.Layout = now
-	n.beginSession(ch.content.ID)
+	n.beginSession(ch.content.ID, a.lock)
 	return nil
 }
 
-// beginSession notes the content that the session under way has made.
-func (n *node) beginSession(id objstore.ContentID) { n.session.Store(&id) }
+// beginSession notes what the session under way has made.
+func (n *node) beginSession(id objstore.ContentID, l objstore.Lock) {
+	n.session.Store(&writeSession{id, l})
+}
 
 // endSession is called when the last file open for writing was closed, and within
 // the transaction that locks the version: the next change sets the content aside.

@@ -25,7 +25,7 @@ type File struct {
 // false it opens what is there (KindIsDirectory for a directory).
 func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32, flags objstore.OpenFlags, excl bool) (objstore.Attr, *File, error) {
 	for {
-		attr, err := s.Mknod(ctx, c, parent, name, objstore.TypeRegular, mode, 0)
+		attr, n, err := s.mknod(ctx, c, parent, name, objstore.TypeRegular, mode, 0)
 		made := err == nil
 		if objstore.IsKind(err, objstore.KindExists) && !excl {
 			if attr, err = s.Lookup(ctx, parent, name); objstore.IsKind(err, objstore.KindNotFound) {
@@ -43,7 +43,7 @@ func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.I
 			continue
 		}
 		if made && err == nil {
-			f.n.beginWithFile()
+			f.n.beginWithFile(n.Lock)
 		}
 		return attr, f, err
 	}
@@ -282,13 +282,13 @@ func (f *File) Close(ctx context.Context) error {
 	return err
 }
 
-// beginWithFile begins the write session of a file that was just made, before
-// anything was written to it.
-func (n *node) beginWithFile() {
+// beginWithFile begins the write session of a file that was just made, with a lock
+// or none, before anything was written to it.
+func (n *node) beginWithFile(l objstore.Lock) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	if n.stored.content.Gen == 0 && n.session.Load() == nil {
-		n.beginSession(n.stored.content.ID)
+		n.beginSession(n.stored.content.ID, l)
 	}
 }
 

@@ -64,20 +64,19 @@ func (x *tx) adopt(dir *record.Inode, parent objstore.InodeID, n *record.Inode) 
 }
 
 // makeNew is the whole of mkdir, mknod and symlink.
-func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, parent objstore.InodeID, name string, fresh func() *record.Inode) (objstore.Attr, error) {
+func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, parent objstore.InodeID, name string, fresh func() *record.Inode) (a objstore.Attr, n *record.Inode, err error) {
 	ino, err := s.newInode(ctx)
 	if err != nil {
-		return objstore.Attr{}, err
+		return objstore.Attr{}, nil, err
 	}
-	var n *record.Inode
 	err = s.update(ctx, c, op, name, func(x *tx) error {
 		n = fresh()
 		return x.makeEntry(op, parent, name, ino, n)
 	})
 	if err != nil {
-		return objstore.Attr{}, err
+		return objstore.Attr{}, nil, err
 	}
-	return attrOf(ino, n), nil
+	return attrOf(ino, n), n, nil
 }
 
 // Mkdir makes an explicit directory. In the root directory it makes a bucket:
@@ -90,21 +89,27 @@ func (s *Store) Mkdir(ctx context.Context, c objstore.Caller, parent objstore.In
 		}
 		return attrOf(ino, n), nil
 	}
-	return s.makeNew(ctx, c, "mkdir", parent, name, func() *record.Inode {
+	a, _, err := s.makeNew(ctx, c, "mkdir", parent, name, func() *record.Inode {
 		return &record.Inode{Type: objstore.TypeDirectory, Mode: mode & 07777, Explicit: true}
 	})
+	return a, err
 }
 
 // Mknod makes an empty regular file, or a special file. mode are the
 // permission bits, the type is typ; rdev counts for devices only.
 func (s *Store) Mknod(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, typ objstore.FileType, mode, rdev uint32) (objstore.Attr, error) {
+	a, _, err := s.mknod(ctx, c, parent, name, typ, mode, rdev)
+	return a, err
+}
+
+func (s *Store) mknod(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, typ objstore.FileType, mode, rdev uint32) (objstore.Attr, *record.Inode, error) {
 	const op = "mknod"
 	switch typ {
 	case objstore.TypeRegular, objstore.TypeFIFO, objstore.TypeSocket:
 		rdev = 0
 	case objstore.TypeCharDev, objstore.TypeBlockDev:
 	default:
-		return objstore.Attr{}, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
+		return objstore.Attr{}, nil, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
 	}
 	return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
 		n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
@@ -125,9 +130,10 @@ func (s *Store) Symlink(ctx context.Context, c objstore.Caller, parent objstore.
 	case len(target) > objstore.MaxSymlinkLen:
 		return objstore.Attr{}, objstore.E(objstore.KindNameTooLong, op, name, "the target is over 4095 bytes")
 	}
-	return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
+	a, _, err := s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
 		return &record.Inode{Type: objstore.TypeSymlink, Mode: 0777, Target: target}
 	})
+	return a, err
 }
 
 // Readlink returns a symbolic link's target; KindInvalidArgument for anything else.

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
 )
 
 // lockedBucket is a bucket with Object Lock, and the clock of its store.
@@ -17,8 +19,16 @@ type lockedBucket struct {
 
 func newLocked(t testing.TB, d objstore.DefaultRetention) *lockedBucket {
 	t.Helper()
+	return newLockedOver(t, d, nil)
+}
+
+func newLockedOver(t testing.TB, d objstore.DefaultRetention, wrap func(meta.Store) meta.Store) *lockedBucket {
+	t.Helper()
 	b := &lockedBucket{now: time.Unix(1_700_000_000, 0)}
-	k, _ := newStack(t, func(k *stack) { k.options.Now = func() time.Time { return b.now } })
+	k, _ := newStack(t, func(k *stack) {
+		k.options.Now = func() time.Time { return b.now }
+		k.wrapKV = wrap
+	})
 	info, err := k.s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "locked", ObjectLock: true})
 	if err != nil {
 		t.Fatal(err)
@@ -246,5 +256,119 @@ func TestLockEndsTheWriteSession(t *testing.T) {
 			old := b.pages(objstore.ListVersionsRequest{Bucket: b.name, MaxKeys: 10})[1]
 			b.refused("f", old.Version, true)
 		})
+	}
+}
+
+// afterKV has something happen after a transaction, before who made it knows that
+// it committed.
+type afterKV struct {
+	meta.Store
+	do func() (done bool) // until it is done
+}
+
+func (a *afterKV) Update(ctx context.Context, fn func(meta.Txn) error) error {
+	err := a.Store.Update(ctx, fn)
+	if do := a.do; do != nil && err == nil {
+		a.do = nil
+		if !do() {
+			a.do = do
+		}
+	}
+	return err
+}
+
+// A version is not changed any more from when it is locked, were it before the
+// mount's write that made it knows of its commit.
+func TestLockRightAfterTheCommitThatMadeTheVersion(t *testing.T) {
+	create := func(b *lockedBucket) *File {
+		_, f, err := b.s.Create(bg, mountC, b.root, "f", 0644, objstore.OpenFlags{Read: true, Write: true}, true)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		return f
+	}
+	again := func(b *lockedBucket) *File {
+		b.file(b.root, "f", "zero")
+		return b.open(b.root, "f")
+	}
+	write := func(f *File, text string) error {
+		if _, err := f.WriteAt(bg, []byte(text), 0); err != nil {
+			return err
+		}
+		return f.Flush(bg)
+	}
+	for what, c := range map[string]struct {
+		open   func(b *lockedBucket) *File
+		first  func(f *File) error // nil: the version is the one that open made
+		locked string
+		any    bool // the version need not be a new one
+	}{
+		"create":   {create, nil, "", false},
+		"write":    {again, func(f *File) error { return write(f, "one.") }, "one.", false},
+		"truncate": {again, func(f *File) error { return f.Truncate(bg, 2) }, "ze", false},
+		"empty":    {again, func(f *File) error { return f.Truncate(bg, 0) }, "", false},
+		"second": {again, func(f *File) error {
+			if err := write(f, "one."); err != nil {
+				return err
+			}
+			return f.Truncate(bg, 0)
+		}, "one.", false},
+		"cut":       {create, func(f *File) error { return f.Truncate(bg, 2) }, "\x00\x00", true},
+		"rewritten": {create, func(f *File) error { return write(f, "one.") }, "one.", true},
+	} {
+		for mode, d := range map[string]objstore.DefaultRetention{"bare": {}, "default": {Mode: objstore.LockGovernance, Days: 1}} {
+			t.Run(what+" "+mode, func(t *testing.T) {
+				kv := new(afterKV)
+				b := newLockedOver(t, d, func(m meta.Store) meta.Store { kv.Store = m; return kv })
+				var locked objstore.VersionID
+				hold := func(h objstore.LegalHold) objstore.VersionID {
+					id, err := b.s.SetLegalHold(bg, s3C, b.name, "f", "", h)
+					if err != nil && kindOf(err) != objstore.KindNotFound {
+						t.Error(err)
+					}
+					return id
+				}
+				arm := func() {
+					before := objstore.VersionID("")
+					if !c.any { // it ends the session
+						before = hold(objstore.HoldOff)
+					}
+					kv.do = func() bool {
+						id := hold(objstore.HoldOn)
+						if id == before && !c.any {
+							hold(objstore.HoldOff)
+							return false
+						}
+						locked = id
+						return true
+					}
+				}
+				if c.first == nil {
+					arm()
+				}
+				f := c.open(b)
+				if c.first != nil {
+					arm()
+					if err := c.first(f); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if locked == "" {
+					t.Fatal("nothing was locked")
+				}
+				if err := write(f, "two."); err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Close(bg); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := b.get("f", locked); err != nil || got != c.locked {
+					t.Errorf("the locked version holds %q, not %q: %v", got, c.locked, err)
+				}
+				if got, err := b.get("f", ""); err != nil || got != "two." {
+					t.Errorf("the file holds %q: %v", got, err)
+				}
+			})
+		}
 	}
 }

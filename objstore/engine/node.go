@@ -31,8 +31,8 @@ type node struct {
 
 	windows mapWindows // its lock is a leaf
 
-	// session is the content that the write session under way has made (aside.go).
-	session atomic.Pointer[objstore.ContentID]
+	// session is what the write session under way has made (aside.go); nil: none is.
+	session atomic.Pointer[writeSession]
 	// unlinked: it has no name any more. It is set when a transaction has ended, by
 	// who may hold mu.
 	unlinked atomic.Bool

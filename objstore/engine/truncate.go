@@ -138,8 +138,10 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, all bo
 	}
 	n.size = done.size
 	n.flushed = false
-	if s := n.session.Load(); a != nil || s != nil && *s == n.content.ID {
-		n.beginSession(done.content.ID)
+	if a != nil {
+		n.beginSession(done.content.ID, a.lock)
+	} else if s := n.session.Load(); s != nil && s.content == n.content.ID {
+		n.beginSession(done.content.ID, s.lock)
 	}
 	if n.content.ID != done.content.ID {
 		n.oek.Wipe()
