@@ -103,7 +103,7 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	f.IntVar(&c.repeat, "repeat", 3, "`rounds` of each row")
 	f.StringVar(&size, "size", "", "`bytes` of the large file, with K, M or G; default 1G")
 	f.IntVar(&c.files, "files", 0, "`number` of small files; default 10000")
-	f.IntVar(&c.keys, "keys", 0, "`number` of keys to list; default 20000. The promise is for 1000000, which take some minutes to make")
+	f.IntVar(&c.keys, "keys", 0, "`number` of keys to list; default 20000. The promise is for 1000000, which take one to three minutes to make")
 	f.StringVar(&copySize, "copy-size", "", "`bytes` of the object to copy, with K, M or G; default 1G")
 	f.StringVar(&only, "only", "", "measure only the rows whose name matches the `regexp`")
 	f.BoolVar(&c.json, "json", false, "print all samples as JSON")

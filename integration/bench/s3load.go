@@ -190,13 +190,22 @@ func discard(body io.Reader) (int64, error) {
 // answer's body away. It returns the number of its bytes. headers are name, value,
 // and so on.
 func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []byte, headers ...string) (int64, error) {
+	req, err := e.sign(ctx, method, bucket, key, body, headers...)
+	if err != nil {
+		return 0, err
+	}
+	return e.send(req)
+}
+
+// sign makes the request that do sends. It can be sent once, within 15 minutes.
+func (e *endpoint) sign(ctx context.Context, method, bucket, key string, body []byte, headers ...string) (*http.Request, error) {
 	var r io.Reader
 	if body != nil {
 		r = bytes.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, e.url+"/"+bucket+"/"+key, r)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	const unsigned = "UNSIGNED-PAYLOAD"
 	req.Header.Set("X-Amz-Content-Sha256", unsigned)
@@ -204,9 +213,10 @@ func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []by
 		req.Header.Set(headers[i], headers[i+1])
 	}
 	creds, _ := e.credentials(ctx)
-	if err := e.signer.SignHTTP(ctx, creds, req, unsigned, "s3", e.region, time.Now()); err != nil {
-		return 0, err
-	}
+	return req, e.signer.SignHTTP(ctx, creds, req, unsigned, "s3", e.region, time.Now())
+}
+
+func (e *endpoint) send(req *http.Request) (int64, error) {
 	resp, err := e.http.Do(req)
 	if err != nil {
 		return 0, err
@@ -214,7 +224,7 @@ func (e *endpoint) do(ctx context.Context, method, bucket, key string, body []by
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
-		return 0, fmt.Errorf("%s %s: %s: %s", method, key, resp.Status, text)
+		return 0, fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, text)
 	}
 	return discard(resp.Body)
 }
