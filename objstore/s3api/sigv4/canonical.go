@@ -177,7 +177,9 @@ var names = func() map[string]string {
 	for _, name := range []string{
 		"amz-sdk-invocation-id", "amz-sdk-request", "x-amz-acl", "x-amz-checksum-crc32", "x-amz-checksum-crc32c",
 		"x-amz-checksum-crc64nvme", "x-amz-checksum-mode", "x-amz-checksum-sha1", "x-amz-checksum-sha256", "x-amz-content-sha256",
-		"x-amz-copy-source", "x-amz-date", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-storage-class", "x-amz-trailer",
+		"x-amz-copy-source", "x-amz-date", "x-amz-decoded-content-length", "x-amz-sdk-checksum-algorithm", "x-amz-server-side-encryption",
+		"x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-customer-algorithm",
+		"x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5", "x-amz-storage-class", "x-amz-trailer",
 	} {
 		m[name] = http.CanonicalHeaderKey(name)
 	}
