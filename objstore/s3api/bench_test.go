@@ -3,7 +3,10 @@ package s3api
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,8 +27,8 @@ func benchDoor(b *testing.B) *door {
 }
 
 // unsigned makes a request whose payload is not hashed by the client, so that
-// the server is what is measured.
-func (d *door) unsigned(method, target string, body []byte) *http.Request {
+// the server is what is measured. headers are name, value, and so on.
+func (d *door) unsigned(method, target string, body []byte, headers ...string) *http.Request {
 	d.t.Helper()
 	r, err := http.NewRequest(method, d.server.URL+target, bytes.NewReader(body))
 	if err != nil {
@@ -34,6 +37,9 @@ func (d *door) unsigned(method, target string, body []byte) *http.Request {
 	r.ContentLength = 0 // which is signed when it is set
 	defer func() { r.ContentLength = int64(len(body)) }()
 	r.Header.Set("x-amz-content-sha256", "UNSIGNED-PAYLOAD")
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
 	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
 	if err := signer.SignHTTP(context.Background(), d.creds, r, "UNSIGNED-PAYLOAD", "s3", "us-east-1", time.Now()); err != nil {
 		d.t.Fatal(err)
@@ -119,33 +125,47 @@ func (d *discard) SetReadDeadline(t time.Time) error { return nil }
 func (d *discard) SetWriteDeadline(t time.Time) error { return nil }
 
 // BenchmarkHandler is what the door and the store do for one request of 4 KiB,
-// without HTTP and TLS: for its allocations above all.
+// without HTTP and TLS: for its allocations above all, and for what a customer's key
+// costs.
 func BenchmarkHandler(b *testing.B) {
 	d := benchDoor(b)
 	data := make([]byte, 4<<10)
 	rand.Read(data)
-	for _, method := range []string{"PUT", "GET", "HEAD"} {
-		b.Run(method, func(b *testing.B) {
-			b.ReportAllocs()
-			d.drain(d.unsigned("PUT", "/bucket/one", data))
-			requests := make([]*http.Request, b.N)
-			for i := range requests {
-				target, body := "/bucket/one", []byte(nil)
-				if method == "PUT" {
-					target, body = fmt.Sprintf("/bucket/dir%d/k%d", i/100, i), data
+	key := bytes.Repeat([]byte{1}, 32)
+	sum := md5.Sum(key)
+	for _, mode := range []struct {
+		name    string
+		headers []string
+	}{
+		{"SSE-S3", nil},
+		{"SSE-C", []string{
+			customerHeaders.algorithm, "AES256", customerHeaders.key, base64.StdEncoding.EncodeToString(key),
+			customerHeaders.sum, base64.StdEncoding.EncodeToString(sum[:]),
+		}},
+	} {
+		for _, method := range []string{"PUT", "GET", "HEAD"} {
+			b.Run(mode.name+"/"+method, func(b *testing.B) {
+				b.ReportAllocs()
+				d.drain(d.unsigned("PUT", "/bucket/"+mode.name, data, mode.headers...))
+				requests := make([]*http.Request, b.N)
+				for i := range requests {
+					target, body := "/bucket/"+mode.name, []byte(nil)
+					if method == "PUT" {
+						target, body = fmt.Sprintf("/bucket/%s%d/k%d", mode.name, i/100, i), data
+					}
+					r := d.unsigned(method, target, body, mode.headers...)
+					r.Host, r.TLS = r.URL.Host, &tls.ConnectionState{}
+					if body == nil {
+						r.Body = http.NoBody
+					}
+					requests[i] = r
 				}
-				r := d.unsigned(method, target, body)
-				r.Host = r.URL.Host
-				if body == nil {
-					r.Body = http.NoBody
+				b.ResetTimer()
+				for _, r := range requests {
+					d.server.Config.Handler.ServeHTTP(&discard{http.Header{}}, r)
 				}
-				requests[i] = r
-			}
-			b.ResetTimer()
-			for _, r := range requests {
-				d.server.Config.Handler.ServeHTTP(&discard{http.Header{}}, r)
-			}
-		})
+			})
+		}
 	}
 }
 
