@@ -121,6 +121,10 @@ func (m *Mounted) tune(name string, value int) {
 // Dir is the mount point as given to Mount.
 func (m *Mounted) Dir() string { return m.dir }
 
+// Device is st_dev of what is in the mount, and of nothing else as long as it is
+// served.
+func (m *Mounted) Device() uint64 { return m.dev }
+
 // Wait returns when the mount is gone, by Unmount or otherwise, and every
 // request was served. Open files that an abort left behind are then closed.
 func (m *Mounted) Wait() {

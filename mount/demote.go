@@ -40,6 +40,10 @@ func (d *Daemon) demote(s *served) (err error) {
 		unix.Close(fd)
 		return fmt.Errorf("flush %q: %w", s.points[0].Mountpoint, err)
 	}
+	if uint64(st.Dev) != s.fs.Device() {
+		unix.Close(fd)
+		return &Problem{Err: fmt.Errorf("the same files are mounted on %q, where something else is mounted over them", s.points[0].Mountpoint), Code: CodeBusy}
+	}
 	var covers []*mountPoint
 	defer func() {
 		if err == nil {

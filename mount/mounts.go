@@ -124,8 +124,12 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	}
 	d.mountsMu.Lock()
 	defer d.mountsMu.Unlock()
+	leaving := d.awaitLeaving(ctx, r.Bucket)
 	if d.stopping.Load() {
 		return MountInfo{}, &Problem{Err: errors.New("the daemon is stopping"), Code: CodeStopping}
+	}
+	if leaving != nil {
+		return MountInfo{}, leaving
 	}
 	if err := checkFUSE(r.AllowOther); err != nil {
 		return MountInfo{}, err
@@ -147,8 +151,9 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	if err != nil {
 		return MountInfo{}, err
 	}
-	if s := d.bindable(with, r); s != nil {
-		err = d.bind(s, p)
+	if s, from := d.bindable(with, r); s != nil {
+		err = d.bind(s, from, p)
+		unix.Close(from)
 	} else {
 		err = d.serve(with, root, r.Cache, p, r.SSECKeys)
 	}

@@ -1,0 +1,102 @@
+package mount
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A mount that umount(8) has removed is still served for a moment, or, after
+// umount -l, as long as a program uses it. A second mount must not take the path
+// where it stood for it: that is a directory in the clear.
+func TestMountWaitsForOneThatIsLeaving(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can unmount lazily and bind")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip(err)
+	}
+	for _, where := range [...]string{"there", "elsewhere"} {
+		for _, bucket := range [...]string{"", "bucket"} {
+			c := testConfig(t)
+			mustInit(t, c)
+			d, stop := startDaemon(t, c)
+			first := t.TempDir()
+			second := first
+			if where == "elsewhere" {
+				second = t.TempDir()
+			}
+			mount := func(ctx context.Context, dir string) error {
+				_, err := d.Mount(ctx, MountRequest{Mountpoint: dir, Bucket: bucket})
+				return err
+			}
+			if err := mount(t.Context(), first); err != nil {
+				t.Fatal(err)
+			}
+			user, err := os.Open(first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Unmount(first, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+			impatient, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := mount(impatient, second); CodeOf(err) != CodeBusy {
+				t.Errorf("%s, bucket %q: while it is in use: %v", where, bucket, err)
+			}
+			if table, err := mountTable(); err != nil || findMount(table, second) != nil {
+				t.Errorf("%s, bucket %q: something was mounted, %v", where, bucket, err)
+				unix.Unmount(second, unix.MNT_DETACH)
+			}
+			done := make(chan error)
+			go func() { done <- mount(t.Context(), second) }()
+			user.Close()
+			if err := <-done; err != nil {
+				t.Errorf("%s, bucket %q: %v", where, bucket, err)
+			}
+			var st unix.Statfs_t
+			if err := unix.Statfs(second, &st); err != nil || st.Type != unix.FUSE_SUPER_MAGIC {
+				t.Errorf("%s, bucket %q: a file system of type %x is mounted, %v", where, bucket, st.Type, err)
+			}
+			stop()
+		}
+	}
+}
+
+// What is mounted over a mount is not shown in its place.
+func TestMountDoesNotBindWhatCoversAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount over a mount and bind")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		t.Skip(err)
+	}
+	c := testConfig(t)
+	mustInit(t, c)
+	d, _ := startDaemon(t, c)
+	first, second := t.TempDir(), t.TempDir()
+	if _, err := d.Mount(t.Context(), MountRequest{Mountpoint: first}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("none", first, "tmpfs", 0, ""); err != nil {
+		t.Skip(err)
+	}
+	if err := os.Mkdir(filepath.Join(first, "in-the-clear"), 0o700); err != nil {
+		t.Error(err)
+	}
+	_, err := d.Mount(t.Context(), MountRequest{Mountpoint: second})
+	if CodeOf(err) != CodeBusy {
+		t.Errorf("mounting gave %v", err)
+	}
+	if table, err := mountTable(); err != nil || findMount(table, second) != nil {
+		t.Errorf("something was mounted, %v", err)
+		unix.Unmount(second, unix.MNT_DETACH)
+	}
+	if err := unix.Unmount(first, 0); err != nil {
+		t.Error(err)
+	}
+}
