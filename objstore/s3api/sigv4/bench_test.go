@@ -20,6 +20,20 @@ func BenchmarkVerifyHeader(b *testing.B) {
 	}
 }
 
+func BenchmarkVerifyCustomerKey(b *testing.B) {
+	v := exampleVerifier()
+	r := putRequest(b, unsignedPayload, "x-amz-server-side-encryption-customer-algorithm:AES256\n"+
+		"x-amz-server-side-encryption-customer-key:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"+
+		"x-amz-server-side-encryption-customer-key-md5:xYrVvGP4e8cXnqzQ7lQJMw==\n", "body")
+	r.URL.Path, r.URL.RawPath = "/b/k", ""
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkVerifyPresigned(b *testing.B) {
 	v := exampleVerifier()
 	r := wire(b, "GET /test.txt?"+presignedQuery+" HTTP/1.1\nHost: examplebucket.s3.amazonaws.com", nil)

@@ -250,7 +250,15 @@ func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
 	return missing
 }
 
-func compareTo(s string, b []byte) int { return cmp.Compare(s, string(b)) }
+// compareTo is strings.Compare without making a string of b.
+func compareTo(s string, b []byte) int {
+	for i := range min(len(s), len(b)) {
+		if s[i] != b[i] {
+			return cmp.Compare(s[i], b[i])
+		}
+	}
+	return cmp.Compare(len(s), len(b))
+}
 
 // appendLower is strings.ToLower for the name of a header, which is ASCII.
 func appendLower(b []byte, name string) []byte {
