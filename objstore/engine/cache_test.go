@@ -332,3 +332,20 @@ func (c *countingReader) Get(key []byte) ([]byte, error) {
 	c.n++
 	return c.nothing.Get(key)
 }
+
+// A transaction that panics ends for the cache as well: it would keep nothing from
+// then on.
+func TestCacheOutlivesATransactionThatPanics(t *testing.T) {
+	s, _ := treeStore(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_ = s.update(bg, mountC, "test", "", func(*tx) error { panic("test") })
+	}()
+	if s.cache.quiet() == 0 {
+		t.Error("the cache waits for a transaction that is gone")
+	}
+}

@@ -116,14 +116,19 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	x := txs.Get().(*tx)
 	x.s, x.c, x.now = s, c, s.now()
 	defer x.end()
-	runs, alone, made := 0, uint64(0), false
+	running, alone, made := false, uint64(0), false // running: for the cache
+	defer func() {
+		if running { // fn panicked: the door answers for that request and goes on
+			s.cache.end(0, changes{})
+		}
+	}()
 	s.updating.Add(1)
 	defer s.updating.Add(-1) // once it is counted: see durable
 	err := s.o.Meta.Update(ctx, func(t meta.Txn) error {
-		if runs++; runs > 1 {
+		if running {
 			s.cache.end(0, changes{}) // the run before
 		}
-		made = false
+		running, made = true, false
 		x.reader, x.txn = reader{Reader: t, fresh: s.fresh, x: x}, t
 		if alone = s.cache.start(); alone != 0 {
 			x.reader.cache = s.cache
@@ -145,11 +150,13 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 		} else {
 			x.done.clear()
 		}
-		if runs > 0 {
+		if running {
+			running = false
 			s.cache.end(0, x.done)
 		}
 		return s.wrap(op, what, err)
 	}
+	running = false
 	s.cache.end(alone, x.done)
 	s.committed(x)
 	return nil
