@@ -140,16 +140,18 @@ func (f *osFile) Close() error {
 }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
+	direct := f.direct.Load()
 	n, err := f.File.ReadAt(p, off)
-	if errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
+	if direct && errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
 		return f.File.ReadAt(p, off)
 	}
 	return n, err
 }
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	direct := f.direct.Load()
 	n, err := f.File.WriteAt(p, off)
-	if errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
+	if direct && errors.Is(err, unix.EINVAL) && f.giveUpDirect() {
 		n, err = f.File.WriteAt(p, off)
 	}
 	if err == nil && !f.direct.Load() {
@@ -161,10 +163,11 @@ func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // giveUpDirect turns O_DIRECT off for a file system that takes the flag when a
-// file is opened and refuses the transfer, or wants a larger alignment.
+// file is opened and refuses the transfer, or wants a larger alignment. The
+// transfer is worth another try then, whoever of several turned it off.
 func (f *osFile) giveUpDirect() bool {
 	if !f.direct.Load() {
-		return false
+		return true
 	}
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	if err != nil {

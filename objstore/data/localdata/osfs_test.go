@@ -3,7 +3,9 @@ package localdata_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
+	"sync"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore/data"
@@ -66,6 +68,38 @@ func TestRefusedDirectTransferFallsBack(t *testing.T) {
 	}
 	if _, err := dir.Create("a"); !errors.Is(err, fs.ErrExist) {
 		t.Fatalf("second create: %v, want ErrExist", err)
+	}
+}
+
+// All transfers that were under way are done again, not only the one that finds it
+// out.
+func TestRefusedDirectTransfersFallBackTogether(t *testing.T) {
+	dir := localdata.OS(t.TempDir())
+	const writers, size = 8, 4999
+	p := datatest.Bytes(1, size)
+	for i := range 100 {
+		f, err := dir.Create(fmt.Sprint(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !localdata.IsDirect(f) {
+			t.Skip("no O_DIRECT here")
+		}
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				<-start
+				if _, err := f.WriteAt(p, int64(w*size)); err != nil {
+					t.Errorf("file %d: %v", i, err)
+				}
+			})
+		}
+		close(start)
+		wg.Wait()
+		if err := f.Close(); err != nil || t.Failed() {
+			t.Fatal(err)
+		}
 	}
 }
 
