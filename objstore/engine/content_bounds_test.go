@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -105,5 +106,45 @@ func TestOffsetsBeyondTheLargestFileAreRefused(t *testing.T) {
 	p := make([]byte, 20)
 	if n, err := f.ReadAt(bg, p, objstore.MaxFileSize-10); err != nil || string(p[:n]) != "0123456789" {
 		t.Errorf("%q, %v", p[:n], err)
+	}
+}
+
+// What a write left behind that failed in its midst is in the file, and not hidden
+// beyond its end until the file grows.
+func TestWriteThatFailsInItsMidstHidesNothing(t *testing.T) {
+	k, root := newStack(t, nil)
+	if err := k.keys.Create(bg, "k1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: objstore.SSEKMS, KMSKeyID: "k1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.keys.Disable(bg, "k1"); err != nil {
+		t.Fatal(err)
+	}
+	f := fileAt(t, k.s, root, "f")
+	p := bytesOf(1, bigArena+1000)
+	if _, err := f.WriteAt(bg, p, 0); !objstore.IsKind(err, objstore.KindKeyDisabled) {
+		t.Fatalf("write without a key: %v", err)
+	}
+	if err := k.keys.Enable(bg, "k1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Flush(bg); err != nil {
+		t.Fatal(err)
+	}
+	was := readAll(t, f)
+	if !bytes.Equal(was, p[:len(was)]) {
+		t.Errorf("%d bytes that were not written", len(was))
+	}
+	mustWrite(t, f, []byte("end"), 2*bigArena)
+	if err := f.Flush(bg); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, f)[len(was) : 2*bigArena]; !bytes.Equal(got, make([]byte, len(got))) {
+		t.Error("bytes from beyond the end show when the file grows")
+	}
+	if err := f.Close(bg); err != nil {
+		t.Fatal(err)
 	}
 }

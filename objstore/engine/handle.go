@@ -96,9 +96,10 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return f.n.read(ctx, p, off)
 }
 
-// WriteAt writes all of p at off into the file's buffer; p is the caller's
-// again when it returns. The bytes join history when they are flushed, which
-// happens within Options.FlushInterval in any case.
+// WriteAt writes all of p at off into the file's buffer, or with an error a part
+// of it, from its beginning; p is the caller's again when it returns. The bytes
+// join history when they are flushed, which happens within Options.FlushInterval in
+// any case.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false, false); err != nil {
 		return 0, err

@@ -231,8 +231,9 @@ func (n *node) writtenBy(origin uint32) {
 }
 
 // write puts p into the buffer at off, or at the end of the file for append.
-// cached says that it comes from a cache that keeps the file's times.
-func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, atEnd, cached bool) (int64, error) {
+// cached says that it comes from a cache that keeps the file's times. With an error
+// the first bytes may have been written, as by a short write(2).
+func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, atEnd, cached bool) (at int64, err error) {
 	if err := n.s.writable("write", ""); err != nil {
 		return 0, err
 	}
@@ -248,16 +249,15 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 		n.mu.Unlock()
 		return 0, objstore.E(objstore.KindTooLarge, "write", "", "file would be over 64 TiB")
 	}
-	at := off
+	at = off
 	for len(p) > 0 {
 		if n.buf == nil {
 			n.buf = newBuffer()
 		}
 		room := n.buf.room()
 		if room == 0 {
-			if err := n.makeRoom(); err != nil {
-				n.mu.Unlock()
-				return 0, err
+			if err = n.makeRoom(); err != nil {
+				break
 			}
 			continue
 		}
@@ -265,6 +265,10 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 		n.buf.put(p[:m], off)
 		n.s.buffered.Add(int64(m))
 		p, off = p[m:], off+int64(m)
+	}
+	if err != nil && off == at {
+		n.mu.Unlock()
+		return 0, err
 	}
 	n.size = max(n.size, off)
 	now := n.s.now()
@@ -281,6 +285,8 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 	}
 	n.mu.Unlock()
 	switch {
+	case err != nil:
+		return at, err
 	case waiting >= maxSealed, ranges >= maxRanges:
 		return at, n.commit(ctx)
 	case waiting >= maxSealed/4:
