@@ -256,7 +256,7 @@ func (n *node) mapUnder(ctx context.Context) error {
 	if under == nil || n.s.o.ReadOnly {
 		return nil
 	}
-	batch := n.s.extents.NewBatchOf(n.oek.Two())
+	batch := n.s.extents.NewBatchOf(c.OEK.Two())
 	defer batch.Release()
 	var maps []extent.Mapping
 	err := n.s.view(ctx, "write", n.name(), func(r reader) (err error) {

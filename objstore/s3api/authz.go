@@ -114,7 +114,6 @@ var actions = map[string][]string{
 	"PutObject":               {"s3:PutObject"},
 	"PostObject":              {"s3:PutObject"},
 	"CopyObject":              {"s3:PutObject"},
-	"AppendObject":            {"s3:PutObject"},
 	"PutObjectTagging":        {"s3:PutObjectTagging"},
 	"PutObjectAcl":            {"s3:PutObjectAcl"},
 	"PutObjectRetention":      {"s3:PutObjectRetention"},
@@ -320,7 +319,7 @@ func (q *request) writes(op string) bool {
 // creates reports whether an operation puts an object where one may be.
 func (q *request) creates(op string) bool {
 	switch op {
-	case "PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload", "RenameObject", "AppendObject":
+	case "PutObject", "PostObject", "CopyObject", "CompleteMultipartUpload", "RenameObject":
 		return true
 	}
 	return false

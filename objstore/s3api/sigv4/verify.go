@@ -15,13 +15,15 @@
 //
 // What is taken: the Authorization header, presigned URLs, and the fields of a
 // POST form, whose policy is what is signed (VerifyForm); the latter two by
-// Signature Version 2 too (query2.go says what that does not sign); as payload a SHA-256, UNSIGNED-PAYLOAD, and aws-chunked streams signed
-// and unsigned, with and without a trailer. Not taken: Version 4A, session tokens.
+// Signature Version 2 too (query2.go says what that does not sign). With any of them
+// a session token, which is handed to Verifier.Session. As payload a SHA-256,
+// UNSIGNED-PAYLOAD, and aws-chunked streams signed and unsigned, with and without a
+// trailer. Not taken: Version 4A.
 //
 // Of each value that says how to read the request (date, payload hash, lengths)
 // one copy is allowed. The query, the Authorization header, chunk headers and
-// trailers are bounded here, all headers together by the http.Server. Secrets are never in an error; signatures
-// are compared in constant time.
+// trailers are bounded here, all headers together by the http.Server. Secrets are
+// never in an error; signatures are compared in constant time.
 //
 // References: "Signature Calculations for the Authorization Header", "...:
 // Transferring Payload in Multiple Chunks", "Authenticating Requests: Using
