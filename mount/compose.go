@@ -11,8 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
@@ -375,25 +373,24 @@ const (
 // diskSize returns the size in bytes of the file system below dir; one that
 // cannot be told counts as large.
 func diskSize(dir string) uint64 {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+	disk, err := durable.DiskOf(dir)
+	if err != nil || disk.Size == 0 {
 		return 1 << 40
 	}
-	return st.Blocks * uint64(st.Bsize)
+	return disk.Size
 }
 
 // statFS gives the figures of the disk below the store.
 func (s *store) statFS() (objstore.StatFS, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.cfg.Store, &st); err != nil {
-		return objstore.StatFS{}, &os.PathError{Op: "statfs", Path: s.cfg.Store, Err: err}
+	disk, err := durable.DiskOf(s.cfg.Store)
+	if err != nil {
+		return objstore.StatFS{}, err
 	}
-	unit := uint64(st.Bsize)
 	return objstore.StatFS{
-		Total:     st.Blocks * unit,
-		Free:      st.Bfree * unit,
-		Available: st.Bavail * unit,
-		Inodes:    st.Files,
+		Total:     disk.Size,
+		Free:      disk.Free,
+		Available: disk.Available,
+		Inodes:    disk.Files,
 		NameMax:   objstore.MaxComponentLen,
 	}, nil
 }

@@ -74,27 +74,6 @@ func MkdirAll(path string, perm os.FileMode) error {
 	return SyncDir(parent)
 }
 
-// FreeSpace returns how many bytes an unprivileged process can still write to
-// the file system that holds path.
-func FreeSpace(path string) (uint64, error) {
-	var st unix.Statfs_t
-	for {
-		err := unix.Statfs(path, &st)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0, &os.PathError{Op: "statfs", Path: path, Err: err}
-		}
-		break
-	}
-	unit := uint64(st.Frsize)
-	if unit == 0 {
-		unit = uint64(st.Bsize)
-	}
-	return st.Bavail * unit, nil
-}
-
 // RemoveTemp deletes what interrupted calls of WriteFileAtomic and
 // CreateExclusive left behind for path. The caller makes sure that none is
 // running.

@@ -179,13 +179,3 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 	}
 	l.Unlock()
 }
-
-func TestFreeSpace(t *testing.T) {
-	n, err := FreeSpace(t.TempDir())
-	if err != nil || n == 0 {
-		t.Fatalf("%d, %v", n, err)
-	}
-	if _, err := FreeSpace(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("missing path: %v", err)
-	}
-}

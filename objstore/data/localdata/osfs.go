@@ -97,7 +97,10 @@ func (d *osFS) Remove(name string) error { return os.Remove(filepath.Join(d.dir,
 
 func (d *osFS) SyncDir() error { return durable.SyncDir(d.dir) }
 
-func (d *osFS) FreeSpace() (uint64, error) { return durable.FreeSpace(d.dir) }
+func (d *osFS) FreeSpace() (uint64, error) {
+	disk, err := durable.DiskOf(d.dir)
+	return disk.Available, err
+}
 
 type osFile struct {
 	*os.File
