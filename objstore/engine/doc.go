@@ -13,16 +13,21 @@
 //
 // # Locks, in the order in which they are taken
 //
-//  1. renameMu: one rename of a directory at a time, so that the check for a
+//  1. lifecycleMu: one run of lifecycle rules at a time; usersMu: one change of the
+//     users; sessions.mu: the sessions' key, which is read and made under it
+//     (session.go); relieveMu: one writer at a time frees memory, with commits of
+//     any file (flush.go); none of them is taken beside another
+//  2. renameMu: one rename of a directory at a time, so that the check for a
 //     cycle holds (rename.go)
-//  2. node.commitMu, node.layoutMu, node.mu: one commit at a time, the content,
+//  3. File.mu, of one file alone
+//  4. node.commitMu, node.layoutMu, node.mu: one commit at a time, the content,
 //     the open file's buffer and size (node.go)
-//  3. meta.Update: one transaction; its function takes no lock but nodes.mu and versionMu
-//  4. node.windows.mu: remembered maps (mapwindow.go); lent.mu: customers' keys
-//     lent to mounts (lent.go); both leaves
-//  5. nodes.mu: the table of open inodes (nodes.go)
-//  6. versionMu: the numbers of versions (version.go); a leaf
+//  5. inodeMu: the numbers of inodes, held for the transaction that reserves some
+//  6. meta.Update: one transaction; its function takes none of the above
 //  7. watch.mu: the set of pending changes (watch.go)
+//  8. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
+//     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), lent.mu
+//     (lent.go), and those of the caches of keys, policies and renames
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine
