@@ -92,7 +92,7 @@ var (
 	}
 	keyFileFlag = &cli.StringFlag{
 		Name: "key-file", Usage: "`FILE` with the key of the store; made if it does not exist when the store is made",
-		EnvVars: []string{"COFFER_KEY_FILE"}, DefaultText: "$XDG_CONFIG_HOME/coffer/keys/ID.key, for root /etc/coffer/keys/ID.key",
+		EnvVars: []string{"COFFER_KEY_FILE"}, DefaultText: "$XDG_CONFIG_HOME/coffer/keys/ID.key, for root without that variable /etc/coffer/keys/ID.key",
 	}
 	passphraseFlag = &cli.StringFlag{
 		Name: "passphrase-file", Usage: "`FILE` with the passphrase of the store, in place of a key file",
@@ -112,6 +112,16 @@ func config(c *cli.Context) mount.Config {
 		PassphraseFile: c.String("passphrase-file"),
 		Guard:          true,
 		Debug:          c.Bool("debug"),
+	}
+}
+
+// subcommandHelp is the action of a command that has commands below it.
+func subcommandHelp(name string) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return usagef("there is no command %q", name+" "+c.Args().First())
+		}
+		return cli.ShowSubcommandHelp(c)
 	}
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -20,12 +19,7 @@ running daemon. Buckets themselves are made by mkdir in a mount and by S3.
 coffer bucket etag --help tells about etag, coffer bucket lifecycle --help about
 lifecycle.`,
 		Subcommands: []*cli.Command{bucketETagCommand(), bucketLifecycleCommand()},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("there is no command %q", "bucket "+c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
+		Action:      subcommandHelp("bucket"),
 	}
 }
 
@@ -86,6 +80,10 @@ uploads that were never completed are aborted.
 This does so at once, with the rules that were set today, too, and prints what
 came of it when it is done. Objects go for good: there is no question first.
 
+With --json the answer is one object of numbers: buckets (that have rules), seen
+(objects and versions that were looked at), expired, noncurrent, delete_markers,
+aborted_uploads, locked (which Object Lock keeps) and failed.
+
    coffer bucket lifecycle`,
 		Flags: []cli.Flag{storeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
@@ -97,7 +95,7 @@ came of it when it is done. Objects go for good: there is no question first.
 				return err
 			}
 			if c.Bool("json") {
-				return json.NewEncoder(c.App.Writer).Encode(r)
+				return printJSON(c.App.Writer, r)
 			}
 			fmt.Fprintf(c.App.Writer, "%d buckets with rules: %d expired, %d noncurrent versions and %d delete markers removed, %d uploads aborted, %d locked, %d failed\n",
 				r.Buckets, r.Expired, r.Noncurrent, r.DeleteMarkers, r.AbortedUploads, r.Locked, r.Failed)

@@ -66,7 +66,7 @@ func TestBucketLifecycleIsCarriedOut(t *testing.T) {
 	if out := h.ok("bucket", "lifecycle"); !strings.Contains(out, "0 buckets with rules") {
 		t.Errorf("says %q", out)
 	}
-	if out := h.ok("bucket", "lifecycle", "--json"); !strings.HasPrefix(out, `{"buckets":0,`) {
+	if out := h.ok("bucket", "lifecycle", "--json"); !strings.HasPrefix(out, "{\n  \"buckets\": 0,") {
 		t.Errorf("says %q", out)
 	}
 	h.refused(exitUsage, []string{"bucket", "lifecycle", "photos"}, "no arguments")

@@ -33,12 +33,7 @@ neither disabled nor deleted.
 
 Customers' keys (SSE-C) are never stored: lend and return tell a mount about one
 that lies in a file. coffer key COMMAND --help tells about each.`,
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef("there is no command %q", "key "+c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
+		Action: subcommandHelp("key"),
 	}
 	c.Subcommands = []*cli.Command{
 		keyCreateCommand(), keyListCommand(), keyShowCommand(), keyRotateCommand(),

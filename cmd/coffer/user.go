@@ -53,16 +53,6 @@ made. coffer user COMMAND --help tells about each.`,
 	}
 }
 
-// subcommandHelp is the action of a command that has commands below it.
-func subcommandHelp(name string) cli.ActionFunc {
-	return func(c *cli.Context) error {
-		if c.Args().Present() {
-			return usagef("there is no command %q", name+" "+c.Args().First())
-		}
-		return cli.ShowSubcommandHelp(c)
-	}
-}
-
 var bucketFlag = &cli.StringSliceFlag{
 	Name: "bucket", Usage: "`BUCKET` that a policy with a name is about; can be given several times", EnvVars: []string{"COFFER_BUCKET"}, DefaultText: "all",
 }
