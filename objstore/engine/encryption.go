@@ -133,8 +133,9 @@ func (s *Store) reseal(ctx context.Context, c objstore.Caller, op string, req ob
 		if err != nil {
 			return err
 		}
-		// It may have been written to since: its key is the same then.
-		if at != ino || now.Content.ID != was.Content.ID || !bytes.Equal(now.Content.SealedOEK, was.Content.SealedOEK) {
+		// It may have been written to since: its key is the same then. One that was
+		// locked since is looked at again.
+		if at != ino || now.Lock != was.Lock || now.Content.ID != was.Content.ID || !bytes.Equal(now.Content.SealedOEK, was.Content.SealedOEK) {
 			return errLostRace
 		}
 		now.Content.Reseal(sealed)

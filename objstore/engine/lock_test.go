@@ -372,3 +372,34 @@ func TestLockRightAfterTheCommitThatMadeTheVersion(t *testing.T) {
 		}
 	}
 }
+
+// betweenKV has something happen once, after a snapshot.
+type betweenKV struct {
+	meta.Store
+	do func()
+}
+
+func (k *betweenKV) View(ctx context.Context, fn func(meta.Reader) error) error {
+	err := k.Store.View(ctx, fn)
+	if do := k.do; do != nil {
+		k.do = nil
+		do()
+	}
+	return err
+}
+
+// A lock that is set while a request prepares another key for the object counts.
+func TestLockWhileTheKeyIsUpdated(t *testing.T) {
+	kv := new(betweenKV)
+	b := newLockedOver(t, objstore.DefaultRetention{}, func(m meta.Store) meta.Store { kv.Store = m; return kv })
+	v := b.put("k", "one")
+	kv.do = func() {
+		if err := b.retain("k", v, objstore.LockCompliance, b.in(time.Hour), false); err != nil {
+			t.Error(err)
+		}
+	}
+	err := b.s.UpdateEncryption(bg, s3C, objstore.UpdateEncryptionRequest{Bucket: b.name, Key: "k", Encryption: objstore.Encryption{Mode: objstore.SSEKMS}})
+	if kindOf(err) != objstore.KindAccessDenied || kv.do != nil {
+		t.Errorf("a locked object: %v", err)
+	}
+}
