@@ -118,7 +118,7 @@ func (x *tx) deleteVersion(root objstore.InodeID, key string, ref versionRef, by
 
 // deleteCurrent removes the current version of a key for good; n is the inode ino.
 func (x *tx) deleteCurrent(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode, bypass bool) error {
-	if n.Lock.Holds(x.now, bypass) && n.Nlink == 1 {
+	if n.Lock.Holds(x.now, bypass) {
 		return objstore.E(objstore.KindLocked, "delete", key, "")
 	}
 	_, err := x.removeLive(root, key, func(_ objstore.InodeID, name string, ino objstore.InodeID) error {

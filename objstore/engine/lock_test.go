@@ -373,6 +373,34 @@ func TestLockRightAfterTheCommitThatMadeTheVersion(t *testing.T) {
 	}
 }
 
+// A name that a file had beside its key when the bucket got Object Lock does not let
+// S3 delete the locked version.
+func TestLockedVersionOfAFileWithTwoNames(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningEnabled)
+	v := b.put("k", "one")
+	if _, err := b.s.Link(bg, mountC, mustLookup(t, b, "k"), b.root, "j"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.s.SetLockDefault(bg, s3C, b.name, objstore.DefaultRetention{}); err != nil {
+		t.Fatal(err)
+	}
+	hold := func(h objstore.LegalHold) {
+		t.Helper()
+		if _, err := b.s.SetLegalHold(bg, s3C, b.name, "k", v, h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hold(objstore.HoldOn)
+	if _, err := b.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: b.name, Key: "k", Version: v}); kindOf(err) != objstore.KindLocked {
+		t.Errorf("delete of a version on hold: %v", err)
+	}
+	b.want("k", v, "one")
+	hold(objstore.HoldOff)
+	b.del("k", v)
+	b.want("k", "", "")
+	b.want("j", "", "one")
+}
+
 // betweenKV has something happen once, after a snapshot.
 type betweenKV struct {
 	meta.Store
