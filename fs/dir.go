@@ -21,6 +21,11 @@ import (
 // stride-th. Any other place is found again by reading on from the mark before
 // it until the hash matches, so that seekdir works with bounded memory and
 // finds its entry although others came and went.
+//
+// A reading that goes on from an earlier offset numbers what follows as if
+// nothing had changed before it, so an ordinal can stand for several entries. Its
+// mark is the first of them: from there all are found. Reading from the start
+// (rewinddir) forgets the marks.
 const (
 	hashBits = 31
 	hashMask = 1<<hashBits - 1
@@ -119,6 +124,9 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 	if err != nil {
 		return f.fail("readdir", in.NodeId, err)
 	}
+	if in.Offset == 0 {
+		d.marks, d.stride = d.marks[:0], firstStride
+	}
 	if at.ordinal < ordinalDotDot && !f.dots(d, out, plus, at.ordinal) {
 		return fuse.OK
 	}
@@ -197,7 +205,9 @@ func (d *dir) remember(p place) {
 	}
 	i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].ordinal >= p.ordinal })
 	if i < len(d.marks) && d.marks[i].ordinal == p.ordinal {
-		d.marks[i] = p // a new reading from the start
+		if p.pos < d.marks[i].pos {
+			d.marks[i] = p
+		}
 		return
 	}
 	d.marks = append(d.marks, place{})
@@ -239,10 +249,8 @@ func (d *dir) find(off uint64, read func(objstore.DirPos, int) ([]objstore.Diren
 			return mark, nil
 		}
 	}
-	// Twice the stride leaves room for entries that were added in between.
-	pos := mark.pos
-	for left := 2 * int(d.stride); left > 0; {
-		ents, end, err := read(pos, min(left, maxBatch))
+	for pos := mark.pos; ; {
+		ents, end, err := read(pos, maxBatch)
 		if err != nil {
 			return place{}, err
 		}
@@ -253,10 +261,8 @@ func (d *dir) find(off uint64, read func(objstore.DirPos, int) ([]objstore.Diren
 			}
 			pos = e.Pos
 		}
-		left -= len(ents)
 		if end || len(ents) == 0 {
-			break
+			return mark, nil
 		}
 	}
-	return mark, nil
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"sort"
 	"testing"
 
@@ -118,6 +119,59 @@ func TestAForgottenOffsetNeverSkipsEntries(t *testing.T) {
 	if _, err := d.find(math.MaxUint64>>1, rest.read); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// What is read again from an offset, after entries before it went, has other
+// ordinals than before. Offsets of both readings stay.
+func TestOffsetsSurviveAReadingThatGoesOnFromOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := make(list, rapid.IntRange(2, 1000).Draw(t, "entries"))
+		for i := range l {
+			l[i] = fmt.Sprintf("%06d", i)
+		}
+		d := &dir{stride: firstStride}
+		cookies := make(map[string][]uint64)
+		for i, c := range readAll(d, l, 100) {
+			cookies[l[i]] = []uint64{c}
+		}
+		for range rapid.IntRange(1, 4).Draw(t, "readings") {
+			percent := rapid.IntRange(0, 60).Draw(t, "percent gone")
+			rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+			var kept list
+			for i, name := range l {
+				if i == len(l)-1 || rng.IntN(100) >= percent {
+					kept = append(kept, name)
+				}
+			}
+			from := l[rapid.IntRange(0, len(l)-1).Draw(t, "from")]
+			l = kept
+			at, err := d.find(cookies[from][0], l.read)
+			if err != nil || string(at.pos) > from {
+				t.Fatalf("offset of %q leads behind %q, %v", from, at.pos, err)
+			}
+			ents, _, _ := l.read(at.pos, len(l))
+			for i, e := range ents {
+				if i%100 == 0 {
+					d.before, d.recent = d.recent, d.before[:0]
+				}
+				at = place{ordinal: at.ordinal + 1, hash: nameHash(e.Name), pos: e.Pos}
+				d.remember(at)
+				cookies[e.Name] = append(cookies[e.Name], cookie(at.ordinal, e.Name))
+			}
+		}
+		there := make(map[string]bool)
+		for _, name := range l {
+			there[name] = true
+		}
+		for name, offsets := range cookies {
+			for _, off := range offsets {
+				p, err := d.find(off, l.read)
+				if err != nil || string(p.pos) > name || there[name] && string(p.pos) != name {
+					t.Fatalf("offset %x of %q leads behind %q, %v", off, name, p.pos, err)
+				}
+			}
+		}
+	})
 }
 
 func TestTimesSurviveTheKernel(t *testing.T) {
