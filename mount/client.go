@@ -61,6 +61,9 @@ func (c *client) call(ctx context.Context, path string, q, a any) error {
 		return fmt.Errorf("the daemon at %q belongs to another user", c.socket)
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		// Its last mount was removed while we asked, or it was killed.
+		return &Problem{Err: fmt.Errorf("the daemon at %q ended before it answered", c.socket), Code: CodeStopping}
 	case err != nil:
 		return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
 	}

@@ -1,0 +1,44 @@
+package mount
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+)
+
+// Who asks a daemon that ends is told that it ends: RunMount then starts another.
+func TestDaemonThatEndsBeforeItAnswersIsStopping(t *testing.T) {
+	for name, end := range map[string]func(net.Conn){
+		"unread": func(net.Conn) {},
+		"read": func(c net.Conn) {
+			if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				end(c)
+				c.Close()
+			}
+		}()
+		err = newClient(l.Addr().String()).call(t.Context(), "/v1/mount", MountRequest{}, new(MountInfo))
+		if CodeOf(err) != CodeStopping {
+			t.Errorf("%s: %v", name, err)
+		}
+		l.Close()
+		<-done
+	}
+}
