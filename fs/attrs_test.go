@@ -2,6 +2,7 @@ package fs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -161,6 +162,53 @@ func TestPermissionsAreEnforced(t *testing.T) {
 	private := mountStore(t, m.store, Options{Root: m.root})
 	if err := as(t, 4711, "/", "ls "+private.dir); err == nil {
 		t.Error("another user sees a mount without allow_other")
+	}
+}
+
+func TestWhatOthersChangeLosesSetuid(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	for _, writeback := range [...]bool{false, true} {
+		m := mountBucket(t, Options{AllowOther: true, Writeback: writeback})
+		os.Chmod(m.dir, 0755)
+		p := m.path("file")
+		for _, c := range [...]struct {
+			uid    uint32
+			script string
+			keeps  bool
+		}{
+			{4711, "dd if=/dev/zero of=file bs=4096 count=1 conv=notrunc", false},
+			{4711, "dd if=/dev/zero of=file bs=4096 count=1 conv=notrunc oflag=direct", false},
+			{4711, "dd if=/dev/zero of=file bs=4096 seek=2 count=1 conv=notrunc oflag=direct", false},
+			{4711, "echo shorter > file", false},
+			{4711, "truncate -s 100 file", false},
+			{4711, "fallocate -l 100000 file", false},
+			{4711, "fallocate -p -o 0 -l 4096 file", false},
+			{0, "dd if=/dev/zero of=file bs=4096 count=1 conv=notrunc oflag=direct", true},
+			{0, "fallocate -p -o 0 -l 4096 file", true},
+		} {
+			write(t, p, strings.Repeat("x", 8192))
+			if err := errors.Join(os.Chown(p, 4711, 4711), unix.Chmod(p, 06777)); err != nil {
+				t.Fatal(err)
+			}
+			stat(t, p) // the kernel knows the mode
+			if err := as(t, c.uid, m.dir, c.script); err != nil {
+				t.Error(err)
+			}
+			want := uint32(0777)
+			if c.keeps {
+				want = 06777
+			}
+			// Asked for the mode alone, the kernel does not ask us for what else changed.
+			var st unix.Statx_t
+			if err := unix.Statx(unix.AT_FDCWD, p, 0, unix.STATX_MODE, &st); err != nil || uint32(st.Mode)&07777 != want {
+				t.Errorf("writeback %v, user %d: %s: mode %o in the kernel, want %o, %v", writeback, c.uid, c.script, st.Mode&07777, want, err)
+			}
+			if a, err := m.store.Lookup(t.Context(), m.root, "file"); err != nil || a.Mode != want {
+				t.Errorf("writeback %v, user %d: %s: mode %o in the store, want %o, %v", writeback, c.uid, c.script, a.Mode, want, err)
+			}
+		}
 	}
 }
 

@@ -139,7 +139,7 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 }
 
 // killPriv clears setuid and setgid, as CAP_HANDLE_KILLPRIV_V2 asks for with
-// every write of an unprivileged user; nearly always there is nothing to clear.
+// every change by an unprivileged user; nearly always there is nothing to clear.
 func (f *FS) killPriv(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if err != nil {
@@ -151,6 +151,10 @@ func (f *FS) killPriv(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
 	if _, err := f.store.SetAttr(f.ctx(), f.caller(h), ino, objstore.SetAttr{KillPriv: true}); err != nil {
 		return f.fail("setattr", h.NodeId, err)
 	}
+	// The kernel goes on showing the mode that it knows after a write past its
+	// cache. A notice about attributes alone takes no lock that it may hold for
+	// the caller, so that this one need not be left to another goroutine.
+	f.notice("mode", f.server.InodeNotify(h.NodeId, -1, 0))
 	return fuse.OK
 }
 
@@ -228,6 +232,12 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	}
 	if in.Offset > objstore.MaxFileSize || in.Length > objstore.MaxFileSize-in.Offset {
 		return fuse.Status(syscall.EFBIG)
+	}
+	// FALLOCATE does not tell whether its caller may keep setuid (CAP_FSETID).
+	if in.Uid != 0 {
+		if st := f.killPriv(h.f.Inode(), &in.InHeader); !st.Ok() {
+			return st
+		}
 	}
 	if st := f.dropCapabilities(h.f.Inode(), f.caller(&in.InHeader)); !st.Ok() {
 		return st
