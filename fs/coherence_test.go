@@ -316,7 +316,7 @@ func TestTimesOfRemovedFilesAreNoError(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := m.m.Flush(context.Background()); err != nil {
+		if err := m.m.Flush(context.Background(), m.dir); err != nil {
 			t.Error(err)
 		}
 	})

@@ -140,16 +140,13 @@ func (m *Mounted) stopTasks() {
 	m.tasks.Wait()
 }
 
-// Flush makes the kernel hand over every dirty page and returns when it has.
-// It does not make them durable: engine.Store.Sync does. When ctx ends first
-// the work goes on behind it, and until then Unmount can find the mount busy.
-func (m *Mounted) Flush(ctx context.Context) error {
+// Flush makes the kernel hand over every dirty page and returns when it has. dir
+// is Dir, or another directory on which the file system shows. The pages are not
+// made durable: engine.Store.Sync does. When ctx ends first the work goes on behind
+// it, and until then Unmount can find the mount busy.
+func (m *Mounted) Flush(ctx context.Context, dir string) error {
 	done := make(chan error, 1)
-	go func() {
-		err := m.syncfs()
-		m.fs.awaitPages()
-		done <- err
-	}()
+	go func() { done <- m.syncfs(dir, true) }()
 	select {
 	case err := <-done:
 		return err
@@ -170,23 +167,29 @@ func (m *Mounted) DropPages(ino objstore.InodeID) {
 
 // syncfs calls syncfs(2) on the mount, which starts writing back all dirty
 // pages. Newer kernels do not wait for the end of it where a FUSE daemon
-// answers (AS_NO_DATA_INTEGRITY). The descriptor keeps the mount busy for that
-// time. No lock is held: the kernel sends us WRITEs meanwhile.
-func (m *Mounted) syncfs() error {
-	fd, err := unix.Open(m.dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// answers (AS_NO_DATA_INTEGRITY): with wait this does, and asks again for errors.
+// The descriptor keeps the mount busy for that time. No lock is held: the kernel
+// sends us WRITEs meanwhile.
+func (m *Mounted) syncfs(dir string, wait bool) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return fmt.Errorf("flush %q: %w", m.dir, err)
+		return fmt.Errorf("flush %q: %w", dir, err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("flush %q: %w", m.dir, err)
+		return fmt.Errorf("flush %q: %w", dir, err)
 	}
 	if uint64(st.Dev) != m.dev {
-		return nil // unmounted; this is what lay below
+		return nil // unmounted, or mounted over; this is another file system
 	}
-	if err := unix.Syncfs(fd); err != nil {
-		return fmt.Errorf("flush %q: %w", m.dir, err)
+	err = unix.Syncfs(fd)
+	if wait {
+		m.fs.awaitPages()
+		err = errors.Join(err, unix.Syncfs(fd))
+	}
+	if err != nil {
+		return fmt.Errorf("flush %q: %w", dir, err)
 	}
 	return nil
 }
@@ -210,7 +213,7 @@ func (m *Mounted) writeBack() {
 		if m.fs.writers.Load() == 0 {
 			continue
 		}
-		if err := m.syncfs(); err != nil {
+		if err := m.syncfs(m.dir, false); err != nil {
 			m.fs.log.Warn("writing back failed", "err", err)
 		}
 	}

@@ -175,7 +175,7 @@ func TestUnmountBySomebodyElseIsNoticed(t *testing.T) {
 	if err := m.m.Unmount(); err != nil {
 		t.Error(err)
 	}
-	if err := m.m.Flush(t.Context()); err != nil {
+	if err := m.m.Flush(t.Context(), m.dir); err != nil {
 		t.Error(err)
 	}
 }
@@ -191,7 +191,7 @@ func TestFlushHandsOverDirtyPagesOfOpenFiles(t *testing.T) {
 	if _, err := f.Write(want); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.m.Flush(t.Context()); err != nil {
+	if err := m.m.Flush(t.Context(), m.dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.store.Sync(t.Context()); err != nil {

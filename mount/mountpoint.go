@@ -201,9 +201,10 @@ func unmountOnce(dir string, lazy bool) error {
 	return fmt.Errorf("%s: %w: %s", filepath.Base(helper), err, text)
 }
 
-// flushPath has the kernel hand over all dirty pages of the file system on dir.
-// When ctx ends first the work goes on behind it. The descriptor keeps the
-// mount busy meanwhile.
+// flushPath has the kernel begin to hand over all dirty pages of the file system on
+// dir; newer kernels do not wait for the end of it (see fs.Mounted.Flush). When ctx
+// ends first the work goes on behind it. The descriptor keeps the mount busy
+// meanwhile.
 func flushPath(ctx context.Context, dir string) error {
 	done := make(chan error, 1)
 	go func() {

@@ -317,10 +317,10 @@ func (d *Daemon) find(dir string) *mountPoint {
 	return nil
 }
 
-// flushMount has the kernel write its dirty pages of the mount to us, and makes
-// all of history durable.
+// flushMount has the kernel write its dirty pages of the mount to us, those of files
+// that are open too, and makes all of history durable.
 func (d *Daemon) flushMount(ctx context.Context, p *mountPoint) error {
-	if err := flushPath(ctx, p.Mountpoint); err != nil {
+	if err := p.of.fs.Flush(ctx, p.Mountpoint); err != nil {
 		return err
 	}
 	return d.store.engine.Sync(ctx)
