@@ -132,9 +132,6 @@ func (m *Mounted) Wait() {
 	m.stopTasks()
 }
 
-// Done is closed when the mount is gone: see Wait.
-func (m *Mounted) Done() <-chan struct{} { return m.served }
-
 func (m *Mounted) stopTasks() {
 	m.once.Do(func() { close(m.stop) })
 	m.tasks.Wait()

@@ -68,9 +68,6 @@ func lowered(s string) string {
 	return string(b)
 }
 
-// KnownAction reports whether a bucket policy can be about an action.
-func KnownAction(name string) bool { return actions[lowered(name)] != 0 }
-
 // conditionKeys are the keys of S3 that a policy may ask for, in lower case;
 // those that end in a slash go on with the name of a tag.
 var conditionKeys = map[string]bool{
