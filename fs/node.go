@@ -46,8 +46,9 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 }
 
 // SetAttr is chmod, chown, truncate and utimensat in one. With the writeback
-// cache it also brings the times that the kernel kept for us. The ctime it
-// then sends is not taken: the store's own clock sets it.
+// cache it also brings the times that the kernel kept for us: ctime, too, which it
+// goes on showing as long as it has the inode. Taken, it is the same after a remount,
+// as programs that look for changes by it expect (git, backups).
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ino := f.inode(in.NodeId)
 	var set objstore.SetAttr
@@ -82,6 +83,10 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		}
 		set.Mtime = &t
 	}
+	if in.Valid&fuse.FATTR_CTIME != 0 {
+		t := timeOf(in.Ctime, in.Ctimensec)
+		set.Ctime = &t
+	}
 	// By CAP_HANDLE_KILLPRIV_V2 the door takes away what chown and truncate
 	// take away (chown(2), capabilities(7)); a mode that is set stands.
 	set.KillPriv = in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || set.UID != nil || set.GID != nil
@@ -90,11 +95,22 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 			return st
 		}
 	}
+	if f.o.Writeback && set.Size != nil && set.Mtime == nil {
+		// A kernel that keeps the times leaves mtime where truncate(2) does not
+		// change the size.
+		a, err := f.store.GetAttr(f.ctx(), ino)
+		if err != nil {
+			return f.fail("setattr", in.NodeId, err)
+		}
+		if a.Type == objstore.TypeRegular && a.Size == *set.Size {
+			set.Size = nil
+		}
+	}
 	r := f.begin()
 	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME {
 		// The kernel brings its times after every rename, link and close. Most
-		// often mtime is what we have, and ctime we set ourselves.
-		a, same, err := f.store.TakeMtime(f.ctx(), ino, *set.Mtime)
+		// often they are what we have.
+		a, same, err := f.store.TakeTimes(f.ctx(), ino, *set.Mtime, *set.Ctime)
 		if objstore.IsKind(err, objstore.KindStale) {
 			return fuse.OK // as below
 		}

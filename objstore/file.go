@@ -18,12 +18,14 @@ type Attr struct {
 	Btime  Time
 }
 
-// SetAttr names what to change; nil fields stay. Ctime becomes now.
+// SetAttr names what to change; nil fields stay. Ctime becomes now, unless a cache
+// that keeps the file's times says what it is.
 type SetAttr struct {
 	Mode         *uint32 // 07777
 	UID, GID     *uint32
 	Size         *int64
 	Atime, Mtime *Time
+	Ctime        *Time
 	// KillPriv clears setuid and setgid as write and truncate by an
 	// unprivileged user do (POSIX write, chown).
 	KillPriv bool

@@ -52,11 +52,14 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 		}
 		set.Size = nil
 	}
-	if set.Atime != nil || set.Mtime != nil {
+	if set.Atime != nil || set.Mtime != nil || set.Ctime != nil {
 		// Times of a file with uncommitted data belong to its next commit, which
 		// would otherwise put its own over them.
-		if s.setOpenTimes(ino, set.Atime, set.Mtime) {
+		if s.setOpenTimes(ino, set) {
 			set.Atime, set.Mtime = nil, nil
+			if set == (objstore.SetAttr{Ctime: set.Ctime}) {
+				set.Ctime = nil
+			}
 		}
 	}
 	if set == (objstore.SetAttr{}) {
@@ -70,8 +73,8 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 		if n.Held { // a version stays as it is, whoever still has it open
 			return nil
 		}
-		apply(n, set)
 		n.Ctime = x.now
+		apply(n, set)
 		if n.Type == objstore.TypeDirectory && x.fromMount() {
 			n.Explicit = true
 		}
@@ -121,6 +124,9 @@ func apply(n *record.Inode, set objstore.SetAttr) {
 	}
 	if set.Mtime != nil {
 		n.Mtime = *set.Mtime
+	}
+	if set.Ctime != nil {
+		n.Ctime = *set.Ctime
 	}
 }
 

@@ -70,6 +70,8 @@ type change struct {
 	size    int64
 	mtime   objstore.Time
 	atime   objstore.Time
+	ctime   objstore.Time
+	told    bool           // see node
 	content record.Content // Layout, keys
 	attrs   bool           // size or times changed
 	data    bool           // there are bytes to be stored
@@ -109,7 +111,7 @@ func (ch *change) release() {
 // takeChange decides what the next commit does; mu is held. It makes the object
 // key when there is none.
 func (n *node) takeChange(ctx context.Context, sync bool) (*change, error) {
-	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, attrs: n.attrs}
+	ch := &change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, ctime: n.ctime, told: n.told, attrs: n.attrs}
 	n.attrs, n.atime = false, 0
 	n.origin, n.mixed = 0, false
 	if n.buf == nil && len(n.sealed) == 0 {
@@ -222,7 +224,7 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		rec.Size = ch.size
 		if ch.attrs && !rec.Held {
 			rec.Mtime = ch.mtime
-			rec.Ctime = max(x.now, rec.Ctime)
+			rec.Ctime = laterCtime(rec.Ctime, ch.ctime, ch.told)
 			if ch.atime != 0 {
 				rec.Atime = ch.atime
 			}

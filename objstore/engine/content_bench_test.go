@@ -55,7 +55,7 @@ func BenchmarkUnlink(b *testing.B) {
 		if err := s.Unlink(bg, mountC, root, fmt.Sprintf("file%09d", i)); err != nil {
 			b.Fatal(err)
 		}
-		if _, _, err := s.TakeMtime(bg, ino, 1); !objstore.IsKind(err, objstore.KindStale) {
+		if _, _, err := s.TakeTimes(bg, ino, 1, 1); !objstore.IsKind(err, objstore.KindStale) {
 			b.Fatal(err)
 		}
 	}

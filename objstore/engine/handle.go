@@ -108,8 +108,8 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64) (int, error) {
 }
 
 // WriteCached is WriteAt for a cache that keeps the file's times itself, and
-// hands mtime over with SetAttr before it calls Flush, Sync or Close, if it has
-// changed. Until then the time of the write is shown in its place.
+// hands mtime and ctime over with SetAttr before it calls Flush, Sync or Close, if
+// they have changed. Until then the time of the write is shown in their place.
 func (f *File) WriteCached(ctx context.Context, p []byte, off int64) (int, error) {
 	if _, err := f.n.write(ctx, f.caller.Origin, p, off, false, true); err != nil {
 		return 0, err
@@ -358,22 +358,24 @@ func (s *Store) overlay(ino objstore.InodeID, rec *record.Inode) {
 	}
 }
 
-// endGuess gives the file back the mtime that the cache which wrote it kept:
-// it would have handed over another one by now.
+// endGuess gives the file back the mtime that the cache which wrote it kept: it
+// would have handed over another one by now. It keeps its times where both are that
+// of the write, so ctime is the same.
 func (n *node) endGuess() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.guessed && n.mtime != n.kept {
 		n.mtime = n.kept
+		n.ctime, n.told = n.kept, true
 		n.attrs = true
 	}
 	n.guessed = false
 }
 
-// TakeMtime is what SetAttr would do with an mtime that a cache hands over (see
-// File.WriteCached), where that is nothing: ok is false when it is not the mtime
+// TakeTimes is what SetAttr would do with times that a cache hands over (see
+// File.WriteCached), where that is nothing: ok is false when they are not those
 // that the file has.
-func (s *Store) TakeMtime(ctx context.Context, ino objstore.InodeID, mtime objstore.Time) (a objstore.Attr, ok bool, err error) {
+func (s *Store) TakeTimes(ctx context.Context, ino objstore.InodeID, mtime, ctime objstore.Time) (a objstore.Attr, ok bool, err error) {
 	if n := s.nodes.get(ino); n != nil {
 		n.mu.Lock()
 		if n.mtime == mtime {
@@ -382,28 +384,31 @@ func (s *Store) TakeMtime(ctx context.Context, ino objstore.InodeID, mtime objst
 		n.mu.Unlock()
 	}
 	a, err = s.GetAttr(ctx, ino)
-	return a, a.Mtime == mtime, err
+	return a, a.Mtime == mtime && a.Ctime == ctime, err
 }
 
 // setOpenTimes hands times to an open inode whose next commit will write them.
 // false: it is not open or has nothing to commit.
-func (s *Store) setOpenTimes(ino objstore.InodeID, atime, mtime *objstore.Time) bool {
+func (s *Store) setOpenTimes(ino objstore.InodeID, set objstore.SetAttr) bool {
 	n := s.nodes.get(ino)
 	if n == nil {
 		return false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if mtime != nil {
-		n.mtime, n.guessed = *mtime, false
+	if set.Mtime != nil {
+		n.mtime, n.guessed = *set.Mtime, false
 	}
 	if n.buf == nil && len(n.sealed) == 0 && !n.attrs && !n.applying {
 		return false
 	}
 	n.attrs = true
-	n.ctime = n.s.now()
-	if atime != nil {
-		n.atime = *atime
+	n.ctime, n.told = n.s.now(), false
+	if set.Ctime != nil {
+		n.ctime, n.told = *set.Ctime, true
+	}
+	if set.Atime != nil {
+		n.atime = *set.Atime
 	}
 	return true
 }

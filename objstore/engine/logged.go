@@ -106,7 +106,7 @@ func (n *node) takeLogged() *logWrite {
 		w.lent = smallArenas.Get().(*[]byte)
 		w.bytes = append((*w.lent)[:0], fresh...)
 	}
-	w.ch = change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, attrs: n.attrs, content: n.content, oek: n.oek}
+	w.ch = change{origin: n.origin, size: n.size, mtime: n.mtime, atime: n.atime, ctime: n.ctime, told: n.told, attrs: n.attrs, content: n.content, oek: n.oek}
 	w.mixed = n.mixed
 	n.buf.fresh = nil
 	n.attrs, n.atime, n.unlogged = false, 0, false
@@ -160,7 +160,7 @@ func (n *node) applyLogged(ctx context.Context, w *logWrite) (done bool, err err
 			i.Content.Logged = ch.content.Logged + 1
 			x.set(record.LoggedKey(i.Content.ID, i.Content.Logged), rec.Append)
 		}
-		i.Size, i.Mtime, i.Ctime = ch.size, ch.mtime, max(x.now, i.Ctime)
+		i.Size, i.Mtime, i.Ctime = ch.size, ch.mtime, laterCtime(i.Ctime, ch.ctime, ch.told)
 		if ch.atime != 0 {
 			i.Atime = ch.atime
 		}

@@ -51,6 +51,7 @@ type node struct {
 	kept     objstore.Time // what that writer had before, while guessed
 	atime    objstore.Time // 0: unchanged
 	ctime    objstore.Time // of the last change that is not in the record
+	told     bool          // by the cache that keeps it: the record's can be later
 	origin   uint32        // of whoever wrote what waits; 0: nobody, or several
 	mixed    bool          // several
 	attrs    bool          // size or times differ from the record
@@ -183,10 +184,20 @@ func (n *node) live(rec *record.Inode) {
 		return
 	}
 	rec.Mtime = n.mtime
-	rec.Ctime = max(rec.Ctime, n.ctime)
+	rec.Ctime = laterCtime(rec.Ctime, n.ctime, n.told)
 	if n.atime != 0 {
 		rec.Atime = n.atime
 	}
+}
+
+// laterCtime is the ctime of a record when a change that waited is put into it.
+// Other changes of the inode may have come first, but who keeps its ctime knows of
+// them.
+func laterCtime(was, ctime objstore.Time, told bool) objstore.Time {
+	if told {
+		return ctime
+	}
+	return max(was, ctime)
 }
 
 // uncommitted is how many bytes wait; mu is held.
@@ -276,7 +287,7 @@ func (n *node) write(ctx context.Context, origin uint32, p []byte, off int64, at
 		n.guessed, n.kept = true, n.mtime
 	}
 	n.guessed = cached
-	n.mtime, n.ctime = now, now
+	n.mtime, n.ctime, n.told = now, now, false
 	n.attrs, n.unlogged = true, n.unlogged || off > at
 	n.flushed = false
 	waiting, ranges := len(n.sealed), 0
