@@ -42,6 +42,9 @@ type Options struct {
 	ReadAheadKiB int
 	// Logger takes what an operator should see; nil: none.
 	Logger *slog.Logger
+	// Panicked is called after a request panicked, was logged and is about to be
+	// answered with EIO; it returns at once. nil: nothing.
+	Panicked func()
 	// Debug logs every request.
 	Debug bool
 }
@@ -147,6 +150,9 @@ func (f *FS) MountOptions() *fuse.MountOptions {
 		Logger:                   slog.NewLogLogger(f.log.Handler(), slog.LevelWarn),
 		PanicHandler: func(v any) fuse.Status {
 			f.log.Error("panic in a file system request", "panic", v, "stack", string(debug.Stack()))
+			if f.o.Panicked != nil {
+				f.o.Panicked()
+			}
 			return fuse.EIO
 		},
 	}

@@ -45,7 +45,8 @@ type Daemon struct {
 	admin    *http.Server
 	started  time.Time
 
-	keys keyKeeper
+	keys   keyKeeper
+	panics *panicWatch
 
 	// ephemeral: it ends when its last mount is gone.
 	ephemeral bool
@@ -199,6 +200,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	if d.store, err = openStore(ctx, &d.cfg, lock, log); err != nil {
 		return nil, StartReport{}, err
 	}
+	d.panics = d.store.watchPanics()
 	d.store.removeOldKeystores()
 	if err := cleanStaleOf(cfg.Store, func(s string) { log.Warn(s) }); err != nil {
 		log.Warn("cannot remove the mounts that a dead daemon left", "error", err)

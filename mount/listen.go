@@ -53,6 +53,7 @@ func (d *Daemon) startS3() error {
 		Region:      Region,
 		Domains:     names.dns,
 		Logger:      quiet(d.log.With("part", "s3"), d.cfg.Debug),
+		Panicked:    d.panics.panicked,
 	})
 	if err != nil {
 		return err

@@ -228,6 +228,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, l
 		Writeback:  writeback,
 		FsName:     sourcePrefix + d.cfg.Store,
 		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
+		Panicked:   d.panics.panicked,
 	})
 	if err != nil {
 		d.store.engine.ReturnKeys(d.lastOrigin)

@@ -46,6 +46,9 @@ type Options struct {
 	Now func() time.Time
 	// Logger takes one event per request; nil: none.
 	Logger *slog.Logger
+	// Panicked is called after a request panicked and was logged; it returns at
+	// once. nil: nothing.
+	Panicked func()
 }
 
 // Server is the S3 door, an http.Handler. It may be used by many goroutines.
@@ -174,6 +177,9 @@ func (q *request) run() (err error) {
 			panic(p)
 		default:
 			q.s.log.Error("panic in S3 request", "request_id", q.id, "op", q.op, "panic", p, "stack", string(debug.Stack()))
+			if q.s.o.Panicked != nil {
+				q.s.o.Panicked()
+			}
 			err = errors.New("s3api: panic")
 		}
 	}()
