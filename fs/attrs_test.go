@@ -349,41 +349,47 @@ func TestMtimeIsTheKernelsWhereItHandsOverNone(t *testing.T) {
 	sets := &counter{what: ": SETATTR n"}
 	m := mountBucket(t, Options{Writeback: true, Debug: true, Logger: slog.New(slog.NewTextHandler(sets, nil))})
 	const n = 40
-	var files [n]*os.File
-	for i := range files {
-		f, err := os.Create(m.path(fmt.Sprint(i)))
-		if err != nil {
-			t.Fatal(err)
+	for round := range 50 {
+		before := sets.n.Load()
+		var files [n]*os.File
+		for i := range files {
+			f, err := os.Create(m.path(fmt.Sprintf("%d-%d", round, i)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteString("written"); err != nil {
+				t.Fatal(err)
+			}
+			files[i] = f
 		}
-		if _, err := f.WriteString("written"); err != nil {
-			t.Fatal(err)
-		}
-		files[i] = f
-	}
-	nextTick(t) // the pages are written back in a later one
-	for i, f := range files {
-		if i%2 == 0 {
-			if err := f.Sync(); err != nil {
+		nextTick(t) // the pages are written back in a later one
+		for i, f := range files {
+			if i%2 == 0 {
+				if err := f.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := f.Close(); err != nil {
-			t.Fatal(err)
+		for i := range n {
+			name := fmt.Sprintf("%d-%d", round, i)
+			st := stat(t, m.path(name))
+			a, err := m.store.Lookup(t.Context(), m.root, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := objstore.Time(st.Mtim.Nano()); a.Mtime != want {
+				t.Errorf("file %s: mtime %d in the kernel, %d in the store", name, want, a.Mtime)
+			}
 		}
-	}
-	for i := range n {
-		st := stat(t, m.path(fmt.Sprint(i)))
-		a, err := m.store.Lookup(t.Context(), m.root, fmt.Sprint(i))
-		if err != nil {
-			t.Fatal(err)
+		if sets.n.Load()-before < n {
+			return
 		}
-		if want := objstore.Time(st.Mtim.Nano()); a.Mtime != want {
-			t.Errorf("file %d: mtime %d in the kernel, %d in the store", i, want, a.Mtime)
-		}
+		// A busy machine took more than a tick for each of them.
 	}
-	if got := sets.n.Load(); got > n/2 {
-		t.Errorf("the kernel handed over the times of %d files of %d", got, n)
-	}
+	t.Error("the kernel handed over the times of every file of every round")
 }
 
 // nextTick waits for the clock that times of files are taken from.
