@@ -87,6 +87,8 @@ type Access struct {
 	Action string // "s3:GetObject"
 	// Bucket and Key name the resource; without a Bucket it is the account.
 	Bucket, Key string
+	// New says that the bucket is to be made: no policy of a bucket is asked.
+	New bool
 	// ARN names a resource that is not S3's; Bucket and Key are empty then.
 	ARN string
 	// Values are the condition keys of the request, as policy.Request has them.
@@ -117,7 +119,7 @@ func beyondPolicy(action string) bool {
 
 // Authorize returns nil if p may do a, and KindAccessDenied with a sentence that
 // says which policy is in the way. KindNoSuchBucket when there is no bucket to
-// do it to, unless it is to be made.
+// do it to, unless it is to be made (New).
 //
 // Of root nothing is asked but the policy of the bucket, which is there or not
 // in the bucket's record. Others need an Allow, of one of their own policies or
@@ -126,7 +128,7 @@ func beyondPolicy(action string) bool {
 func (s *Store) Authorize(ctx context.Context, p *Principal, a Access) error {
 	var rules *policy.Policy
 	restricted := false
-	if a.Bucket != "" && a.Action != "s3:CreateBucket" {
+	if a.Bucket != "" && !a.New {
 		var err error
 		if rules, restricted, err = s.bucketPolicy(ctx, a.Bucket); err != nil {
 			if p.root && objstore.IsKind(err, objstore.KindCorrupt) && beyondPolicy(a.Action) {

@@ -288,6 +288,9 @@ func (q *request) needs(op string) []string {
 		if has("X-Amz-Object-Ownership") {
 			add("s3:PutBucketOwnershipControls")
 		}
+		if len(q.bucketTags()) > 0 {
+			add("s3:TagResource")
+		}
 	case "DeleteObject", "PutObjectRetention":
 		if q.bypasses() {
 			add("s3:BypassGovernanceRetention")
@@ -371,7 +374,7 @@ func (q *request) allowSource(op string, src copySource) error {
 			return err
 		}
 	}
-	if op != "PutObject" || strings.EqualFold(q.get("X-Amz-Tagging-Directive"), "REPLACE") {
+	if op != "PutObject" || q.replacesTags() {
 		return nil
 	}
 	// A copy takes the tags of its source along.
@@ -457,5 +460,5 @@ func (q *request) hideMissing(err error) error {
 // access describes what is asked for, with the request's condition keys.
 func (q *request) access(action, bucket, key, version string) engine.Access {
 	k := conditionKeys{q: q, bucket: bucket, key: key, version: version}
-	return engine.Access{Action: action, Bucket: bucket, Key: key, Values: k.values}
+	return engine.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Values: k.values}
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -106,11 +105,12 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		}
 		return some(doc.LocationConstraint)
 	case "s3:requestobjecttagkeys":
-		var keys []string
-		for _, t := range q.requestTags() {
-			keys = append(keys, t.Key)
-		}
-		return keys, len(keys) > 0
+		return tagKeys(q.requestTags())
+	case "aws:tagkeys":
+		return tagKeys(q.bucketTags())
+	}
+	if name, ok := strings.CutPrefix(key, "aws:requesttag/"); ok {
+		return tagValue(q.bucketTags(), name)
 	}
 	if name, ok := strings.CutPrefix(key, "s3:requestobjecttag/"); ok {
 		return tagValue(q.requestTags(), name)
@@ -217,33 +217,6 @@ func (q *request) retentionDays() ([]string, bool) {
 	return []string{strconv.Itoa(int(max(days, 0)))}, true
 }
 
-func tagValue(tags []objstore.Tag, lower string) ([]string, bool) {
-	i := slices.IndexFunc(tags, func(t objstore.Tag) bool { return strings.EqualFold(t.Key, lower) })
-	if i < 0 {
-		return nil, false
-	}
-	return []string{tags[i].Value}, true
-}
-
-// requestTags are the tags that the request gives its object.
-func (q *request) requestTags() []objstore.Tag {
-	if q.op != "PutObjectTagging" {
-		tags, _ := q.taggingHeader() // bad ones are refused by the handler
-		return tags
-	}
-	var doc tagDocument
-	if xml.Unmarshal(q.peek(maxConfigBytes), &doc) != nil || doc.TagSet == nil {
-		return nil
-	}
-	var tags []objstore.Tag
-	for _, t := range doc.TagSet.Tag {
-		if t.Key != nil && t.Value != nil {
-			tags = append(tags, objstore.Tag{Key: *t.Key, Value: *t.Value})
-		}
-	}
-	return tags
-}
-
 // peek reads up to max bytes of the body ahead and returns them; who reads the
 // body then still gets all of it.
 func (q *request) peek(max int64) []byte {
@@ -267,23 +240,3 @@ func (q *request) peek(max int64) []byte {
 type failedReader struct{ err error }
 
 func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
-
-// existingTags are the tags of the object as it is.
-func (c *conditionKeys) existingTags() []objstore.Tag {
-	if c.key == "" {
-		return nil
-	}
-	req := objstore.TagsRequest{Bucket: c.bucket, Key: c.key}
-	if c.version != "" {
-		version, err := c.q.s.parseVersionID(c.version)
-		if err != nil {
-			return nil
-		}
-		req.Version = version
-	}
-	tags, _, err := c.q.s.store.ObjectTags(c.q.ctx, c.q.caller, req)
-	if err != nil {
-		return nil
-	}
-	return tags
-}
