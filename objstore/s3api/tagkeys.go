@@ -25,7 +25,8 @@ func tagValue(tags []objstore.Tag, lower string) ([]string, bool) {
 	return []string{tags[i].Value}, true
 }
 
-// requestTags are the tags that the request gives its object.
+// requestTags are the tags that the request gives its object. A copy that takes
+// those of its source along gives these, whatever tags its header has.
 func (q *request) requestTags() []objstore.Tag {
 	if q.op == "PutObjectTagging" {
 		var doc tagDocument
@@ -33,6 +34,12 @@ func (q *request) requestTags() []objstore.Tag {
 			return nil
 		}
 		return completeTags(doc.TagSet.Tag)
+	}
+	if q.op == "PutObject" && !q.replacesTags() {
+		if src, ok := q.authorizedSource(q.op); ok {
+			from := conditionKeys{q: q, bucket: src.bucket, key: src.key, version: string(src.version)}
+			return from.existingTags()
+		}
 	}
 	tags, _ := q.taggingHeader() // bad ones are refused by the handler
 	return tags

@@ -49,3 +49,38 @@ func TestTagsOfBucketsAreConditionKeys(t *testing.T) {
 		u.do("PUT", "/there?tagging", tags("kind", "blue")).want(t, name, 403, "AccessDenied", "")
 	}
 }
+
+func TestCopiesAreHeldToTheTagsThatTheyGive(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.do("PUT", "/bucket/public", "x", "x-amz-tagging", "class=public").ok(t, "put", 200)
+	d.do("PUT", "/bucket/internal", "x", "x-amz-tagging", "class=internal").ok(t, "put", 200)
+	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringNotEquals":{"s3:RequestObjectTag/class":"internal"}}}`)
+	for _, c := range []struct {
+		source, header, directive string
+		status                    int
+	}{
+		{"public", "class=internal", "", 403}, // the header does not count
+		{"public", "class=internal", "COPY", 403},
+		{"public", "class=internal", "REPLACE", 200},
+		{"internal", "class=public", "COPY", 200},
+		{"internal", "class=public", "REPLACE", 403},
+		{"internal", "", "", 200},
+		{"internal", "", "REPLACE", 403},
+	} {
+		headers := []string{"x-amz-copy-source", "bucket/" + c.source}
+		if c.header != "" {
+			headers = append(headers, "x-amz-tagging", c.header)
+		}
+		if c.directive != "" {
+			headers = append(headers, "x-amz-tagging-directive", c.directive)
+		}
+		a := d.do("PUT", "/bucket/copy", "", headers...)
+		if a.status != c.status {
+			t.Errorf("%+v: %v", c, a)
+		}
+		if a := d.do("GET", "/bucket/copy?tagging", ""); a.status == 200 && !strings.Contains(a.body, "internal") {
+			t.Errorf("%+v: tagged %s", c, a.body)
+		}
+	}
+}
