@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
+)
+
+// collector remembers what earlier looks at the segments found.
+type collector struct {
+	unused map[record.SegmentID]candidate
+	// dense are segments that little points to and that compaction would not
+	// shrink, since what is dead shares its packages with what is live; with
+	// their live bytes when that was found.
+	dense map[record.SegmentID]int64
+}
+
+func newCollector() *collector {
+	return &collector{unused: make(map[record.SegmentID]candidate), dense: make(map[record.SegmentID]int64)}
+}
+
+// candidate is a segment that nothing points to.
+type candidate struct {
+	since time.Time
+	mark  uint64 // pins that are older may still read from it
+}
+
+// compactBelow is the share of a segment's bytes, in percent, below which what
+// is live in it is moved elsewhere.
+const compactBelow = 50
+
+// runCollector removes segments that nothing points to, and compacts those that
+// little points to.
+func (s *Store) runCollector(ctx context.Context) {
+	if s.o.CollectInterval < 0 {
+		return
+	}
+	t := time.NewTicker(s.o.CollectInterval)
+	defer t.Stop()
+	c := newCollector()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := s.collect(ctx, c); err != nil && ctx.Err() == nil && !objstore.IsKind(err, objstore.KindShutdown) {
+			s.log.Warn("segments could not be collected", "err", err)
+		}
+	}
+}
+
+// collect takes one look at all segments.
+func (s *Store) collect(ctx context.Context, c *collector) error {
+	if err := s.settle(ctx); err != nil {
+		return err
+	}
+	// What the metadata say must be durable before anything is removed by it.
+	if err := s.durable(ctx); err != nil {
+		return err
+	}
+	seen := make(map[record.SegmentID]bool)
+	var sparse []sparseSegment
+	for info, err := range s.o.Data.Segments(ctx) {
+		if err != nil {
+			return s.wrap("collect", "", err)
+		}
+		if !info.Sealed {
+			continue
+		}
+		id := record.SegmentID(info.ID)
+		seen[id] = true
+		// Asked before the account is read: what a sealed segment held is in it
+		// when it is not held any more, and it is never held again.
+		held := s.extents.Held(id)
+		acct, err := s.segment(ctx, id)
+		if err != nil {
+			return err
+		}
+		if acct.Refs > 0 {
+			delete(c.unused, id)
+			if acct.Live*100 < int64(info.Size)*compactBelow {
+				sparse = append(sparse, sparseSegment{info, acct.Live})
+			}
+			continue
+		}
+		if held {
+			delete(c.unused, id)
+			continue
+		}
+		found, ok := c.unused[id]
+		if !ok {
+			c.unused[id] = candidate{s.o.Now(), s.extents.PinMark()}
+			continue
+		}
+		if s.o.Now().Sub(found.since) < s.o.Grace || s.extents.PinnedBefore(found.mark) {
+			continue
+		}
+		if err := s.o.Data.Remove(ctx, info.ID); err != nil {
+			return s.wrap("collect", "", err)
+		}
+		delete(c.unused, id)
+	}
+	for id := range c.unused {
+		if !seen[id] {
+			delete(c.unused, id)
+		}
+	}
+	for id := range c.dense {
+		if !seen[id] {
+			delete(c.dense, id)
+		}
+	}
+	return s.compactSparse(ctx, c, sparse)
+}
+
+// sparseSegment is a segment that little points to.
+type sparseSegment struct {
+	info data.SegmentInfo
+	live int64
+}
+
+// compactSparse compacts those of the segments that become smaller by it. One
+// that cannot be read does not hold up the others; the first error is returned.
+func (s *Store) compactSparse(ctx context.Context, c *collector, list []sparseSegment) (first error) {
+	for _, sp := range list {
+		id := record.SegmentID(sp.info.ID)
+		if was, ok := c.dense[id]; ok && sp.live > was/2 {
+			continue
+		}
+		live, err := s.liveBytes(ctx, sp.info)
+		switch {
+		case err != nil:
+		case live*100 >= int64(sp.info.Size)*compactBelow:
+			c.dense[id] = sp.live
+			continue
+		default:
+			err = s.compact(ctx, sp.info)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// liveBytes is how many bytes of a segment compaction would copy.
+func (s *Store) liveBytes(ctx context.Context, info data.SegmentInfo) (total int64, err error) {
+	err = s.extents.Walk(ctx, info, func(f extent.Frame) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return s.view(ctx, "compact", "", func(r reader) error {
+			n, err := s.extents.Live(r, f)
+			total += n
+			return err
+		})
+	})
+	return total, s.wrap("compact", "", err)
+}
+
+// segment returns the account of a segment, zero when nothing points to it.
+func (s *Store) segment(ctx context.Context, id record.SegmentID) (acct record.Segment, err error) {
+	err = s.view(ctx, "collect", "", func(r reader) error {
+		v, err := r.Get(record.SegmentKey(id))
+		if errors.Is(err, meta.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		p, err := record.ParseSegment(v)
+		if err == nil {
+			acct = *p
+		}
+		return err
+	})
+	return acct, err
+}
+
+// compact moves what is live in a segment to the active one. The segment is a
+// candidate for removal afterwards. No key is needed.
+func (s *Store) compact(ctx context.Context, info data.SegmentInfo) error {
+	return s.extents.Walk(ctx, info, func(f extent.Frame) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		batch := s.extents.NewBatch()
+		defer batch.Release()
+		var moved *extent.Moved
+		err := s.view(ctx, "compact", "", func(r reader) (err error) {
+			moved, err = batch.Move(ctx, r, f)
+			return err
+		})
+		if err != nil || moved == nil {
+			return err
+		}
+		err = s.update(ctx, objstore.Caller{}, "compact", "", func(x *tx) error {
+			e := s.extents.Edit(x.txn)
+			if err := e.Relocate(moved); err != nil {
+				return err
+			}
+			return e.Finish()
+		})
+		s.extents.Moved()
+		return err
+	})
+}
