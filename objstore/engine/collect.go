@@ -27,8 +27,9 @@ func newCollector() *collector {
 
 // candidate is a segment that nothing points to.
 type candidate struct {
-	since time.Time
-	mark  uint64 // pins that are older may still read from it
+	sealed uint64    // appends that began before this mark may be in it
+	mark   uint64    // pins that are older may still read from it; 0: it may still come into use
+	since  time.Time // when mark was taken
 }
 
 // compactBelow is the share of a segment's bytes, in percent, below which what
@@ -56,11 +57,23 @@ func (s *Store) runCollector(ctx context.Context) {
 	}
 }
 
-// collect takes one look at all segments.
+// collect takes one look at all segments. That logged extents cannot be settled,
+// for want of room as a rule, does not keep it from giving room back.
 func (s *Store) collect(ctx context.Context, c *collector) error {
-	if err := s.settle(ctx); err != nil {
-		return err
+	err := s.settle(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
+	if cerr := s.collectSegments(ctx, c); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// collectSegments removes the segments that nothing points to, and compacts those
+// that little points to. One that fails does not hold up the others; the first error
+// is returned.
+func (s *Store) collectSegments(ctx context.Context, c *collector) (first error) {
 	// What the metadata say must be durable before anything is removed by it.
 	if err := s.durable(ctx); err != nil {
 		return err
@@ -74,38 +87,17 @@ func (s *Store) collect(ctx context.Context, c *collector) error {
 		if !info.Sealed {
 			continue
 		}
-		id := record.SegmentID(info.ID)
-		seen[id] = true
-		// Asked before the account is read: what a sealed segment held is in it
-		// when it is not held any more, and it is never held again.
-		held := s.extents.Held(id)
-		acct, err := s.segment(ctx, id)
-		if err != nil {
-			return err
+		seen[record.SegmentID(info.ID)] = true
+		acct, err := s.collectSegment(ctx, c, info)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if acct.Refs > 0 {
-			delete(c.unused, id)
-			if acct.Live*100 < int64(info.Size)*compactBelow {
-				sparse = append(sparse, sparseSegment{info, acct.Live})
-			}
-			continue
+		if err != nil && first == nil {
+			first = err
 		}
-		if held {
-			delete(c.unused, id)
-			continue
+		if err == nil && acct.Refs > 0 && acct.Live*100 < int64(info.Size)*compactBelow {
+			sparse = append(sparse, sparseSegment{info, acct.Live})
 		}
-		found, ok := c.unused[id]
-		if !ok {
-			c.unused[id] = candidate{s.o.Now(), s.extents.PinMark()}
-			continue
-		}
-		if s.o.Now().Sub(found.since) < s.o.Grace || s.extents.PinnedBefore(found.mark) {
-			continue
-		}
-		if err := s.o.Data.Remove(ctx, info.ID); err != nil {
-			return s.wrap("collect", "", err)
-		}
-		delete(c.unused, id)
 	}
 	for id := range c.unused {
 		if !seen[id] {
@@ -117,7 +109,45 @@ func (s *Store) collect(ctx context.Context, c *collector) error {
 			delete(c.dense, id)
 		}
 	}
-	return s.compactSparse(ctx, c, sparse)
+	if err := s.compactSparse(ctx, c, sparse); first == nil {
+		first = err
+	}
+	return first
+}
+
+// collectSegment looks at one sealed segment, removes it when nothing has pointed to
+// it for long enough, and returns its account.
+func (s *Store) collectSegment(ctx context.Context, c *collector, info data.SegmentInfo) (record.Segment, error) {
+	id := record.SegmentID(info.ID)
+	found, ok := c.unused[id]
+	if !ok {
+		found.sealed = s.extents.Mark()
+	}
+	// Asked before the account is read: what a sealed segment held is in it
+	// when it is not held any more, and it is never held again.
+	held := s.extents.Held(id, found.sealed)
+	acct, err := s.segment(ctx, id)
+	if err != nil {
+		return acct, err
+	}
+	switch {
+	case acct.Refs > 0:
+		delete(c.unused, id)
+		return acct, nil
+	case held:
+		c.unused[id] = candidate{sealed: found.sealed}
+		return acct, nil
+	case found.mark == 0:
+		c.unused[id] = candidate{found.sealed, s.extents.Mark(), s.o.Now()}
+		return acct, nil
+	case s.o.Now().Sub(found.since) < s.o.Grace, s.extents.PinnedBefore(found.mark):
+		return acct, nil
+	}
+	if err := s.o.Data.Remove(ctx, info.ID); err != nil {
+		return acct, s.wrap("collect", "", err)
+	}
+	delete(c.unused, id)
+	return acct, nil
 }
 
 // sparseSegment is a segment that little points to.

@@ -418,7 +418,7 @@ func (c *contentModel) finish() {
 	sealed := 0
 	for info, err := range c.k.local.Segments(bg) {
 		c.must("segments", err)
-		if info.Sealed && !c.k.s.extents.Held([16]byte(info.ID)) {
+		if info.Sealed && !c.k.s.extents.Held([16]byte(info.ID), c.k.s.extents.Mark()) {
 			sealed++
 		}
 	}

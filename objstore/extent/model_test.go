@@ -436,8 +436,8 @@ func testContents(t *testing.T, two bool) {
 			}
 			return nil
 		}))
-		if len(m.s.holds) != 0 || len(m.s.pins) != 0 {
-			m.t.Fatalf("holds %v and pins %v are left", m.s.holds, m.s.pins)
+		if len(m.s.holds) != 0 || len(m.s.appending) != 0 || len(m.s.pins) != 0 {
+			m.t.Fatalf("holds %v, appends %v and pins %v are left", m.s.holds, m.s.appending, m.s.pins)
 		}
 	})
 }

@@ -32,10 +32,11 @@ type Store struct {
 	filler data.Filler      // as blocks
 	keys   *keyCache
 
-	mu    sync.Mutex // guards the fields below
-	holds map[record.SegmentID]int
-	pins  map[uint64]struct{}
-	pinNo uint64
+	mu        sync.Mutex // guards the fields below
+	holds     map[record.SegmentID]int
+	appending map[uint64]struct{} // appends under way: where they go is not known yet
+	pins      map[uint64]struct{}
+	lastNo    uint64 // of pins, appends and marks, in their order
 
 	moves atomic.Uint64
 }
@@ -54,7 +55,8 @@ func (s *Store) Moved() { s.moves.Add(1) }
 func New(d data.Store) *Store {
 	blocks, _ := d.(data.BlockReader)
 	filler, _ := d.(data.Filler)
-	return &Store{data: d, blocks: blocks, filler: filler, keys: newKeyCache(), holds: make(map[record.SegmentID]int), pins: make(map[uint64]struct{})}
+	return &Store{data: d, blocks: blocks, filler: filler, keys: newKeyCache(),
+		holds: make(map[record.SegmentID]int), appending: make(map[uint64]struct{}), pins: make(map[uint64]struct{})}
 }
 
 // ForgetKeys drops the extent keys that are kept unsealed: for when a key above
@@ -171,18 +173,17 @@ func (b *Batch) Log(plain []byte) (*Piece, error) {
 	return p, nil
 }
 
-// append calls write, which appends a frame, and holds its segment. The hold is taken without a
-// gap: an active segment is never removed, and Append leaves it active until
-// the next Append at the earliest, which cannot make it collectable before the
-// collector has looked at holds again (see Collectable).
+// append calls write, which appends a frame, and holds its segment. There is no
+// gap: until the segment is known it may be any that is not sealed yet (see Held).
 func (b *Batch) append(write func() (data.Location, error)) (data.Location, error) {
 	b.s.mu.Lock()
-	b.s.holds[record.SegmentID{}]++ // a hold on everything until the segment is known
+	no := b.s.number()
+	b.s.appending[no] = struct{}{}
 	b.s.mu.Unlock()
 	loc, err := write()
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
-	b.s.unhold(record.SegmentID{})
+	delete(b.s.appending, no)
 	if err != nil {
 		return loc, err
 	}
@@ -215,6 +216,12 @@ func (s *Store) unhold(id record.SegmentID) {
 	}
 }
 
+// number counts; mu is held.
+func (s *Store) number() uint64 {
+	s.lastNo++
+	return s.lastNo
+}
+
 // Pin keeps every segment that the maps of a later snapshot point to from being
 // removed, until it is released.
 type Pin struct {
@@ -226,9 +233,9 @@ type Pin struct {
 func (s *Store) Pin() Pin {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pinNo++
-	s.pins[s.pinNo] = struct{}{}
-	return Pin{s, s.pinNo}
+	no := s.number()
+	s.pins[no] = struct{}{}
+	return Pin{s, no}
 }
 
 // Release gives the pin up.
@@ -238,32 +245,38 @@ func (p Pin) Release() {
 	delete(p.s.pins, p.no)
 }
 
-// PinMark returns a mark: pins taken before it are those that PinnedBefore asks about.
-func (s *Store) PinMark() uint64 {
+// Mark returns a mark, which is not 0: pins taken and appends begun before it are
+// those that PinnedBefore and Held ask about.
+func (s *Store) Mark() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pinNo++
-	return s.pinNo
+	return s.number()
 }
 
 // PinnedBefore reports whether a pin that is older than the mark is still held.
 func (s *Store) PinnedBefore(mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for no := range s.pins {
+	return before(s.pins, mark)
+}
+
+// Held reports whether a segment that was sealed when the mark was taken holds, or
+// may hold, appends that are not committed yet. Those that begin later go
+// elsewhere, so that a store that is never idle has segments to remove too.
+func (s *Store) Held(id record.SegmentID, mark uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holds[id] > 0 || before(s.appending, mark)
+}
+
+// before reports whether any of the numbers is older than the mark.
+func before(nos map[uint64]struct{}, mark uint64) bool {
+	for no := range nos {
 		if no < mark {
 			return true
 		}
 	}
 	return false
-}
-
-// Held reports whether a segment holds, or may hold, appends that are not
-// committed yet.
-func (s *Store) Held(id record.SegmentID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.holds[id] > 0 || s.holds[record.SegmentID{}] > 0
 }
 
 // packages is the number of DARE packages of size bytes of plaintext.
