@@ -219,6 +219,11 @@ func (q *request) authorize(op string) error {
 			return err
 		}
 	}
+	if op == "CreateBucket" && len(q.bucketTags()) > 0 {
+		if err := q.allow("s3:TagResource", q.bucket, "", ""); err != nil {
+			return err
+		}
+	}
 	if fromAnother {
 		if err := q.allowSource(op, source); err != nil {
 			return err
@@ -287,9 +292,6 @@ func (q *request) needs(op string) []string {
 		}
 		if has("X-Amz-Object-Ownership") {
 			add("s3:PutBucketOwnershipControls")
-		}
-		if len(q.bucketTags()) > 0 {
-			add("s3:TagResource")
 		}
 	case "DeleteObject", "PutObjectRetention":
 		if q.bypasses() {

@@ -3,7 +3,6 @@ package s3api
 import (
 	"bytes"
 	"crypto/tls"
-	"encoding/xml"
 	"io"
 	"math"
 	"net"
@@ -100,7 +99,7 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return q.retentionDays()
 	case "s3:locationconstraint":
 		var doc struct{ LocationConstraint string }
-		if q.op != "CreateBucket" || xml.Unmarshal(q.peek(maxConfigBytes), &doc) != nil {
+		if q.op != "CreateBucket" || !q.peekXML("CreateBucketConfiguration", &doc) {
 			return nil, false
 		}
 		return some(doc.LocationConstraint)
@@ -190,12 +189,12 @@ func (q *request) lockAsked() (asked struct{ mode, until, hold string }) {
 	switch q.op {
 	case "PutObjectRetention":
 		var doc struct{ Mode, RetainUntilDate string }
-		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil {
+		if q.peekXML("Retention", &doc) {
 			asked.mode, asked.until = doc.Mode, doc.RetainUntilDate
 		}
 	case "PutObjectLegalHold":
 		var doc struct{ Status string }
-		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil {
+		if q.peekXML("LegalHold", &doc) {
 			asked.hold = doc.Status
 		}
 	default:
@@ -217,12 +216,18 @@ func (q *request) retentionDays() ([]string, bool) {
 	return []string{strconv.Itoa(int(max(days, 0)))}, true
 }
 
-// peek reads up to max bytes of the body ahead and returns them; who reads the
-// body then still gets all of it.
-func (q *request) peek(max int64) []byte {
+// peekXML reads the document in the body ahead, within the bounds that it is read
+// in later: nobody has been allowed anything yet.
+func (q *request) peekXML(root string, v any) bool {
+	return decodeXML(bytes.NewReader(q.peek()), root, v) == nil
+}
+
+// peek reads the document in the body ahead; who reads the body then still gets
+// all of it.
+func (q *request) peek() []byte {
 	if q.peeked == nil {
 		src := q.body.src
-		text, err := io.ReadAll(io.LimitReader(&q.body, max))
+		text, err := io.ReadAll(io.LimitReader(&q.body, maxConfigBytes))
 		q.peeked = append(text, 0)[:len(text)] // not nil
 		rest := io.Reader(src)
 		if err != nil {

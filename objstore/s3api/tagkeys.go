@@ -1,7 +1,6 @@
 package s3api
 
 import (
-	"encoding/xml"
 	"slices"
 	"strings"
 
@@ -29,11 +28,7 @@ func tagValue(tags []objstore.Tag, lower string) ([]string, bool) {
 // those of its source along gives these, whatever tags its header has.
 func (q *request) requestTags() []objstore.Tag {
 	if q.op == "PutObjectTagging" {
-		var doc tagDocument
-		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) != nil || doc.TagSet == nil {
-			return nil
-		}
-		return completeTags(doc.TagSet.Tag)
+		return q.tagsInBody()
 	}
 	if q.op == "PutObject" && !q.replacesTags() {
 		if src, ok := q.authorizedSource(q.op); ok {
@@ -53,16 +48,22 @@ func (q *request) bucketTags() []objstore.Tag {
 	switch q.op {
 	case "CreateBucket":
 		var doc struct{ Tags struct{ Tag []tagElement } }
-		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil {
+		if q.peekXML("CreateBucketConfiguration", &doc) {
 			return completeTags(doc.Tags.Tag)
 		}
 	case "PutBucketTagging":
-		var doc tagDocument
-		if xml.Unmarshal(q.peek(maxConfigBytes), &doc) == nil && doc.TagSet != nil {
-			return completeTags(doc.TagSet.Tag)
-		}
+		return q.tagsInBody()
 	}
 	return nil
+}
+
+// tagsInBody are the tags of a request whose document they are.
+func (q *request) tagsInBody() []objstore.Tag {
+	var doc tagDocument
+	if !q.peekXML("Tagging", &doc) || doc.TagSet == nil {
+		return nil
+	}
+	return completeTags(doc.TagSet.Tag)
 }
 
 // completeTags are those with key and value: a document with others is refused by

@@ -1,6 +1,8 @@
 package s3api
 
 import (
+	"bufio"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -82,5 +84,16 @@ func TestCopiesAreHeldToTheTagsThatTheyGive(t *testing.T) {
 		if a := d.do("GET", "/bucket/copy?tagging", ""); a.status == 200 && !strings.Contains(a.body, "internal") {
 			t.Errorf("%+v: tagged %s", c, a.body)
 		}
+	}
+}
+
+func TestDocumentOfWhoMayNotMakeBucketsIsNotAskedFor(t *testing.T) {
+	d := openDoor(t)
+	conn := d.dial()
+	defer conn.Close()
+	fmt.Fprintf(conn, "PUT /new HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(bucketWithTags))
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 403 ") {
+		t.Errorf("%q, %v", line, err)
 	}
 }
