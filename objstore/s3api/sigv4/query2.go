@@ -68,7 +68,10 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 	if at := now(); at.Unix() > seconds {
 		return nil, errAccessDenied("Request has expired", Field{"Expires", isoTime(time.Unix(seconds, 0))}, Field{"ServerTime", isoTime(at)})
 	}
-	for _, p := range query {
+	for i, p := range query {
+		if ambiguous2(p, r.Header, query[:i]) {
+			return nil, errAccessDenied("Signature Version 2 does not tell what the query parameter " + strconv.Quote(p.name) + " says from other parameters and headers.")
+		}
 		lower := strings.ToLower(p.name)
 		switch {
 		case slices.Contains(authParams2[:], p.name), slices.Contains(signedIn2, p.name), slices.Contains(harmlessIn2, p.name),
@@ -105,7 +108,7 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 	slices.Sort(res.SignedHeaders)
 	res.QueryHeaders = queryHeaders(query)
 	for _, name := range []string{"content-type", "content-md5"} {
-		if value, ok := inQuery(query, name); ok {
+		if value, ok := inQuery(query, name); ok && len(r.Header.Values(name)) == 0 { // or that is what was signed
 			if res.QueryHeaders == nil {
 				res.QueryHeaders = http.Header{}
 			}
@@ -127,6 +130,36 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 		return nil, err
 	}
 	return res, nil
+}
+
+// ambiguous2 reports whether a parameter is written so that the text that is signed
+// could be that of other parameters or headers. That text has one header in a line
+// and parameters with ampersands between them, decoded: who holds a URL could
+// otherwise hide in one value what follows in the text, and so be rid of it.
+func ambiguous2(p param, headers http.Header, before []param) bool {
+	if slices.Contains(signedIn2, p.name) {
+		rest := p.value
+		for more := true; more; {
+			if _, rest, more = strings.Cut(rest, "&"); more {
+				name, _, _ := strings.Cut(rest, "&")
+				name, _, _ = strings.Cut(name, "=")
+				if slices.Contains(signedIn2, name) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	lower := strings.ToLower(p.name)
+	if !strings.HasPrefix(lower, "x-amz-") && lower != "content-type" && lower != "content-md5" {
+		return false
+	}
+	if strings.ContainsAny(p.name, "\r\n:") || strings.ContainsAny(p.value, "\r\n") {
+		return true
+	}
+	// Values of one x-amz-* header are joined by commas, wherever they stand.
+	_, twice := inQuery(before, lower)
+	return twice || strings.HasPrefix(lower, "x-amz-") && len(headers.Values(p.name)) > 0
 }
 
 // headers2 are the x-amz-* headers by their lower-case names, those in the query

@@ -20,8 +20,7 @@
 // UNSIGNED-PAYLOAD, and aws-chunked streams signed and unsigned, with and without a
 // trailer. Not taken: Version 4A.
 //
-// Of each value that says how to read the request (date, payload hash, lengths)
-// one copy is allowed. The query, the Authorization header, chunk headers and
+// Of each x-amz-* header that is no list one copy is allowed. The query, the Authorization header, chunk headers and
 // trailers are bounded here, all headers together by the http.Server. Secrets are
 // never in an error; signatures are compared in constant time.
 //
@@ -185,11 +184,18 @@ func (v *Verifier) Verify(r *http.Request) (*Result, error) {
 	return v.signed(r, c, query)
 }
 
-// singles refuses headers that steer the verification and come twice.
+// singles refuses headers that come twice and are no lists. The signed text joins
+// the values of a header by commas: who holds a URL could cut a value in two where
+// it has one, and whoever acts on the first would act on what nobody signed.
 func singles(h http.Header) *Error {
-	for _, name := range [...]string{"X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Decoded-Content-Length", "X-Amz-Security-Token"} {
-		if len(h[name]) > 1 {
-			return errInvalidArgument("A header that may be given once was repeated.", strings.ToLower(name), h[name][1])
+	for name, values := range h {
+		if len(values) < 2 || !strings.HasPrefix(name, "X-Amz-") {
+			continue
+		}
+		switch {
+		case strings.HasPrefix(name, "X-Amz-Meta-"), name == "X-Amz-Object-Attributes", name == "X-Amz-Optional-Object-Attributes", name == "X-Amz-Trailer":
+		default:
+			return errInvalidArgument("A header that may be given once was repeated.", strings.ToLower(name), values[1])
 		}
 	}
 	return nil
