@@ -68,9 +68,17 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return some(q.authType())
 	case "s3:signatureversion":
 		return some(q.signatureVersion())
+	case "s3:x-amz-content-sha256":
+		if q.auth.Anonymous {
+			return q.headerValue("X-Amz-Content-Sha256")
+		}
+		return one(q.auth.Payload)
 	case "s3:signatureage":
-		if q.auth.Time.IsZero() {
+		switch {
+		case q.auth.Anonymous:
 			return nil, false
+		case q.auth.Time.IsZero():
+			return one("0") // version 2 says nothing of it, and S3 this
 		}
 		return one(strconv.FormatInt(q.s.o.Now().Sub(q.auth.Time).Milliseconds(), 10))
 	case "s3:tlsversion":

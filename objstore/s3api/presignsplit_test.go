@@ -68,3 +68,21 @@ func TestSignedHeadersAreNotCutInTwo(t *testing.T) {
 		t.Errorf("copied %q", got)
 	}
 }
+
+// "Presigned URLs always have UNSIGNED_PAYLOAD", says AWS of the key
+// s3:x-amz-content-sha256; and s3:signatureAge of version 2 is 0.
+func TestConditionsOnSignatures(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:x-amz-content-sha256":"UNSIGNED-PAYLOAD"}}}`,
+		`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"NumericNotEquals":{"s3:signatureAge":"0"},"StringEquals":{"s3:signatureversion":"AWS"}}}`)
+	soon := time.Now().Add(time.Minute)
+	link := d.link("PUT", "/bucket/k", 60)
+	d.do("PUT", "/bucket/k", "data").ok(t, "signed", 200)
+	d.do("PUT", "/bucket/k", "data", "x-amz-content-sha256", "UNSIGNED-PAYLOAD").want(t, "unsigned", 403, "AccessDenied", "")
+	d.follow("PUT", link, "data").want(t, "presigned", 403, "AccessDenied", "")
+	const sum = "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7" // of "data", which nobody signed
+	d.follow("PUT", link, "data", "x-amz-content-sha256", sum).want(t, "presigned, with a sum", 403, "AccessDenied", "")
+	d.use("PUT", d.presign2("", "/bucket/k", "", "PUT\n\n\n", "/bucket/k", soon), "data").want(t, "version 2", 403, "AccessDenied", "")
+	d.use("GET", d.presign2("", "/bucket/k", "", "GET\n\n\n", "/bucket/k", soon), "").ok(t, "age", 200)
+}

@@ -118,6 +118,7 @@ func equalV2(secret []byte, text, signature string) bool {
 // signedBy sets who signed.
 func (res *Result) signedBy(keyID, token string, at time.Time) {
 	res.Anonymous, res.AccessKeyID, res.Token, res.Time = false, keyID, token, at
+	res.Payload = unsignedPayload
 }
 
 // ErrMissingField refuses a form without a field that it must have.

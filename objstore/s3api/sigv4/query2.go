@@ -101,7 +101,7 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 		}
 		return nil, errSignature(keyID, first, signature, "")
 	}
-	res := &Result{AccessKeyID: keyID, Token: c.token, Presigned: true, SignedHeaders: []string{"host"}}
+	res := &Result{AccessKeyID: keyID, Token: c.token, Presigned: true, Payload: unsignedPayload, SignedHeaders: []string{"host"}}
 	for name := range headers {
 		res.SignedHeaders = append(res.SignedHeaders, name)
 	}

@@ -92,6 +92,9 @@ type Result struct {
 	Presigned bool
 	// Time is when the request says that it was signed.
 	Time time.Time
+	// Payload is what was signed of the body, as x-amz-content-sha256 has it:
+	// UNSIGNED-PAYLOAD where nothing was. Empty if Anonymous.
+	Payload string
 	// SignedHeaders are the lower-case names of the headers that are signed.
 	SignedHeaders []string
 	// QueryHeaders are the headers that the signer of a presigned request put
@@ -248,6 +251,7 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 	if err2 != nil {
 		return nil, err2
 	}
+	signed := hash
 	// An unsigned x-amz-content-sha256 of a presigned request is no part of the
 	// signature; the body is held to it all the same.
 	if c.presigned && hash == unsignedPayload && len(hashes) > 1 {
@@ -262,6 +266,7 @@ func (v *Verifier) signed(r *http.Request, c *claim, query []param) (*Result, er
 		Token:         c.token,
 		Presigned:     c.presigned,
 		Time:          c.time,
+		Payload:       signed,
 		SignedHeaders: c.signed,
 	}
 	if c.presigned {
