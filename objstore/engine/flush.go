@@ -229,8 +229,13 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.dropBuffers()
 	n.attrs, n.unlogged, n.guessed, n.atime = false, false, false, 0
 	n.chunk = chunkRange{}
+	n.goBack(ctx)
+}
+
+// goBack makes the node what is committed, after a transaction that failed; mu is
+// held. It may be there all the same: what counts is what can be read.
+func (n *node) goBack(ctx context.Context) {
 	n.inline = nil // not cleared: a reader may be copying from it
-	// A commit that failed may still be there: what counts is what can be read.
 	if rec, err := n.s.readInode(ctx, n.ino); err == nil {
 		n.stored = stored{rec.Content, rec.Size, rec.Mtime}
 	}

@@ -134,6 +134,7 @@ func (n *node) reshape(ctx context.Context, c objstore.Caller, op string, all bo
 	n.windows.changed()
 	n.chunk = chunkRange{}
 	if err != nil {
+		n.goBack(context.WithoutCancel(ctx))
 		return err
 	}
 	n.size = done.size
