@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -188,6 +189,22 @@ func (s *Store) Bound(ctx context.Context, p *Principal, bucket string) (bool, e
 // Denied reports whether some policy denies a explicitly. It is for what needs
 // no Allow.
 func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error) {
+	return s.anyPolicy(ctx, p, a, func(l *policy.Policy, r *policy.Request) bool { return l.Evaluate(r) == policy.Deny })
+}
+
+// CheckBelow returns nil if no policy denies a on anything whose key begins with
+// a.Key, whether it is there or not: KindAccessDenied. It is for what is done to all
+// of it at once. The Allow that p needs is Authorize's to find.
+func (s *Store) CheckBelow(ctx context.Context, p *Principal, a Access) error {
+	denied, err := s.anyPolicy(ctx, p, a, (*policy.Policy).DeniesBelow)
+	if err == nil && denied {
+		err = p.denied(&a, "with an explicit deny for what is below it")
+	}
+	return err
+}
+
+// anyPolicy reports whether says holds for any policy that binds p.
+func (s *Store) anyPolicy(ctx context.Context, p *Principal, a Access, says func(*policy.Policy, *policy.Request) bool) (bool, error) {
 	var rules *policy.Policy
 	if a.Bucket != "" {
 		var err error
@@ -199,9 +216,9 @@ func (s *Store) Denied(ctx context.Context, p *Principal, a Access) (bool, error
 		return false, nil
 	}
 	r := p.request(&a)
-	return rules != nil && rules.Evaluate(r) == policy.Deny ||
-		p.user != nil && p.user.decide(r) == policy.Deny ||
-		p.session != nil && p.session.policy != nil && p.session.policy.Evaluate(r) == policy.Deny, nil
+	return rules != nil && says(rules, r) ||
+		p.user != nil && slices.ContainsFunc(p.user.policies, func(l *policy.Policy) bool { return says(l, r) }) ||
+		p.session != nil && p.session.policy != nil && says(p.session.policy, r), nil
 }
 
 func (p *Principal) request(a *Access) *policy.Request {

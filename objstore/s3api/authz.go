@@ -362,10 +362,7 @@ func (q *request) allowSource(op string, src copySource) error {
 	needs := []string{"s3:GetObject"}
 	switch {
 	case op == "RenameObject" && strings.HasSuffix(src.key, "/"):
-		if err := q.allow(renamePrefixAction, q.bucket, q.key, ""); err != nil {
-			return err
-		}
-		needs = []string{"s3:GetObject", "s3:DeleteObject", renamePrefixAction}
+		return q.allowPrefix(src)
 	case op == "RenameObject":
 		needs = []string{"s3:GetObject", "s3:DeleteObject"}
 	case version != "":
@@ -392,6 +389,23 @@ func (q *request) allowSource(op string, src copySource) error {
 		return err
 	}
 	return q.allow("s3:PutObjectTagging", q.bucket, q.key, "")
+}
+
+// allowPrefix asks for what the rename of a prefix needs, of both prefixes and of
+// what may be below them: a Deny counts for keys that the request does not name, too.
+func (q *request) allowPrefix(src copySource) error {
+	for _, c := range [...]struct{ action, key string }{
+		{renamePrefixAction, q.key}, {"s3:PutObject", q.key},
+		{"s3:GetObject", src.key}, {"s3:DeleteObject", src.key}, {renamePrefixAction, src.key},
+	} {
+		if err := q.allow(c.action, q.bucket, c.key, ""); err != nil {
+			return err
+		}
+		if err := q.denied(q.s.store.CheckBelow(q.ctx, q.principal, q.access(c.action, q.bucket, c.key, ""))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sourceVersion is the version that a copy names in its header, for its errors.
