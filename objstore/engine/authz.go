@@ -92,6 +92,8 @@ type Access struct {
 	New bool
 	// ARN names a resource that is not S3's; Bucket and Key are empty then.
 	ARN string
+	// Owner is the canonical user id of the account, by which policies can name it.
+	Owner string
 	// Values are the condition keys of the request, as policy.Request has them.
 	Values func(key string) ([]string, bool)
 }
@@ -224,7 +226,7 @@ func (s *Store) anyPolicy(ctx context.Context, p *Principal, a Access, says func
 func (p *Principal) request(a *Access) *policy.Request {
 	r := &policy.Request{Action: a.Action, Resource: a.arn(), Values: a.Values}
 	if !p.Anonymous() {
-		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, Names: p.names()}
+		r.Principal = policy.Principal{Account: objstore.AccountID, Root: p.root, CanonicalID: a.Owner, Names: p.names()}
 	}
 	return r
 }

@@ -102,11 +102,10 @@ func (l *principals) add(kind string, n *node) error {
 			return errPrincipal()
 		}
 		l.ids = append(l.ids, s)
-	case "Service", "Federated": // of which there are none here
+	case "Service", "Federated": // of which there are none here: a star stands for none
 		if s == "" {
 			return errPrincipal()
 		}
-		l.anyone = l.anyone || s == "*"
 	default:
 		return errPrincipal()
 	}

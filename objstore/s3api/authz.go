@@ -466,7 +466,7 @@ func (q *request) hideMissing(err error) error {
 	if src, ok := q.authorizedSource(q.op); ok {
 		k.bucket, k.missing = src.bucket, src.key
 	}
-	list := engine.Access{Action: "s3:ListBucket", Bucket: k.bucket, Values: k.values}
+	list := engine.Access{Action: "s3:ListBucket", Bucket: k.bucket, Owner: q.s.o.OwnerID, Values: k.values}
 	if refused := q.denied(q.s.store.Authorize(q.ctx, q.principal, list)); refused != nil {
 		return refused
 	}
@@ -476,5 +476,5 @@ func (q *request) hideMissing(err error) error {
 // access describes what is asked for, with the request's condition keys.
 func (q *request) access(action, bucket, key, version string) engine.Access {
 	k := conditionKeys{q: q, bucket: bucket, key: key, version: version}
-	return engine.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Values: k.values}
+	return engine.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Owner: q.s.o.OwnerID, Values: k.values}
 }
