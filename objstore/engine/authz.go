@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/policy"
@@ -77,6 +78,14 @@ func (p *Principal) SessionARN() string {
 		return p.ARN()
 	}
 	return assumedARN(p.session.Role, p.session.Name)
+}
+
+// Session reports whether the principal has temporary credentials, and since when.
+func (p *Principal) Session() (begun time.Time, ok bool) {
+	if p.session == nil {
+		return time.Time{}, false
+	}
+	return p.session.Begun, true
 }
 
 func assumedARN(role, name string) string {

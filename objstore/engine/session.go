@@ -45,6 +45,7 @@ type session struct {
 	Root    bool      `json:"r,omitempty"`
 	Role    string    `json:"o,omitempty"` // of AssumeRole
 	Name    string    `json:"n,omitempty"` // of AssumeRole
+	Begun   time.Time `json:"b,omitzero"`  // zero in tokens of before it was kept
 	Expires time.Time `json:"e"`
 	Policy  string    `json:"d,omitempty"`
 
@@ -101,7 +102,8 @@ func (s *Store) BeginSession(ctx context.Context, p *Principal, req SessionReque
 		}
 	}
 	n.KeyID, n.Secret = NewKeyPair(sessionKeyPrefix)
-	n.Expires = s.o.Now().UTC().Truncate(time.Second).Add(req.Duration)
+	n.Begun = s.o.Now().UTC().Truncate(time.Second)
+	n.Expires = n.Begun.Add(req.Duration)
 	if p.session != nil && p.session.Expires.Before(n.Expires) {
 		n.Expires = p.session.Expires
 	}

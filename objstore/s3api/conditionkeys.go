@@ -62,6 +62,12 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return one(q.s.o.Now().UTC().Format("2006-01-02T15:04:05Z"))
 	case "aws:epochtime":
 		return one(strconv.FormatInt(q.s.o.Now().Unix(), 10))
+	case "aws:tokenissuetime":
+		begun, ok := q.principal.Session()
+		return []string{begun.Format("2006-01-02T15:04:05Z")}, ok
+	case "aws:multifactorauthpresent": // there are no devices; who signs with keys of his own has no such key
+		_, ok := q.principal.Session()
+		return []string{"false"}, ok
 	case "aws:viaawsservice", "aws:principalisawsservice":
 		return one("false")
 	case "s3:authtype":
