@@ -60,7 +60,7 @@ func resourceScope(resource, bucket string) (about scope, ok bool) {
 		return onBucket | onObject, true
 	}
 	p := strings.SplitN(resource, ":", 6)
-	if len(p) != 6 || !strings.HasPrefix(p[1], "aws") || p[2] != "s3" || p[3] != "" || p[4] != "" {
+	if len(p) != 6 || p[1] != "aws" || p[2] != "s3" || p[3] != "" || p[4] != "" {
 		return 0, false
 	}
 	name, _, object := strings.Cut(p[5], "/")

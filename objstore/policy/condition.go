@@ -339,13 +339,17 @@ func parseBool(s string) (truth, ok bool) {
 	return false, false
 }
 
-// parsePrefix takes a network, or one address.
+// parsePrefix takes a network, or one address. Those of IPv4 within IPv6 are IPv4, as
+// the addresses are that they are compared with.
 func parsePrefix(s string) (netip.Prefix, bool) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), true
 	}
 	p, err := netip.ParsePrefix(s)
+	if mapped := p.Bits() - 96; p.Addr().Is4In6() && mapped >= 0 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), mapped)
+	}
 	return p.Masked(), err == nil
 }
 
