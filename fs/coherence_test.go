@@ -216,6 +216,41 @@ func TestTwoMountsSeeEachOther(t *testing.T) {
 	wantErr(t, "the old name", err, syscall.ENOENT)
 }
 
+// A kernel that has not asked since knows another size than the store has.
+func TestAppendsOfTwoMountsAllArrive(t *testing.T) {
+	a := mountBucket(t, Options{})
+	b := mountStore(t, a.store, Options{Root: a.root})
+	var logs []*os.File
+	for _, m := range []*mounted{a, b} {
+		f, err := os.OpenFile(m.path("log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		logs = append(logs, f)
+	}
+	var want strings.Builder
+	for i := range 20 {
+		line := fmt.Sprintln("line", i, strings.Repeat("x", i*400))
+		want.WriteString(line)
+		if _, err := logs[i%2].WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range logs {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := a.get(t, "log"); string(got) != want.String() {
+		t.Errorf("the store has %d bytes of %d", len(got), want.Len())
+	}
+	for _, m := range []*mounted{a, b} {
+		m.m.fs.notices.Wait()
+		wantContent(t, m.path("log"), want.String())
+	}
+}
+
 // Whoever notifies the kernel while handlers hold locks that the kernel waits
 // for hangs here.
 func TestBothDoorsAtTheSameNamesDoNotHang(t *testing.T) {

@@ -164,6 +164,44 @@ func TestSparseFiles(t *testing.T) {
 	})
 }
 
+// What was written through a mapping is data before anything has written it back.
+func TestMappedWritesAreNoHole(t *testing.T) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		mapIntoHole(t, dir+"/file")
+		return
+	}
+	eachMode(t, func(t *testing.T, m *mounted) { inChild(t, m.dir) })
+}
+
+func mapIntoHole(t *testing.T, path string) {
+	const size, at = 1 << 20, 500_000
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	mem[at] = 1
+	r, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if off, err := unix.Seek(int(r.Fd()), 0, unix.SEEK_DATA); err != nil || off > at {
+		t.Errorf("the first data are at %d, %v", off, err)
+	}
+	if off, err := unix.Seek(int(r.Fd()), at, unix.SEEK_HOLE); err != nil || off == at {
+		t.Errorf("there is a hole at %d, %v", off, err)
+	}
+}
+
 // model does what a file does, on a []byte.
 type model struct {
 	data []byte

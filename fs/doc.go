@@ -25,6 +25,10 @@
 // made them. An answer that was computed while a foreign change went by is
 // given with a lifetime of zero, since the notice may have overtaken it.
 //
+// A kernel appends at the size that it was told last. Where other mounts can show
+// the file (no Options.Writeback) O_APPEND is therefore served at the end that the
+// file has.
+//
 // With Options.Writeback the kernel owns size and times of regular files and
 // writes pages back later; that is right only while no other mount of the
 // daemon shows the same files. S3 never changes a content in place, so it

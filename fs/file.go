@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"io"
 	"sync/atomic"
 	"syscall"
@@ -100,8 +101,8 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fu
 	return f.Writev(nil, in, [][]byte{data})
 }
 
-// Writev writes at the offset that the kernel chose: for O_APPEND too, since
-// its page cache already holds the bytes there.
+// Writev writes at the offset that the kernel chose, but for O_APPEND where other
+// mounts can show the file: a kernel appends at the size that it was told last.
 func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	h := f.files.get(in.Fh)
 	if h == nil {
@@ -117,6 +118,9 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 			return 0, st
 		}
 		h.pure.Store(true)
+	}
+	if !f.o.Writeback && in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
+		return f.append(h, in, data)
 	}
 	off := int64(in.Offset)
 	var written uint32
@@ -136,6 +140,24 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 		}
 	}
 	return written, fuse.OK
+}
+
+// append writes at the end of the file, wherever the kernel takes it to be. BUG(append):
+// a write on such a handle that asks for a place of its own (RWF_NOAPPEND,
+// pwritev2(2)) cannot be told from others and is appended too.
+func (f *FS) append(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	p := data[0]
+	if len(data) > 1 {
+		p = bytes.Join(data, nil)
+	}
+	off, err := h.f.Append(f.ctx(), p)
+	if err != nil {
+		return 0, f.fail("write", in.NodeId, err)
+	}
+	if off != int64(in.Offset) {
+		f.forgetPages(h.f.Inode()) // it has the bytes where it meant them to be
+	}
+	return uint32(len(p)), fuse.OK
 }
 
 // killPriv clears setuid and setgid, as CAP_HANDLE_KILLPRIV_V2 asks for with
@@ -169,7 +191,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		return fuse.OK
 	}
 	if err := h.f.Flush(f.ctx()); err != nil {
-		f.lost(h.f.Inode())
+		f.forgetPages(h.f.Inode())
 		return f.fail("flush", in.NodeId, err)
 	}
 	return fuse.OK
@@ -183,7 +205,7 @@ func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 		return fuse.EBADF
 	}
 	if err := h.f.Sync(f.ctx()); err != nil {
-		f.lost(h.f.Inode())
+		f.forgetPages(h.f.Inode())
 		return f.fail("fsync", in.NodeId, err)
 	}
 	return fuse.OK
@@ -260,6 +282,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 	if h == nil {
 		return fuse.EBADF
 	}
+	f.settle(h.f.Inode()) // what a program has written through a mapping
 	var pos int64
 	var err error
 	switch in.Whence {

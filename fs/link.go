@@ -50,7 +50,9 @@ func (f *FS) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, o
 
 // Link gives a file one more name.
 func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	f.settle(f.inode(in.Oldnodeid))
+	if f.o.Writeback {
+		f.settle(f.inode(in.Oldnodeid))
+	}
 	r := f.begin()
 	a, err := f.store.Link(f.ctx(), f.caller(&in.InHeader), f.inode(in.Oldnodeid), f.inode(in.NodeId), name)
 	return f.made("link", in.NodeId, out, r, a, err)

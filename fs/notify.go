@@ -95,10 +95,10 @@ func (f *FS) gone(ino objstore.InodeID) bool {
 	return err != nil || a.Nlink == 0
 }
 
-// lost makes the kernel drop what it has of an inode after a commit of it
-// failed: its pages show what the store does not have. It works behind the
-// handler's back, as every notice must.
-func (f *FS) lost(ino objstore.InodeID) {
+// forgetPages makes the kernel drop what it has of an inode because its pages show
+// what the store does not have: after a commit that failed, or where the kernel was
+// mistaken about the size. It works behind the handler's back, as every notice must.
+func (f *FS) forgetPages(ino objstore.InodeID) {
 	node, ok := f.node(ino)
 	if !ok {
 		return

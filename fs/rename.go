@@ -52,17 +52,14 @@ func (f *FS) settleName(dir objstore.InodeID, name string) {
 }
 
 // settle makes the kernel hand over what it holds of a file that is open for
-// writing, before the file gets another name: with the writeback cache that has
-// not left the kernel yet, and after a crash the new name would stand for an
-// empty file. Files that are closed have been handed over.
+// writing. With the writeback cache that is called for before the file gets another
+// name: after a crash the new name would stand for an empty file. Files that are
+// closed have been handed over.
 //
 // The notice asks for the locks of the file's pages only, not for those that the
 // kernel holds while it waits for this request, and other requests are served
 // meanwhile.
 func (f *FS) settle(ino objstore.InodeID) {
-	if !f.o.Writeback {
-		return
-	}
 	open := f.files.find(func(h *file) bool { return h.write && h.f.Inode() == ino })
 	if node, ok := f.node(ino); ok && open != nil {
 		f.notice("settle", f.server.InodeNotify(node, 0, 0))
