@@ -31,6 +31,9 @@ type Options struct {
 	// Writeback lets the kernel gather writes in its page cache. Set it only
 	// when no other mount of the daemon shows the same files.
 	Writeback bool
+	// Elsewhere tells on which directories the file system shows beside the one that
+	// it was mounted on. It is called with no lock held; nil: none.
+	Elsewhere func() []string
 	// FsName is the source that the kernel's mount table shows. "": coffer.
 	FsName string
 	// CacheTime is how long the kernel may keep names and attributes. 0: 1 hour.

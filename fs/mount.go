@@ -167,20 +167,18 @@ func (m *Mounted) DropPages(ino objstore.InodeID) {
 // answers (AS_NO_DATA_INTEGRITY): with wait this does, and asks again for errors.
 // The descriptor keeps the mount busy for that time. No lock is held: the kernel
 // sends us WRITEs meanwhile.
+//
+// Where no path leads to the mount (it was unmounted lazily, or something is mounted
+// over it, or the bucket that it shows was removed) its users can write all the same:
+// there the pages of each open file are asked for.
 func (m *Mounted) syncfs(dir string, wait bool) error {
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return fmt.Errorf("flush %q: %w", dir, err)
+	fd := m.openRoot(dir)
+	if fd < 0 {
+		m.fs.awaitPages()
+		return nil
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("flush %q: %w", dir, err)
-	}
-	if uint64(st.Dev) != m.dev {
-		return nil // unmounted, or mounted over; this is another file system
-	}
-	err = unix.Syncfs(fd)
+	err := unix.Syncfs(fd)
 	if wait {
 		m.fs.awaitPages()
 		err = errors.Join(err, unix.Syncfs(fd))
@@ -189,6 +187,34 @@ func (m *Mounted) syncfs(dir string, wait bool) error {
 		return fmt.Errorf("flush %q: %w", dir, err)
 	}
 	return nil
+}
+
+// openRoot opens the mount on dir, or elsewhere; -1: no path leads to it.
+func (m *Mounted) openRoot(dir string) int {
+	dirs := []string{dir}
+	if m.fs.o.Elsewhere != nil {
+		dirs = append(dirs, m.fs.o.Elsewhere()...)
+	}
+	for _, dir := range dirs {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err == nil && uint64(st.Dev) == m.dev {
+			return fd
+		}
+		unix.Close(fd)
+	}
+	return -1
+}
+
+// OpenFiles is how many open files the kernel has. It lets go of one some time after
+// its last user has closed it.
+func (m *Mounted) OpenFiles() int {
+	n := 0
+	m.fs.files.find(func(*file) bool { n++; return false })
+	return n
 }
 
 // writeBack asks the kernel for its dirty pages, which it would otherwise keep

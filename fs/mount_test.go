@@ -249,3 +249,24 @@ func TestAllBucketsAreDirectoriesOfTheRoot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The first directory is unmounted by umount(8), which tells nobody.
+func TestMountIsFoundWhereItIsBound(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can bind")
+	}
+	second := t.TempDir()
+	m := mountBucket(t, Options{Writeback: true, Elsewhere: func() []string { return []string{second} }})
+	if err := unix.Mount(m.dir, second, "", unix.MS_BIND, ""); err != nil {
+		t.Skip(err)
+	}
+	defer unix.Unmount(second, unix.MNT_DETACH)
+	if err := unix.Unmount(m.dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	fd := m.m.openRoot(m.dir)
+	if fd < 0 {
+		t.Fatal("no path leads to the mount")
+	}
+	unix.Close(fd)
+}

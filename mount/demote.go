@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,6 +92,18 @@ func (d *Daemon) demote(s *served) (err error) {
 				Code: CodeBusy,
 			}
 		}
+	}
+	// A file can be open where no process shows it: in a message between two, or
+	// below a loop device.
+	for wait := 5 * time.Millisecond; s.fs.OpenFiles() > 0; wait *= 2 {
+		if wait > time.Second {
+			return &Problem{
+				Err:  fmt.Errorf("the same files are mounted on %q with the writeback cache, and some are open there", s.points[0].Mountpoint),
+				Hint: "end what uses that mount, or mount it with --cache=through from the start, then both can be mounted",
+				Code: CodeBusy,
+			}
+		}
+		time.Sleep(wait)
 	}
 	s.covered = true
 	return nil

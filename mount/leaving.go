@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // leavingTime bounds how long a mount waits for one of the same files that is
@@ -56,8 +54,7 @@ func (d *Daemon) leaving(bucket string) (*served, error) {
 		stands[table[i].Device] = true
 	}
 	for _, s := range d.served {
-		dev := s.fs.Device()
-		if s.overlaps(bucket) && !stands[fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))] {
+		if s.overlaps(bucket) && !stands[s.device()] {
 			return s, nil
 		}
 	}

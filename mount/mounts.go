@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -220,12 +219,22 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, l
 		d.store.engine.ReturnKeys(d.lastOrigin)
 		return err
 	}
+	var s *served // set before mountsMu is free
+	elsewhere := func() (dirs []string) {
+		d.mountsMu.Lock()
+		defer d.mountsMu.Unlock()
+		for _, p := range s.points {
+			dirs = append(dirs, p.Mountpoint)
+		}
+		return dirs
+	}
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
 		Root:       root,
 		Origin:     d.lastOrigin,
 		ReadOnly:   p.ReadOnly,
 		AllowOther: p.AllowOther,
 		Writeback:  writeback,
+		Elsewhere:  elsewhere,
 		FsName:     sourcePrefix + d.cfg.Store,
 		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
 		Panicked:   d.panics.panicked,
@@ -234,7 +243,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, l
 		d.store.engine.ReturnKeys(d.lastOrigin)
 		return fmt.Errorf("mount on %q: %w", p.Mountpoint, err)
 	}
-	s := &served{
+	s = &served{
 		fs: mounted, root: root, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
 		writeback: writeback, origin: d.lastOrigin, points: []*mountPoint{p}, done: make(chan struct{}),
 	}
@@ -327,43 +336,12 @@ func (d *Daemon) flushMount(ctx context.Context, p *mountPoint) error {
 	return d.store.engine.Sync(ctx)
 }
 
-// writeBack takes over the periodic write-back of a file system whose first
-// mount point is gone while others show it still: fs knows the first one only.
-// The tasks of the daemon count it.
-func (d *Daemon) writeBack(s *served) {
-	defer d.tasks.Done()
-	t := time.NewTicker(flushInterval)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.done:
-			return
-		case <-t.C:
-		}
-		d.mountsMu.Lock()
-		dir := ""
-		if len(s.points) > 0 {
-			dir = s.points[0].Mountpoint
-		}
-		d.mountsMu.Unlock()
-		if dir == "" {
-			continue
-		}
-		if err := flushPath(context.Background(), dir); err != nil {
-			d.log.Warn("writing back failed", "mountpoint", dir, "error", err)
-		}
-	}
-}
-
 // removePoint unmounts one mount point; with the last one of its file system it
 // waits until that has ended. Unless lazy, everything is durable when it returns.
 func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) error {
 	d.mountsMu.Lock()
 	s, under := p.of, p.over
-	err := unmountPath(p.Mountpoint, lazy)
-	if errors.Is(err, unix.EINVAL) {
-		err = nil // not mounted any more: umount(8) was there first
-	}
+	err := unmountPoint(p, lazy)
 	if i := slices.Index(s.points, p); err == nil && i >= 0 {
 		s.points = slices.Delete(s.points, i, i+1)
 		close(p.gone)
@@ -373,10 +351,6 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 	last := len(s.points) == 0
 	if under != nil && d.coversAny(under) {
 		under = nil // it stays for the others
-	}
-	if err == nil && !last && s.writeback && p.Mountpoint == s.fs.Dir() {
-		d.tasks.Add(1)
-		go d.writeBack(s)
 	}
 	d.mountsMu.Unlock()
 	if errors.Is(err, errBusy) {
@@ -401,10 +375,8 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 		if o == nil {
 			continue
 		}
-		select {
-		case <-o.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := o.awaitEnd(ctx, p.Mountpoint); err != nil {
+			return err
 		}
 	}
 	return s.err
@@ -435,9 +407,6 @@ func (d *Daemon) unmountAll(ctx context.Context) {
 		}
 	}
 }
-
-// flushInterval is how often writeBack starts the kernel's writeback.
-const flushInterval = 2 * time.Second
 
 // requester is the user on whose behalf this process asks.
 func requester() (uid, gid uint32) { return uint32(os.Getuid()), uint32(os.Getgid()) }

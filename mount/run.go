@@ -238,8 +238,9 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	}
 	// Flushing begins here, in another process than the daemon's: who is killed
 	// while it waits for itself cannot end. A mount of another user does not let
-	// us in, not even root; there the daemon does all of it.
-	if err := flushPath(ctx, dir); err != nil && !errors.Is(err, os.ErrPermission) {
+	// us in, not even root, and one of a bucket that was removed does not open; there the
+	// daemon does all of it.
+	if err := flushPath(ctx, dir); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.ESTALE) {
 		return notStored(dir, err)
 	}
 	process, err := watch(status.PID)
