@@ -107,11 +107,16 @@ func (q *request) authenticateSTS() (url.Values, error) {
 		return nil, errSTS(http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "Your request was too big.")
 	}
 	sum := sha256.Sum256(body)
-	q.r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
+	digest := hex.EncodeToString(sum[:])
+	q.r.Header.Set("X-Amz-Content-Sha256", digest)
 	q.r.Body = io.NopCloser(bytes.NewReader(body))
 	auth, err := q.s.stsVerifier.Verify(q.r)
 	if err != nil {
 		return nil, err
+	}
+	if q.r.Method == http.MethodPost && !auth.Anonymous && auth.Payload != digest {
+		// Whoever has the URL would say what is asked for.
+		return nil, errSTS(http.StatusForbidden, "SignatureDoesNotMatch", "The request must be signed with its body.")
 	}
 	q.auth, q.header = auth, q.r.Header
 	if err := q.identify(); err != nil {
