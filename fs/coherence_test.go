@@ -312,6 +312,44 @@ func TestWorkingDirectorySurvivesPutsBelowIt(t *testing.T) {
 	}
 }
 
+// An object with the name of a directory is hidden by it: that it comes, moves and
+// goes is nothing that happens to the directory.
+func TestWorkingDirectorySurvivesTheObjectOfItsName(t *testing.T) {
+	m := mountBucket(t, Options{})
+	m.put(t, "dir/key", "x")
+	d, err := os.Open(m.path("dir"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	rename := func(from, to string) {
+		if err := m.store.RenameObject(t.Context(), s3, objstore.RenameRequest{Bucket: testBucket, SrcKey: from, DstKey: to}); err != nil {
+			t.Errorf("rename %q: %v", from, err)
+		}
+		if err := m.store.WaitWatchers(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, step := range []struct {
+		what string
+		do   func()
+	}{
+		{"put", func() { m.put(t, "dir", "one") }},
+		{"put over it", func() { m.put(t, "dir", "two") }},
+		{"rename away", func() { rename("dir", "other") }},
+		{"rename to it", func() { rename("other", "dir") }},
+		{"delete", func() { m.del(t, "dir") }},
+	} {
+		step.do()
+		link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", d.Fd()))
+		if err != nil || link != m.path("dir") {
+			t.Errorf("after %s the open directory is %q, %v", step.what, link, err)
+			break
+		}
+	}
+	wantContent(t, m.path("dir/key"), "x")
+}
+
 // What was written is there under the new name once the rename returned: after
 // a crash the name must not stand for an empty file.
 func TestRenameOfAnOpenFileTakesItsContentAlong(t *testing.T) {

@@ -131,8 +131,7 @@ func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *
 	}
 	x.touch(at, dir)
 	x.setInode(ino, n)
-	x.entryChanged(at, last, ino, false)
-	return nil
+	return x.objectCame(at, last, ino)
 }
 
 // makeWay returns the last directory of a path. Those that are missing are
@@ -323,12 +322,7 @@ func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objsto
 		if err := discard(dir.HistoryID(at), last, d.Inode); err != nil {
 			return false, err
 		}
-		if d.Shadowed { // the mount showed, and shows, the directory
-			x.change(objstore.Change{Inode: at})
-			x.change(objstore.Change{Inode: d.Inode})
-		} else {
-			x.entryChanged(at, last, d.Inode, true)
-		}
+		x.objectGone(at, last, d.Inode, d.Shadowed)
 	}
 	return true, x.prune(root, path, dir, last)
 }

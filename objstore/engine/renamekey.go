@@ -288,16 +288,28 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 	if parent != newParent {
 		x.touch(parent, from)
 	}
-	x.entryChanged(newParent, last, e.src.Inode, false)
-	// The object of a name that has a directory too is not what the mount shows.
-	x.change(objstore.Change{Inode: e.src.Inode})
-	if err := x.dirGone(parent, m.old, e.src.Inode); err != nil {
+	if err := m.tell(x, e.src.Inode, parent, newParent, last); err != nil {
 		return err
 	}
 	if from, err = x.named(m.op, m.req.SrcKey, parent); err != nil {
 		return err
 	}
 	return x.prune(m.root, m.path, from, record.StoredName(m.old, m.prefix))
+}
+
+// tell tells the watchers of the old name and the new.
+func (m *keyMove) tell(x *tx, ino, parent, newParent objstore.InodeID, last string) error {
+	x.change(objstore.Change{Inode: ino})
+	if m.prefix {
+		x.entryChanged(newParent, last, ino, false)
+		return x.dirGone(parent, m.old, ino)
+	}
+	_, twin, err := x.dirent(parent, m.old+"/")
+	if err != nil {
+		return err
+	}
+	x.objectGone(parent, m.old, ino, twin)
+	return x.objectCame(newParent, last, ino)
 }
 
 // makeRoom removes what stands at the new name.

@@ -260,6 +260,8 @@ func (x *tx) promote(root objstore.InodeID, key string) error {
 	}
 	x.touch(at, dir)
 	x.setInode(k.v.Inode, n)
-	x.entryChanged(at, w.name, k.v.Inode, false)
+	if err := x.objectCame(at, w.name, k.v.Inode); err != nil {
+		return err
+	}
 	return x.tidyAfter(root, key, k.in) // it may have been the last there
 }

@@ -208,6 +208,35 @@ func (x *tx) entryChanged(dir objstore.InodeID, name string, ino objstore.InodeI
 	x.change(objstore.Change{Parent: dir, Name: name, Inode: ino, Removed: removed})
 }
 
+// objectCame is entryChanged for an object that S3 gave a name. Where the mount
+// shows a directory by that name it still does: told that the entry changed, a
+// kernel would take the directory for one that was removed, and whoever stands in
+// it would have no path.
+func (x *tx) objectCame(dir objstore.InodeID, name string, ino objstore.InodeID) error {
+	d, _, err := x.dirent(dir, name)
+	if err != nil {
+		return err
+	}
+	if !d.Shadowed {
+		x.entryChanged(dir, name, ino, false)
+		return nil
+	}
+	x.change(objstore.Change{Inode: dir})
+	x.change(objstore.Change{Inode: ino})
+	return nil
+}
+
+// objectGone is the inverse of objectCame; hidden tells that the mount shows a
+// directory by that name.
+func (x *tx) objectGone(dir objstore.InodeID, name string, ino objstore.InodeID, hidden bool) {
+	if !hidden {
+		x.entryChanged(dir, name, ino, true)
+		return
+	}
+	x.change(objstore.Change{Inode: dir})
+	x.change(objstore.Change{Inode: ino})
+}
+
 // dirGone is entryChanged for a directory that went: the name may now show the
 // object that it hid.
 func (x *tx) dirGone(dir objstore.InodeID, name string, ino objstore.InodeID) error {
