@@ -69,6 +69,9 @@ type dir struct {
 // OpenDir opens a directory. The kernel does not cache readings: its cache
 // mixes the offsets of several handles, and ours belong to one.
 func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if st := f.gate.pass(); st != fuse.OK {
+		return st
+	}
 	ino := f.inode(in.NodeId)
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if err != nil {

@@ -34,6 +34,9 @@ type Options struct {
 	// Elsewhere tells on which directories the file system shows beside the one that
 	// it was mounted on. It is called with no lock held; nil: none.
 	Elsewhere func() []string
+	// Gated keeps everybody waiting who comes through the mount's root until
+	// Mounted.Admit or Mounted.Refuse is called.
+	Gated bool
 	// FsName is the source that the kernel's mount table shows. "": coffer.
 	FsName string
 	// CacheTime is how long the kernel may keep names and attributes. 0: 1 hour.
@@ -99,6 +102,7 @@ type FS struct {
 	writers atomic.Int64
 
 	lingering lingering
+	gate      gate
 	// notices are those that handlers asked for; OnUnmount waits for them.
 	notices sync.WaitGroup
 
@@ -114,11 +118,15 @@ type FS struct {
 // New makes the file system; Mount, or fuse.NewServer with MountOptions, mounts it.
 func New(store *engine.Store, o Options) *FS {
 	o = o.withDefaults()
-	return &FS{
+	f := &FS{
 		store: store,
 		o:     o,
 		log:   o.Logger,
 	}
+	if o.Gated {
+		f.gate.decided = make(chan struct{})
+	}
+	return f
 }
 
 // MountOptions are what go-fuse needs to mount f.

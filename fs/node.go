@@ -14,6 +14,9 @@ import (
 // Lookup finds a name. Absence is an answer that the kernel may keep: node 0
 // with a lifetime.
 func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	if st := f.gate.pass(); st != fuse.OK {
+		return st
+	}
 	r := f.begin()
 	a, err := f.store.Lookup(f.ctx(), f.inode(h.NodeId), name)
 	if objstore.IsKind(err, objstore.KindNotFound) {

@@ -70,10 +70,12 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 	if !ok {
 		return
 	}
-	if c.Removed && c.Inode != 0 && f.gone(c.Inode) {
+	switch {
+	case f.gate.shut():
+	case c.Removed && c.Inode != 0 && f.gone(c.Inode):
 		// Tells inotify, too, and marks a directory in which somebody stands.
 		f.notice("delete", f.server.DeleteNotify(parent, uint64(c.Inode), c.Name))
-	} else {
+	default:
 		f.notice("entry", f.server.EntryNotify(parent, c.Name))
 	}
 	if parents[parent] {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	fusefs "github.com/cofferfs/coffer/fs"
 )
 
 // maxUsers bounds the processes that a message names.
@@ -19,8 +21,14 @@ const maxUsers = 5
 // mount points a new file system, write-through, is mounted over it. There is no
 // moment in which the directory below shows. From then on no path leads to the
 // old one, so nobody can begin to use it; if somebody uses it already, who would
-// go on in its cache, the demotion is taken back and the mount refused. The old
-// one stays, unused, until what covers it is unmounted.
+// go on in its cache, the mount is refused. The old one stays, unused, until what
+// covers it is unmounted.
+//
+// Users are looked for before, when nothing has happened yet, and once more when
+// no new ones can come. Those found only then make it be taken back, so nobody may
+// have changed anything through the new one until then: the old one's cache would
+// not hear of it. Whoever comes waits (fusefs.Options.Gated), and is sent on to the
+// old one if it is that.
 //
 // Only root can: fusermount, which acts for others, may not enter a mount of
 // theirs, and so cannot mount over it.
@@ -30,6 +38,9 @@ func (d *Daemon) demote(s *served) (err error) {
 	if !canUnmountDirectly() {
 		return hinted(fmt.Errorf("the same files are mounted on %q with the writeback cache", s.points[0].Mountpoint),
 			"mount that one with --cache=through, then both can be mounted")
+	}
+	if err := unused(s); err != nil {
+		return err
 	}
 	d.log.Info("mounting write-through over a mount with the writeback cache", "mountpoint", s.points[0].Mountpoint)
 	fd, err := unix.Open(s.points[0].Mountpoint, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -48,6 +59,11 @@ func (d *Daemon) demote(s *served) (err error) {
 	var covers []*mountPoint
 	defer func() {
 		if err == nil {
+			for _, p := range covers {
+				if aerr := p.of.fs.Admit(); aerr != nil {
+					d.log.Error("a mount does not answer", "mountpoint", p.Mountpoint, "error", aerr)
+				}
+			}
 			return
 		}
 		s.covered = false
@@ -59,6 +75,7 @@ func (d *Daemon) demote(s *served) (err error) {
 			if uerr := unmountPath(p.Mountpoint, true); uerr != nil {
 				d.log.Error("cannot take a mount back", "mountpoint", p.Mountpoint, "error", uerr)
 			}
+			n.fs.Refuse()
 		}
 	}()
 	for _, p := range s.points {
@@ -71,7 +88,7 @@ func (d *Daemon) demote(s *served) (err error) {
 				return err
 			}
 		}
-		if err = d.mountFS(root, false, cover, func(origin uint32) error { return d.store.engine.ShareLentKeys(s.origin, origin) }); err != nil {
+		if err = d.mountFS(root, fusefs.Options{Gated: true}, cover, func(origin uint32) error { return d.store.engine.ShareLentKeys(s.origin, origin) }); err != nil {
 			unix.Close(fd)
 			return err
 		}
@@ -83,8 +100,17 @@ func (d *Daemon) demote(s *served) (err error) {
 	if err != nil {
 		return fmt.Errorf("flush %q: %w", s.points[0].Mountpoint, err)
 	}
+	if err := unused(s); err != nil {
+		return err
+	}
+	s.covered = true
+	return nil
+}
+
+// unused returns an error if somebody uses s.
+func unused(s *served) error {
 	for _, p := range s.points {
-		if users := usersOf(p.Mountpoint, uint64(st.Dev), maxUsers); len(users) > 0 {
+		if users := usersOf(p.Mountpoint, s.fs.Device(), maxUsers); len(users) > 0 {
 			return &Problem{
 				Err: fmt.Errorf("the same files are mounted on %q with the writeback cache, and in use by %s",
 					p.Mountpoint, strings.Join(users, ", ")),
@@ -105,7 +131,6 @@ func (d *Daemon) demote(s *served) (err error) {
 		}
 		time.Sleep(wait)
 	}
-	s.covered = true
 	return nil
 }
 

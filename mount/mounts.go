@@ -205,12 +205,12 @@ func (d *Daemon) serve(with []*served, root objstore.InodeID, cache CacheMode, p
 			}
 		}
 	}
-	return d.mountFS(root, writeback, p, func(origin uint32) error { return d.lendAll(origin, keys) })
+	return d.mountFS(root, fusefs.Options{Writeback: writeback}, p, func(origin uint32) error { return d.lendAll(origin, keys) })
 }
 
 // mountFS mounts root on p and serves it, with the keys that lend lends it.
 // mountsMu is held.
-func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, lend func(origin uint32) error) error {
+func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint, lend func(origin uint32) error) error {
 	if d.guard == nil && d.cfg.Guard {
 		d.guard = startGuard(d.log)
 	}
@@ -228,27 +228,21 @@ func (d *Daemon) mountFS(root objstore.InodeID, writeback bool, p *mountPoint, l
 		}
 		return dirs
 	}
-	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, fusefs.Options{
-		Root:       root,
-		Origin:     d.lastOrigin,
-		ReadOnly:   p.ReadOnly,
-		AllowOther: p.AllowOther,
-		Writeback:  writeback,
-		Elsewhere:  elsewhere,
-		FsName:     sourcePrefix + d.cfg.Store,
-		Logger:     d.log.With("part", "fs", "mountpoint", p.Mountpoint),
-		Panicked:   d.panics.panicked,
-	})
+	o.Root, o.Origin, o.ReadOnly, o.AllowOther = root, d.lastOrigin, p.ReadOnly, p.AllowOther
+	o.FsName = sourcePrefix + d.cfg.Store
+	o.Logger = d.log.With("part", "fs", "mountpoint", p.Mountpoint)
+	o.Panicked, o.Elsewhere = d.panics.panicked, elsewhere
+	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, o)
 	if err != nil {
 		d.store.engine.ReturnKeys(d.lastOrigin)
 		return fmt.Errorf("mount on %q: %w", p.Mountpoint, err)
 	}
 	s = &served{
 		fs: mounted, root: root, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
-		writeback: writeback, origin: d.lastOrigin, points: []*mountPoint{p}, done: make(chan struct{}),
+		writeback: o.Writeback, origin: d.lastOrigin, points: []*mountPoint{p}, done: make(chan struct{}),
 	}
 	p.Cache, p.of = string(CacheThrough), s
-	if writeback {
+	if o.Writeback {
 		p.Cache = string(CacheWriteback)
 	}
 	s.guarded = d.guard.add(p.Mountpoint)
