@@ -141,7 +141,7 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 		Dir:          s.cfg.path(nameData),
 		Create:       create,
 		ReadOnly:     s.cfg.ReadOnly,
-		ReserveBytes: min(maxReserve, size/50),
+		ReserveBytes: min(max(minReserve, size/50), maxReserve, size/4),
 		SegmentBytes: int64(min(maxSegment, max(minSegment, size/32))),
 		Logger:       s.log.With("part", "data"),
 	})
@@ -362,8 +362,11 @@ func (s *store) endAbove() error {
 
 const (
 	// maxReserve is what is kept free on the disk for the metadata, in bytes,
-	// so that a full disk leaves room to delete; a fiftieth of small disks.
+	// so that a full disk leaves room to delete; a fiftieth of small disks. With less
+	// than 16 MiB the metadata do not even take deletions (pebblekv), and writes that
+	// fail there have left their data: minReserve is twice that.
 	maxReserve = 64 << 20
+	minReserve = 32 << 20
 	// Segments have a thirty-second of the disk within these bounds, in bytes:
 	// one that is being written gives no room back.
 	minSegment = 8 << 20
