@@ -339,6 +339,9 @@ func (e *Edit) Share(dst Content, dstOff int64, src Content, srcOff, n int64, li
 	if dst.OEK.Two() != src.OEK.Two() {
 		return 0, errLayers
 	}
+	if n == 0 {
+		return 0, nil // a reference to the chunk that is there would have no length
+	}
 	list, err := refsIn(e.t, src.Refs, srcOff, n, limit+1)
 	if err != nil {
 		return 0, err
