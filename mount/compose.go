@@ -137,12 +137,14 @@ func storeKeyContext(id [16]byte) kms.Context {
 // meet: the metadata driver makes nothing durable before data.Sync returned.
 func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 	size := diskSize(s.cfg.Store)
+	segment := min(maxSegment, max(minSegment, size/32))
 	s.data, err = localdata.Open(ctx, localdata.Options{
 		Dir:          s.cfg.path(nameData),
 		Create:       create,
 		ReadOnly:     s.cfg.ReadOnly,
 		ReserveBytes: min(max(minReserve, size/50), maxReserve, size/4),
-		SegmentBytes: int64(min(maxSegment, max(minSegment, size/32))),
+		SpareBytes:   segment/2 + segment/8,
+		SegmentBytes: int64(segment),
 		Logger:       s.log.With("part", "data"),
 	})
 	if err != nil {
@@ -367,6 +369,9 @@ const (
 	// fail there have left their data: minReserve is twice that.
 	maxReserve = 64 << 20
 	minReserve = 32 << 20
+	// A segment is compacted when less than half of it is live: room for that, and
+	// some more for what is under way, is kept besides.
+	//
 	// Segments have a thirty-second of the disk within these bounds, in bytes:
 	// one that is being written gives no room back.
 	minSegment = 8 << 20

@@ -154,6 +154,13 @@ type BlockReader interface {
 	ReadBlocks(ctx context.Context, l Location, buf []byte, n int, off int64) ([]byte, error)
 }
 
+// Sparer is a Store that keeps room for what makes more of it.
+type Sparer interface {
+	// AppendSpare is Append for bytes that stand elsewhere too and are about to be
+	// removed there. It may use room that Append leaves alone.
+	AppendSpare(ctx context.Context, p []byte) (Location, error)
+}
+
 // Filler is a Store that takes a run while it is made, so that there need not be
 // another copy of it.
 type Filler interface {

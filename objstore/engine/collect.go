@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -158,7 +160,11 @@ type sparseSegment struct {
 
 // compactSparse compacts those of the segments that become smaller by it. One
 // that cannot be read does not hold up the others; the first error is returned.
+//
+// What has least to be copied comes first: on a full disk there may be room for one
+// of them only, until that is removed.
 func (s *Store) compactSparse(ctx context.Context, c *collector, list []sparseSegment) (first error) {
+	slices.SortFunc(list, func(a, b sparseSegment) int { return cmp.Compare(a.live, b.live) })
 	for _, sp := range list {
 		id := record.SegmentID(sp.info.ID)
 		if was, ok := c.dense[id]; ok && sp.live > was/2 {

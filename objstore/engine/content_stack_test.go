@@ -45,6 +45,9 @@ type stack struct {
 	kms     []byte
 	options Options // what a test wants to differ
 	segment int64
+	reserve uint64                 // of room on the disk, for the metadata
+	spare   uint64                 // and for compaction
+	free    func() (uint64, error) // of the metadata's disk; nil: much
 	wrap    func(data.Store) data.Store
 	wrapKV  func(meta.Store) meta.Store
 	hook    func(op, name string) // before each change of the metadata's directory
@@ -91,15 +94,15 @@ func (k *stack) open(create bool) (err error) {
 	if err != nil {
 		return err
 	}
-	k.local, err = localdata.Open(bg, localdata.Options{Dir: "/data", FS: k.disk, SegmentBytes: k.segment})
+	k.local, err = localdata.Open(bg, localdata.Options{Dir: "/data", FS: k.disk, SegmentBytes: k.segment, ReserveBytes: k.reserve, SpareBytes: k.spare})
 	if err != nil {
 		return err
 	}
 	k.kv, err = pebblekv.Open(bg, pebblekv.Options{
 		Dir: "/meta", FS: &frozenFS{FS: k.mem, k: k}, StoreKeys: map[uint32]*secret.Key{1: k.key}, CurrentKey: 1,
 		Create: create, CacheBytes: 1 << 20, MemTableBytes: 1 << 20,
-		BeforeDurable: func() error { return k.local.Sync(bg) },
-		Logger:        slog.New(slog.NewTextHandler(io.Discard, nil)),
+		BeforeDurable: func() error { return k.local.Sync(bg) }, FreeSpace: k.free,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		return err

@@ -143,7 +143,7 @@ func (b *Batch) copyRun(ctx context.Context, id record.ExtentID, x *record.Exten
 		return run, err
 	}
 	putFrame(frame, len(frame)-frameSize, id, first, count)
-	loc, err := b.append(func() (data.Location, error) { return b.s.data.Append(ctx, frame) })
+	loc, err := b.append(func() (data.Location, error) { return b.s.appendSpare(ctx, frame) })
 	if err != nil {
 		return run, err
 	}
@@ -228,6 +228,7 @@ func (e *Edit) Relocate(m *Moved) error {
 		runs := append([]record.Run(nil), a.now.Runs[:i]...)
 		runs = append(runs, m.to...)
 		a.now.Runs = append(runs, a.now.Runs[i+1:]...)
+		a.moved = true
 		if len(a.now.Runs) == 0 {
 			return fmt.Errorf("%w: an extent that is referenced has no live package", record.ErrCorrupt)
 		}

@@ -34,6 +34,7 @@ type account struct {
 	now *record.Extent // nil: deleted
 	// logged: there is, or was at the transaction's start, a J record.
 	logged bool
+	moved  bool // by compaction
 }
 
 // Edit begins an edit in a transaction.
@@ -397,6 +398,10 @@ func (e *Edit) Finish() error {
 		default:
 			v := a.now.Append(nil)
 			if a.was == nil || !bytes.Equal(v, a.was.Append(nil)) {
+				if a.moved {
+					// On a full disk the metadata take what deletes something.
+					e.t.Delete(record.ExtentKey(id))
+				}
 				e.t.Set(record.ExtentKey(id), v)
 			}
 		}

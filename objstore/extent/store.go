@@ -30,6 +30,7 @@ type Store struct {
 	data   data.Store
 	blocks data.BlockReader // data, if it is one; nil otherwise
 	filler data.Filler      // as blocks
+	spare  data.Sparer      // as blocks
 	keys   *keyCache
 
 	mu        sync.Mutex // guards the fields below
@@ -55,7 +56,8 @@ func (s *Store) Moved() { s.moves.Add(1) }
 func New(d data.Store) *Store {
 	blocks, _ := d.(data.BlockReader)
 	filler, _ := d.(data.Filler)
-	return &Store{data: d, blocks: blocks, filler: filler, keys: newKeyCache(),
+	spare, _ := d.(data.Sparer)
+	return &Store{data: d, blocks: blocks, filler: filler, spare: spare, keys: newKeyCache(),
 		holds: make(map[record.SegmentID]int), appending: make(map[uint64]struct{}), pins: make(map[uint64]struct{})}
 }
 
@@ -281,6 +283,14 @@ func before(nos map[uint64]struct{}, mark uint64) bool {
 
 // packages is the number of DARE packages of size bytes of plaintext.
 func packages(size uint32) uint32 { return (size + packagePlain - 1) / packagePlain }
+
+// appendSpare appends what is moved from another segment.
+func (s *Store) appendSpare(ctx context.Context, p []byte) (data.Location, error) {
+	if s.spare == nil {
+		return s.data.Append(ctx, p)
+	}
+	return s.spare.AppendSpare(ctx, p)
+}
 
 // putFrame fills the header of a frame whose packages stand behind it.
 func putFrame(frame []byte, n int, id record.ExtentID, first, count uint32) {

@@ -14,12 +14,18 @@ import (
 // last piece of a run (the only one, if it is small) outside of turn, so that
 // appenders copy side by side.
 func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
-	return s.append(ctx, len(p), func(g *segment) (int64, error) { return s.place(g, p) })
+	return s.append(ctx, len(p), false, func(g *segment) (int64, error) { return s.place(g, p) })
 }
 
-// append adds a run of n bytes; place puts them at the end of a segment, says
-// where they stand and gives turn back.
-func (s *Store) append(ctx context.Context, n int, place func(*segment) (int64, error)) (data.Location, error) {
+// AppendSpare implements data.Sparer.
+func (s *Store) AppendSpare(ctx context.Context, p []byte) (data.Location, error) {
+	return s.append(ctx, len(p), true, func(g *segment) (int64, error) { return s.place(g, p) })
+}
+
+// append adds a run of n bytes, with spare where Options.SpareBytes are used up for
+// it; place puts them at the end of a segment, says where they stand and gives turn
+// back.
+func (s *Store) append(ctx context.Context, n int, spare bool, place func(*segment) (int64, error)) (data.Location, error) {
 	if err := s.enter(); err != nil {
 		return data.Location{}, err
 	}
@@ -33,7 +39,7 @@ func (s *Store) append(ctx context.Context, n int, place func(*segment) (int64, 
 	if n == 0 {
 		return data.Location{}, ctx.Err()
 	}
-	g, err := s.takeTurn(ctx, int64(n))
+	g, err := s.takeTurn(ctx, int64(n), spare)
 	if err != nil {
 		return data.Location{}, err
 	}
@@ -48,8 +54,8 @@ func (s *Store) append(ctx context.Context, n int, place func(*segment) (int64, 
 }
 
 // takeTurn returns the active segment, with room for a run of n bytes, and
-// leaves turn with the caller.
-func (s *Store) takeTurn(ctx context.Context, n int64) (*segment, error) {
+// leaves turn with the caller. spare is as in append.
+func (s *Store) takeTurn(ctx context.Context, n int64, spare bool) (*segment, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err // select would pick either case
@@ -59,7 +65,7 @@ func (s *Store) takeTurn(ctx context.Context, n int64) (*segment, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		g, err := s.roomFor(n)
+		g, err := s.roomFor(n, spare)
 		if err == nil {
 			return g, nil
 		}
@@ -77,7 +83,7 @@ var errTooManyUnsealed = errors.New("too many segments wait for a barrier")
 
 // roomFor makes sure that n bytes fit into the active segment and on the disk.
 // The caller holds turn.
-func (s *Store) roomFor(n int64) (*segment, error) {
+func (s *Store) roomFor(n int64, spare bool) (*segment, error) {
 	if err := s.failure(); err != nil {
 		return nil, err
 	}
@@ -94,17 +100,17 @@ func (s *Store) roomFor(n int64) (*segment, error) {
 	unsealed := len(s.unsealed)
 	s.mu.Unlock()
 	if g != nil && (end+n <= s.opt.SegmentBytes || end == headerBytes) {
-		return g, s.grant(g, room{end: end, syncEnd: syncEnd, staged: staged}, n)
+		return g, s.grant(g, room{end: end, syncEnd: syncEnd, staged: staged, spare: spare}, n)
 	}
 	if unsealed >= maxUnsealed {
 		return nil, errTooManyUnsealed
 	}
-	return s.newActive(n, staged)
+	return s.newActive(n, staged, spare)
 }
 
 // newActive makes a segment with room for n bytes and makes it the active one.
-// staged is as in room. The caller holds turn.
-func (s *Store) newActive(n, staged int64) (*segment, error) {
+// staged and spare are as in room. The caller holds turn.
+func (s *Store) newActive(n, staged int64, spare bool) (*segment, error) {
 	id := newSegmentID()
 	f, err := s.fs.Create(id.String())
 	if err != nil {
@@ -114,7 +120,7 @@ func (s *Store) newActive(n, staged int64) (*segment, error) {
 		return nil, fmt.Errorf("data: create segment %v: %w", id, err)
 	}
 	g := &segment{id: id, h: newHandle(id, f, 0), end: headerBytes}
-	if err := s.grant(g, room{end: g.end, staged: staged}, n); err != nil {
+	if err := s.grant(g, room{end: g.end, staged: staged, spare: spare}, n); err != nil {
 		g.h.release()
 		if rerr := s.fs.Remove(id.String()); rerr != nil {
 			s.opt.Logger.Warn("empty segment left behind", "dir", s.opt.Dir, "segment", id, "error", rerr)

@@ -237,6 +237,44 @@ func TestReserveIsKeptFree(t *testing.T) {
 	}
 }
 
+// TestSpareIsForWhatIsMoved: on a disk that is full for Append there is room for
+// AppendSpare, and the reserve stays.
+func TestSpareIsForWhatIsMoved(t *testing.T) {
+	for _, n := range []int{50_000, 2 << 20} {
+		fs := datatest.NewCrashFS(nil)
+		fs.SetCapacity(40 << 20)
+		s := open(t, localdata.Options{FS: fs, ReserveBytes: 4 << 20, SpareBytes: 8 << 20, SegmentBytes: 4 << 20})
+		full := func(add func(context.Context, []byte) (data.Location, error)) (sum int) {
+			for {
+				_, err := add(t.Context(), make([]byte, n))
+				if errors.Is(err, data.ErrNoSpace) {
+					return sum
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				sum += n
+				if err := s.Sync(t.Context()); err != nil { // so that nothing is counted twice
+					t.Fatal(err)
+				}
+			}
+		}
+		full(s.Append)
+		if free, _ := fs.FreeSpace(); free < 12<<20 {
+			t.Errorf("%d bytes are free, want reserve and spare", free)
+		}
+		if sum := full(s.AppendSpare); sum < 5<<20 {
+			t.Errorf("there was room to move %d bytes", sum)
+		}
+		if _, err := s.Append(t.Context(), make([]byte, n)); !errors.Is(err, data.ErrNoSpace) {
+			t.Errorf("an append has taken of the spare room: %v", err)
+		}
+		if free, _ := fs.FreeSpace(); free < 4<<20 {
+			t.Errorf("%d bytes are free, want the reserve", free)
+		}
+	}
+}
+
 func TestConcurrentSyncsShareOneBarrier(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := datatest.NewCrashFS(nil)

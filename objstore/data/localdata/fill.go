@@ -14,7 +14,7 @@ import (
 // All places of the run are given out at once, so that turn is free while it is
 // made: several runs are made side by side, each in memory of its own.
 func (s *Store) AppendFrom(ctx context.Context, n int, fill func(io.Writer) error) (data.Location, error) {
-	return s.append(ctx, n, func(g *segment) (int64, error) {
+	return s.append(ctx, n, false, func(g *segment) (int64, error) {
 		off, pieces, err := s.reserve(g, n)
 		<-s.turn
 		if err != nil {

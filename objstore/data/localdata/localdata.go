@@ -90,6 +90,10 @@ type Options struct {
 	// ones. Writes under way can be counted twice, so that an Append is refused
 	// a few MiB early.
 	ReserveBytes uint64
+	// SpareBytes is how much room Append leaves beyond that, for AppendSpare alone:
+	// on a full disk bytes must have somewhere to go before the segments that they
+	// came from can be removed.
+	SpareBytes uint64
 	// FreeSpace says how much room there is, in bytes. nil: asks FS.
 	FreeSpace func() (uint64, error)
 	// OpenFiles is how many segments are kept open for reading. 0: 128.
@@ -185,6 +189,7 @@ type Store struct {
 var (
 	_ data.Store  = (*Store)(nil)
 	_ data.Filler = (*Store)(nil)
+	_ data.Sparer = (*Store)(nil)
 )
 
 // Open returns the store in a directory. It writes nothing there. The caller

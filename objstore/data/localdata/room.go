@@ -13,6 +13,7 @@ type room struct {
 	end     int64 // of its runs
 	syncEnd int64 // everything before this is durable
 	staged  int64 // bytes, in any segment, that will still take room on the disk
+	spare   bool  // Options.SpareBytes may be used
 }
 
 // stagedLocked is room.staged. The caller holds turn, too.
@@ -53,6 +54,9 @@ func (s *Store) grant(g *segment, at room, n int64) error {
 	if !alloc {
 		f = nil
 	}
+	if at.spare {
+		step = exact // what is left over would be anybody's
+	}
 	err := s.grantStep(g, f, base, step, at)
 	if errors.Is(err, data.ErrNoSpace) && step > exact {
 		step = exact
@@ -72,9 +76,13 @@ func (s *Store) grantStep(g *segment, f Preallocator, base, step int64, at room)
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
+	kept := s.opt.ReserveBytes
+	if !at.spare {
+		kept += s.opt.SpareBytes
+	}
 	missing := uint64(base + step - max(g.allocated, roundDown(at.end)) + at.staged)
-	if free < s.opt.ReserveBytes || free-s.opt.ReserveBytes < missing {
-		return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", data.ErrNoSpace, free, s.opt.ReserveBytes)
+	if free < kept || free-kept < missing {
+		return fmt.Errorf("%w: %d bytes are free, %d are kept in reserve", data.ErrNoSpace, free, kept)
 	}
 	if f == nil {
 		return nil
