@@ -61,7 +61,7 @@ func (c *client) call(ctx context.Context, path string, q, a any) error {
 		return fmt.Errorf("the daemon at %q belongs to another user", c.socket)
 	case err != nil && ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), closedIdle(err):
 		// Its last mount was removed while we asked, or it was killed.
 		return &Problem{Err: fmt.Errorf("the daemon at %q ended before it answered", c.socket), Code: CodeStopping}
 	case err != nil:
@@ -80,6 +80,12 @@ func (c *client) call(ctx context.Context, path string, q, a any) error {
 		return fmt.Errorf("the daemon at %q answers %s", c.socket, resp.Status)
 	}
 	return &Problem{Err: errors.New(e.Error), Hint: e.Hint, Code: e.Code}
+}
+
+// closedIdle knows the error of net/http for a connection that the server closed
+// before the request was written, which it does not export.
+func closedIdle(err error) bool {
+	return err != nil && strings.HasSuffix(err.Error(), "http: server closed idle connection")
 }
 
 func (c *client) status(ctx context.Context) (s Status, err error) {
