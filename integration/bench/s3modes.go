@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/md5"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -20,71 +17,7 @@ import (
 	"time"
 )
 
-// Rows of the S3 door alone: what a mode of encryption costs, listings of a large
-// bucket, copies, and other S3 servers.
-
-// customerKey is a key of SSE-C with the headers that carry it.
-type customerKey struct{ headers, source []string }
-
-func newCustomerKey() customerKey {
-	var key [32]byte
-	rand.Read(key[:])
-	sum := md5.Sum(key[:])
-	of := func(prefix string) []string {
-		return []string{
-			prefix + "Algorithm", "AES256", prefix + "Key", base64.StdEncoding.EncodeToString(key[:]),
-			prefix + "Key-Md5", base64.StdEncoding.EncodeToString(sum[:]),
-		}
-	}
-	return customerKey{of("X-Amz-Server-Side-Encryption-Customer-"), of("X-Amz-Copy-Source-Server-Side-Encryption-Customer-")}
-}
-
-func (s *stage) customerKeyGroup() group {
-	key := newCustomerKey()
-	return group{
-		name: "customer's keys", rows: []row{rowPutKey, rowGetKey, rowPutKeySmall, rowGetKeySmall},
-		contestants: []contestant{
-			{nameCoffer, func(ctx context.Context, m *meter) error { return s.withHeaders(ctx, m, key.headers) }},
-			{nameSSES3, func(ctx context.Context, m *meter) error { return s.withHeaders(ctx, m, nil) }},
-		},
-	}
-}
-
-// withHeaders puts and gets large and small objects with headers, without any the
-// bucket's default encrypts them.
-func (s *stage) withHeaders(ctx context.Context, m *meter, headers []string) (err error) {
-	e := s.coffer.s3
-	defer e.http.CloseIdleConnections()
-	prefix := fmt.Sprintf("modes-%d/", len(headers))
-	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Join(s.coffer.mountpoint, bucket, prefix))) }()
-	body := make([]byte, 0, s.c.object)
-	for int64(len(body)) < s.c.object {
-		body = append(body, noise[:min(int64(len(noise)), s.c.object-int64(len(body)))]...)
-	}
-	all := func(method string, body []byte) error {
-		return parallel(objectClients, func(i int) error {
-			for j := range objectsEach {
-				if _, err := e.do(ctx, method, bucket, prefix+s.objectKey(i*objectsEach+j), body, headers...); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	}
-	amount := mib(s.c.object) * objectClients * objectsEach
-	if m.wants(rowPutKey, rowGetKey) {
-		if err := m.measure(rowPutKey, amount, func() error { return all(http.MethodPut, body) }); err != nil {
-			return err
-		}
-		if err := m.measure(rowGetKey, amount, func() error { return all(http.MethodGet, nil) }); err != nil {
-			return err
-		}
-	}
-	if !m.wants(rowPutKeySmall, rowGetKeySmall) {
-		return nil
-	}
-	return s.smallBothWays(ctx, e, m, rowPutKeySmall, rowGetKeySmall, prefix+"small/", headers)
-}
+// Rows of the S3 door alone: listings of a large bucket, copies, and other S3 servers.
 
 // signedRate is how many small requests for each second of a row are signed before
 // the clock runs. A row whose requests are all sent ends early.
