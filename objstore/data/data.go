@@ -15,7 +15,8 @@
 // SegmentInfo.Start on. Runs appended between two barriers follow each other
 // without a gap. Before a run, after a barrier, and at the end of a segment
 // there can be padding: zeros, up to the next multiple of Block, and at the
-// end any number of whole blocks of zeros. A caller that frames its runs can
+// end any number of whole blocks of zeros. An Append that failed has left nothing,
+// or as many bytes as it was asked for. A caller that frames its runs can
 // so walk a segment without metadata: where no frame begins, the next one can
 // only begin at the next multiple of Block. In a segment that was active when
 // the machine stopped, runs that were not synced can be missing, torn or
@@ -170,6 +171,7 @@ type Filler interface {
 	// called once, or not at all where AppendFrom fails before.
 	//
 	// Errors: those of Append, and that of fill. After one nothing of the run can
-	// be referred to; zeros stand in its place.
+	// be referred to; when it is that of fill, what fill wrote and zeros stand in
+	// its place.
 	AppendFrom(ctx context.Context, n int, fill func(w io.Writer) error) (Location, error)
 }

@@ -10,9 +10,8 @@ import (
 
 // Append implements data.Store.
 //
-// Places are given out under turn. The bytes are copied outside of mu, and the
-// last piece of a run (the only one, if it is small) outside of turn, so that
-// appenders copy side by side.
+// Places are given out under turn, all of a run at once. The bytes are copied
+// outside of mu and of turn, so that appenders copy side by side.
 func (s *Store) Append(ctx context.Context, p []byte) (data.Location, error) {
 	return s.append(ctx, len(p), false, func(g *segment) (int64, error) { return s.place(g, p) })
 }
@@ -154,36 +153,19 @@ func (s *Store) newActive(n, staged int64, spare bool) (*segment, error) {
 	return g, nil
 }
 
-// place copies p to the end of g, through as many stages as it takes, and
-// returns where it stands. It gives turn back.
-//
-// A barrier that comes between two pieces does not tear the run: each piece
-// but the last fills its stage, so there is nothing to pad.
+// place copies p to the end of g and returns where it stands. It gives turn back.
 func (s *Store) place(g *segment, p []byte) (int64, error) {
-	off := int64(-1)
-	for {
-		s.mu.Lock()
-		at := g.end
-		piece, err := s.pieceLocked(g, len(p))
-		s.mu.Unlock()
-		if err != nil {
-			<-s.turn
-			return 0, err
-		}
-		if off < 0 {
-			off = at
-		}
-		last := len(piece.mem) == len(p)
-		if last {
-			<-s.turn
-		}
-		copy(piece.mem, p)
-		s.copied(piece.stage)
-		if last {
-			return off, nil
-		}
-		p = p[len(piece.mem):]
+	var few [2]piece
+	off, pieces, err := s.reserve(g, len(p), few[:0])
+	<-s.turn
+	if err != nil {
+		return 0, err
 	}
+	for _, part := range pieces {
+		p = p[copy(part.mem, p):]
+		s.copied(part.stage)
+	}
+	return off, nil
 }
 
 // piece is a part of a stage that one appender fills.

@@ -11,11 +11,11 @@ import (
 
 // AppendFrom implements data.Filler.
 //
-// All places of the run are given out at once, so that turn is free while it is
-// made: several runs are made side by side, each in memory of its own.
+// Turn is free while the run is made: several runs are made side by side, each in
+// memory of its own.
 func (s *Store) AppendFrom(ctx context.Context, n int, fill func(io.Writer) error) (data.Location, error) {
 	return s.append(ctx, n, false, func(g *segment) (int64, error) {
-		off, pieces, err := s.reserve(g, n)
+		off, pieces, err := s.reserve(g, n, nil)
 		<-s.turn
 		if err != nil {
 			return 0, err
@@ -32,12 +32,14 @@ func (s *Store) AppendFrom(ctx context.Context, n int, fill func(io.Writer) erro
 	})
 }
 
-// reserve gives out n bytes at the end of g as soon as there are stages enough.
-// The caller holds turn.
+// reserve gives out n bytes at the end of g as soon as there are stages enough, and
+// appends them to pieces. The caller holds turn.
 //
-// It waits before it takes the first stage: who holds one and waits for another
-// could wait for himself.
-func (s *Store) reserve(g *segment, n int) (off int64, pieces []piece, err error) {
+// All of a run or nothing of it: the first bytes of one whose rest found the disk
+// full would stand in the segment for good, and who walks it would take what comes
+// next for that rest. It also waits before it takes the first stage because who
+// holds one and waits for another could wait for himself.
+func (s *Store) reserve(g *segment, n int, pieces []piece) (off int64, _ []piece, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.roomLocked() < n {
