@@ -19,6 +19,7 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 )
 
 const testBucket = "bucket"
@@ -57,7 +58,7 @@ func (l testLog) Write(p []byte) (int, error) {
 func mountBucket(t testing.TB, o Options) *mounted {
 	t.Helper()
 	needFUSE(t)
-	s := newStore(t)
+	s := storetest.Open(t, storetest.Options{}).Store
 	b, err := s.CreateBucket(t.Context(), objstore.S3Caller("test"), objstore.CreateBucketRequest{Name: testBucket, Mode: 0777})
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +226,7 @@ func TestReadOnlyMountRefusesChanges(t *testing.T) {
 
 func TestAllBucketsAreDirectoriesOfTheRoot(t *testing.T) {
 	needFUSE(t)
-	s := newStore(t)
+	s := storetest.Open(t, storetest.Options{}).Store
 	m := mountStore(t, s, Options{Root: objstore.RootInode})
 	if err := os.Mkdir(m.path("one-bucket"), 0755); err != nil {
 		t.Fatal(err)

@@ -184,7 +184,7 @@ func (d *Daemon) adminHandler() http.Handler {
 	}))
 	mux.HandleFunc("POST /v1/bucket/etag", answer(d.answerBucketETag))
 	mux.HandleFunc("POST /v1/user", answer(func(ctx context.Context, q UserRequest) (UserReply, error) {
-		return userAdmin(context.WithoutCancel(ctx), d.store.engine, d.log, q)
+		return userAdmin(context.WithoutCancel(ctx), d.store.iam, d.log, q)
 	}))
 	mux.HandleFunc("POST /v1/lifecycle", answer(func(ctx context.Context, _ struct{}) (LifecycleReport, error) {
 		return d.Lifecycle(ctx)

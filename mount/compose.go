@@ -17,6 +17,7 @@ import (
 	"github.com/cofferfs/coffer/objstore/data/localdata"
 	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/meta/pebblekv"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -37,6 +38,7 @@ type store struct {
 	data   *localdata.Store
 	meta   *pebblekv.Store
 	engine *engine.Store
+	iam    *iam.Service
 	creds  *credentials
 
 	made  bool // by this process
@@ -64,8 +66,8 @@ func openStore(ctx context.Context, cfg *Config, lock *durable.Lock, log *slog.L
 		if err := s.openBelow(ctx, false); err != nil {
 			return nil, err
 		}
-		if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
-			return nil, fmt.Errorf("store %q: %w", cfg.Store, err)
+		if err := s.openEngine(ctx); err != nil {
+			return nil, err
 		}
 		s.creds, err = loadCredentials(ctx, s.engine)
 		return s, err
@@ -180,6 +182,17 @@ func (s *store) engineOptions() engine.Options {
 	}
 }
 
+// openEngine opens the engine and what knows who may do what in it.
+func (s *store) openEngine(ctx context.Context) (err error) {
+	if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	if s.iam, err = iam.Open(ctx, s.engine, iam.Options{Logger: s.log.With("part", "iam")}); err != nil {
+		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	}
+	return nil
+}
+
 // create makes a store, or goes on with one whose making was interrupted, of
 // which half is the superblock. See the package comment for the order.
 func (s *store) create(ctx context.Context, half *superblockFile) error {
@@ -205,8 +218,8 @@ func (s *store) create(ctx context.Context, half *superblockFile) error {
 	if err := engine.Initialise(ctx, s.engineOptions()); err != nil {
 		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
 	}
-	if s.engine, err = engine.Open(ctx, s.engineOptions()); err != nil {
-		return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	if err := s.openEngine(ctx); err != nil {
+		return err
 	}
 	if err := s.ownRoot(ctx); err != nil {
 		return err

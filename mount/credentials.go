@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -24,7 +24,7 @@ type accessKey struct {
 }
 
 // credentials are the access keys of a store itself, whose holder may do
-// everything; users have theirs in the engine. They do not change while it is open.
+// everything; users have theirs in iam. They do not change while it is open.
 type credentials struct {
 	keys []accessKey
 }
@@ -71,6 +71,6 @@ func makeCredentials(ctx context.Context, s settings) (*credentials, error) {
 }
 
 func newAccessKey(now time.Time) accessKey {
-	id, secret := engine.NewKeyPair(engine.KeyPrefix)
+	id, secret := iam.NewKeyPair(iam.KeyPrefix)
 	return accessKey{ID: id, Secret: secret, Created: now.UTC().Truncate(time.Second)}
 }

@@ -49,6 +49,7 @@ func (d *Daemon) startS3() error {
 	}
 	server, err := s3api.New(s3api.Options{
 		Store:       d.store.engine,
+		IAM:         d.store.iam,
 		Credentials: d.store.creds.lookup,
 		Region:      Region,
 		Domains:     names.dns,

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 )
 
 // UserAction is what `coffer user` asks for. The values are part of the admin
@@ -72,19 +72,19 @@ func userDirectly(ctx context.Context, cfg Config, q UserRequest) (_ UserReply, 
 		return UserReply{}, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	return userAdmin(ctx, s.engine, s.log, q)
+	return userAdmin(ctx, s.iam, s.log, q)
 }
 
 // userAdmin does what is asked for. The log is told of changes, by name and
 // access key id.
-func userAdmin(ctx context.Context, s *engine.Store, log *slog.Logger, q UserRequest) (r UserReply, err error) {
+func userAdmin(ctx context.Context, users *iam.Service, log *slog.Logger, q UserRequest) (r UserReply, err error) {
 	made := func(k objstore.NewAccessKey, err error) error {
 		r.Key = &k
 		return err
 	}
 	switch q.Action {
 	case UserList:
-		r.Users = s.Users()
+		r.Users = users.Users()
 		for i := range r.Users {
 			for j := range r.Users[i].Policies {
 				r.Users[i].Policies[j].Document = ""
@@ -92,20 +92,20 @@ func userAdmin(ctx context.Context, s *engine.Store, log *slog.Logger, q UserReq
 		}
 		return r, nil
 	case UserAdd:
-		err = made(s.AddUser(ctx, q.User, q.Policies))
+		err = made(users.AddUser(ctx, q.User, q.Policies))
 	case UserShow:
 	case UserRemove:
-		err = s.RemoveUser(ctx, q.User)
+		err = users.RemoveUser(ctx, q.User)
 	case UserDisable, UserEnable:
-		err = s.DisableUser(ctx, q.User, q.Action == UserDisable)
+		err = users.DisableUser(ctx, q.User, q.Action == UserDisable)
 	case UserKeyAdd:
-		err = made(s.AddUserKey(ctx, q.User))
+		err = made(users.AddUserKey(ctx, q.User))
 	case UserKeyRotate:
-		err = made(s.RotateUserKey(ctx, q.User, q.Key))
+		err = made(users.RotateUserKey(ctx, q.User, q.Key))
 	case UserKeyRemove:
-		err = s.RemoveUserKey(ctx, q.User, q.Key)
+		err = users.RemoveUserKey(ctx, q.User, q.Key)
 	case UserPolicySet, UserPolicyRemove:
-		err = s.SetUserPolicies(ctx, q.User, q.Policies)
+		err = users.SetUserPolicies(ctx, q.User, q.Policies)
 	default:
 		err = fmt.Errorf("the daemon does not know the action %q", q.Action)
 	}
@@ -123,12 +123,12 @@ func userAdmin(ctx context.Context, s *engine.Store, log *slog.Logger, q UserReq
 		log.Info("user changed", attrs...)
 	}
 	if q.Action != UserRemove {
-		u, err := s.User(q.User)
+		u, err := users.User(q.User)
 		if err != nil {
 			return UserReply{}, userError(q, err)
 		}
 		for i := range u.Policies {
-			if text, err := engine.PolicyText(u.Policies[i]); err == nil {
+			if text, err := iam.PolicyText(u.Policies[i]); err == nil {
 				u.Policies[i].Document = string(text)
 			}
 		}
@@ -137,7 +137,7 @@ func userAdmin(ctx context.Context, s *engine.Store, log *slog.Logger, q UserReq
 	return r, nil
 }
 
-// userError words what the engine says for people.
+// userError words what a Service of iam says for people.
 func userError(q UserRequest, err error) error {
 	var e *objstore.Error
 	if !errors.As(err, &e) {

@@ -2,31 +2,39 @@ package engine
 
 import (
 	"context"
-	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/policy"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// SetBucketPolicy gives a bucket a policy, durably, after it was held to what S3
-// holds it to. KindMalformedPolicy; KindAccessDenied when it is public and the
-// bucket blocks that.
-func (s *Store) SetBucketPolicy(ctx context.Context, c objstore.Caller, bucket string, document []byte) error {
+// PolicyDocument returns the policy of a bucket, nil if it has none, and what
+// PublicAccess says. The store does not look into policies. It may be asked for with
+// every request; the document is BucketConfig's. KindNoSuchBucket.
+func (s *Store) PolicyDocument(ctx context.Context, bucket string) ([]byte, objstore.PublicAccess, error) {
+	_, b, err := s.openRecord(ctx, "policy", bucket)
+	if err != nil || b.Configs&policyBit == 0 {
+		return nil, b.PublicAccess, err
+	}
+	document, err := s.BucketConfig(ctx, objstore.Caller{}, bucket, objstore.ConfigPolicy)
+	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
+		return nil, b.PublicAccess, nil
+	}
+	return document, b.PublicAccess, err
+}
+
+var policyBit = objstore.ConfigPolicy.Of()
+
+// SetPolicyDocument gives a bucket a policy, durably. Whoever calls it has held
+// the document to what S3 holds it to, and knows whether it is public:
+// KindAccessDenied when the bucket blocks that.
+func (s *Store) SetPolicyDocument(ctx context.Context, c objstore.Caller, bucket string, document []byte, public bool) error {
 	const op = "set bucket policy"
-	p, err := policy.ParseBucket(document, bucket)
-	if err != nil {
-		return malformedPolicy(op, bucket, err)
-	}
-	if document, err = s.bindUsers(p, bucket, document); err != nil {
-		return err
-	}
-	err = s.update(ctx, c, op, bucket, func(x *tx) error {
+	err := s.update(ctx, c, op, bucket, func(x *tx) error {
 		root, b, err := x.bucketRecord(bucket)
 		if err != nil {
 			return err
 		}
-		if p.Public() && b.PublicAccess.Effective().BlockPublicPolicy {
+		if public && b.PublicAccess.Effective().BlockPublicPolicy {
 			return objstore.E(objstore.KindAccessDenied, op, bucket,
 				"because public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.")
 		}
@@ -36,64 +44,6 @@ func (s *Store) SetBucketPolicy(ctx context.Context, c objstore.Caller, bucket s
 		return err
 	}
 	return s.durable(context.WithoutCancel(ctx))
-}
-
-// bindUsers returns the document with the unique ids of the users that it names
-// as principals, as IAM has it ("Principal", IAM user guide): who is given the name
-// of one that was removed is not the one that the policy speaks of. KindMalformedPolicy
-// when there is no such user; of other accounts nobody can know.
-func (s *Store) bindUsers(p *policy.Policy, bucket string, document []byte) ([]byte, error) {
-	t := s.users.Load()
-	var err error
-	bound := p.WithUsers(document, func(written string) string {
-		u := t.ids[written]
-		if name, ours := strings.CutPrefix(written, userARN); ours {
-			u = t.names[name]
-		} else if strings.HasPrefix(written, "arn:") {
-			return written
-		}
-		if u == nil || u.rec.ID == "" {
-			err = objstore.E(objstore.KindMalformedPolicy, "set bucket policy", bucket, "Invalid principal in policy")
-			return written
-		}
-		return u.rec.ID
-	})
-	return bound, err
-}
-
-// BucketPolicy returns the policy of a bucket as it was set, with the unique id of
-// a user who was removed since then in place of his ARN. What is damaged is returned
-// as it is kept. KindNoSuchConfig.
-func (s *Store) BucketPolicy(ctx context.Context, bucket string) ([]byte, error) {
-	document, err := s.BucketConfig(ctx, objstore.Caller{}, bucket, objstore.ConfigPolicy)
-	if err != nil {
-		return nil, err
-	}
-	p, err := policy.Parse(document, policy.Resource)
-	if err != nil {
-		return document, nil
-	}
-	t := s.users.Load()
-	return p.WithUsers(document, func(id string) string {
-		if u := t.ids[id]; u != nil {
-			return u.arn()
-		}
-		return id
-	}), nil
-}
-
-// BucketPolicyPublic reports whether a bucket has a policy that is public.
-// KindNoSuchConfig.
-func (s *Store) BucketPolicyPublic(ctx context.Context, bucket string) (bool, error) {
-	document, err := s.BucketConfig(ctx, objstore.Caller{}, bucket, objstore.ConfigPolicy)
-	if err != nil {
-		return false, err
-	}
-	p, err := policy.Parse(document, policy.Resource)
-	if err != nil {
-		return false, objstore.Wrap(objstore.KindCorrupt, "policy", bucket, err)
-	}
-	return p.Public(), nil
 }
 
 // PublicAccess returns a bucket's PublicAccessBlock.

@@ -13,10 +13,9 @@
 //
 // # Locks, in the order in which they are taken
 //
-//  1. lifecycleMu: one run of lifecycle rules at a time; usersMu: one change of the
-//     users; sessions.mu: the sessions' key, which is read and made under it
-//     (session.go); relieveMu: one writer at a time frees memory, with commits of
-//     any file (flush.go); none of them is taken beside another
+//  1. lifecycleMu: one run of lifecycle rules at a time; relieveMu: one writer at a
+//     time frees memory, with commits of any file (flush.go); neither is taken beside
+//     the other
 //  2. renameMu: one rename of a directory at a time, so that the check for a
 //     cycle holds (rename.go)
 //  3. File.mu, of one file alone
@@ -27,7 +26,7 @@
 //  7. watch.mu: the set of pending changes (watch.go)
 //  8. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
 //     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), lent.mu
-//     (lent.go), and those of the caches of keys, policies and renames
+//     (lent.go), and those of the caches of keys and renames
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine

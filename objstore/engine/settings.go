@@ -10,8 +10,8 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// maxSetting bounds a setting's value, in bytes.
-const maxSetting = 64 << 10
+// MaxSetting bounds a setting's value, in bytes.
+const MaxSetting = 64 << 10
 
 // Setting returns a small named secret that is sealed in the store (S3
 // credentials, TLS keys), or KindNotFound.
@@ -42,8 +42,11 @@ func (s *Store) Setting(ctx context.Context, name string) ([]byte, error) {
 // SetSetting seals and stores a small secret (1 byte to 64 KiB) under a data
 // key of its own, and makes it durable.
 func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error {
-	if name == "" || len(name) > objstore.MaxComponentLen || len(value) == 0 || len(value) > maxSetting {
+	if name == "" || len(name) > objstore.MaxComponentLen || len(value) == 0 || len(value) > MaxSetting {
 		return objstore.E(objstore.KindInvalidArgument, "set setting", name, "name or value is too long or empty")
+	}
+	if err := s.writable("set setting", name); err != nil {
+		return err
 	}
 	id, rec, err := s.newDEK(ctx, EKSSES3, s.storeContext("setting"))
 	if err != nil {
@@ -74,8 +77,8 @@ func (s *Store) SetSetting(ctx context.Context, name string, value []byte) error
 	return s.durable(ctx)
 }
 
-// removeSetting removes a setting, durably; KindNotFound.
-func (s *Store) removeSetting(ctx context.Context, name string) error {
+// RemoveSetting removes a setting, durably; KindNotFound.
+func (s *Store) RemoveSetting(ctx context.Context, name string) error {
 	err := s.update(ctx, objstore.Caller{}, "remove setting", name, func(x *tx) error {
 		v, err := x.Get(record.SettingKey(name))
 		if errors.Is(err, meta.ErrNotFound) {
@@ -96,9 +99,9 @@ func (s *Store) removeSetting(ctx context.Context, name string) error {
 	return s.durable(ctx)
 }
 
-// settingNames returns the names of the settings that begin with prefix, in byte
+// Settings returns the names of the settings that begin with prefix, in byte
 // order.
-func (s *Store) settingNames(ctx context.Context, prefix string) (names []string, err error) {
+func (s *Store) Settings(ctx context.Context, prefix string) (names []string, err error) {
 	err = s.view(ctx, "settings", prefix, func(r reader) error {
 		names = nil
 		for p, err := range r.Scan(meta.Prefix(record.SettingKey(prefix))) {

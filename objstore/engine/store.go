@@ -117,11 +117,6 @@ type Store struct {
 
 	lifecycleMu sync.Mutex // one run of lifecycle rules at a time; no lock is taken before it
 
-	usersMu  sync.Mutex                // one change of the users at a time
-	users    atomic.Pointer[userTable] // replaced as a whole
-	sessions sessionCache
-	policies policyCache // of buckets
-
 	inodeMu   sync.Mutex       // guards the fields below
 	nextInode objstore.InodeID // next to give out
 	endInode  objstore.InodeID // reserved up to here
@@ -230,9 +225,6 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadUsers(ctx); err != nil {
-		return nil, err
-	}
 	bg, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.background.Go(s.watch.run)
@@ -262,6 +254,9 @@ func (s *Store) Close() error {
 	})
 	return s.closeErr
 }
+
+// ID is the store's: what is sealed for one store is bound to it.
+func (s *Store) ID() [16]byte { return s.o.StoreID }
 
 func (s *Store) now() objstore.Time { return s.o.stamp() }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -149,7 +149,7 @@ func (s *Server) credentials(ctx context.Context, keyID string) ([]byte, error) 
 	if !errors.Is(err, sigv4.ErrUnknownKey) {
 		return secret, err
 	}
-	if secret, err = s.store.UserSecret(keyID); err != nil {
+	if secret, err = s.iam.UserSecret(keyID); err != nil {
 		return nil, sigv4.ErrUnknownKey
 	}
 	return secret, nil
@@ -157,11 +157,11 @@ func (s *Server) credentials(ctx context.Context, keyID string) ([]byte, error) 
 
 // session finds the secret of a session.
 func (s *Server) session(ctx context.Context, keyID, token string) ([]byte, error) {
-	_, secret, err := s.store.SessionPrincipal(ctx, keyID, token, s.isRoot)
+	_, secret, err := s.iam.SessionPrincipal(ctx, keyID, token, s.isRoot)
 	switch {
-	case errors.Is(err, engine.ErrInvalidToken):
+	case errors.Is(err, iam.ErrInvalidToken):
 		return nil, sigv4.ErrInvalidToken
-	case errors.Is(err, engine.ErrExpiredToken):
+	case errors.Is(err, iam.ErrExpiredToken):
 		return nil, sigv4.ErrExpiredToken
 	}
 	return secret, err
@@ -183,15 +183,15 @@ func (q *request) identify() (err error) {
 	id := q.auth.AccessKeyID
 	switch {
 	case q.auth.Anonymous:
-		q.principal = engine.AnonymousPrincipal()
+		q.principal = iam.Anonymous()
 		q.caller = objstore.S3Caller(anonymousKeyID) // or it would be a mount's
 		return nil
 	case q.auth.Token != "":
-		q.principal, _, err = q.s.store.SessionPrincipal(q.ctx, id, q.auth.Token, q.s.isRoot)
+		q.principal, _, err = q.s.iam.SessionPrincipal(q.ctx, id, q.auth.Token, q.s.isRoot)
 	case q.s.isRoot(id):
-		q.principal = engine.RootPrincipal()
+		q.principal = iam.Root()
 	default:
-		q.principal, err = q.s.store.UserPrincipal(id)
+		q.principal, err = q.s.iam.UserPrincipal(id)
 	}
 	if err != nil {
 		e := newError(http.StatusForbidden, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.", field("AWSAccessKeyId", id))
@@ -230,7 +230,7 @@ func (q *request) authorize(op string) error {
 		}
 	}
 	if q.key != "" && q.creates(op) {
-		q.onlyNew, err = q.s.store.Denied(q.ctx, q.principal, q.access(overwriteAction, q.bucket, q.key, ""))
+		q.onlyNew, err = q.s.iam.Denied(q.ctx, q.principal, q.access(overwriteAction, q.bucket, q.key, ""))
 	}
 	return err
 }
@@ -240,7 +240,7 @@ func (q *request) authorize(op string) error {
 // handler says so.
 func (q *request) bound(source string) (bool, error) {
 	for _, bucket := range [...]string{q.bucket, source} {
-		bound, err := q.s.store.Bound(q.ctx, q.principal, bucket)
+		bound, err := q.s.iam.Bound(q.ctx, q.principal, bucket)
 		if err != nil || bound {
 			return bound, err
 		}
@@ -401,7 +401,7 @@ func (q *request) allowPrefix(src copySource) error {
 		if err := q.allow(c.action, q.bucket, c.key, ""); err != nil {
 			return err
 		}
-		if err := q.denied(q.s.store.CheckBelow(q.ctx, q.principal, q.access(c.action, q.bucket, c.key, ""))); err != nil {
+		if err := q.denied(q.s.iam.CheckBelow(q.ctx, q.principal, q.access(c.action, q.bucket, c.key, ""))); err != nil {
 			return err
 		}
 	}
@@ -419,7 +419,7 @@ func sourceVersion(header string) string {
 
 // allow refuses the request if its principal may not do action.
 func (q *request) allow(action, bucket, key, version string) error {
-	return q.denied(q.s.store.Authorize(q.ctx, q.principal, q.access(action, bucket, key, version)))
+	return q.denied(q.s.iam.Authorize(q.ctx, q.principal, q.access(action, bucket, key, version)))
 }
 
 // denied keeps the store's sentence about an access that was denied.
@@ -466,15 +466,15 @@ func (q *request) hideMissing(err error) error {
 	if src, ok := q.authorizedSource(q.op); ok {
 		k.bucket, k.missing = src.bucket, src.key
 	}
-	list := engine.Access{Action: "s3:ListBucket", Bucket: k.bucket, Owner: q.s.o.OwnerID, Values: k.values}
-	if refused := q.denied(q.s.store.Authorize(q.ctx, q.principal, list)); refused != nil {
+	list := iam.Access{Action: "s3:ListBucket", Bucket: k.bucket, Owner: q.s.o.OwnerID, Values: k.values}
+	if refused := q.denied(q.s.iam.Authorize(q.ctx, q.principal, list)); refused != nil {
 		return refused
 	}
 	return err
 }
 
 // access describes what is asked for, with the request's condition keys.
-func (q *request) access(action, bucket, key, version string) engine.Access {
+func (q *request) access(action, bucket, key, version string) iam.Access {
 	k := conditionKeys{q: q, bucket: bucket, key: key, version: version}
-	return engine.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Owner: q.s.o.OwnerID, Values: k.values}
+	return iam.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Owner: q.s.o.OwnerID, Values: k.values}
 }

@@ -26,7 +26,7 @@ func (d *door) user(name string, policies ...string) *door {
 		}
 		list = append(list, u)
 	}
-	k, err := d.store.AddUser(context.Background(), name, list)
+	k, err := d.iam.AddUser(context.Background(), name, list)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package s3api
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/xml"
@@ -13,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -26,11 +23,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
-	"github.com/cofferfs/coffer/crypto/kms"
-	"github.com/cofferfs/coffer/crypto/secret"
-	"github.com/cofferfs/coffer/objstore/data/localdata"
 	"github.com/cofferfs/coffer/objstore/engine"
-	"github.com/cofferfs/coffer/objstore/meta/pebblekv"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -44,6 +39,7 @@ type door struct {
 	t      testing.TB
 	dir    string
 	store  *engine.Store
+	iam    *iam.Service
 	server *httptest.Server
 	s3     *s3.Client
 	log    *lockedBuffer
@@ -67,81 +63,30 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// openStore makes a store in a directory of the test and closes it at its end.
-func openStore(t testing.TB, change ...func(*engine.Options)) (*engine.Store, string) {
-	store, _, dir := openStoreOn(t, nil, change...)
-	return store, dir
-}
-
-// openStoreOn is openStore on a disk with as much room as free says. It returns
-// what to open the store with again.
-func openStoreOn(t testing.TB, free func() (uint64, error), change ...func(*engine.Options)) (*engine.Store, engine.Options, string) {
+func openIAM(t testing.TB, store *engine.Store) *iam.Service {
 	t.Helper()
-	ctx := context.Background()
-	dir := t.TempDir()
-	var o engine.Options
-	rand.Read(o.StoreID[:])
-	keyFile := secret.Random()
-	service, err := kms.NewKeystore(kms.KeyFileUnlock(keyFile), func([]byte) error { return nil })
+	s, err := iam.Open(context.Background(), store, iam.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range []kms.KeyID{"store", "sse-s3"} {
-		if err := service.Create(ctx, id); err != nil {
-			t.Fatal(err)
-		}
-	}
-	segments, err := localdata.Open(ctx, localdata.Options{Dir: filepath.Join(dir, "data"), Create: true, FreeSpace: free})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "meta"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	kv, err := pebblekv.Open(ctx, pebblekv.Options{
-		Dir: filepath.Join(dir, "meta"), Create: true,
-		StoreKeys: map[uint32]*secret.Key{1: secret.Random()}, CurrentKey: 1,
-		BeforeDurable: func() error { return segments.Sync(ctx) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Meta, o.Data, o.KMS = kv, segments, service
-	for _, fn := range change {
-		fn(&o)
-	}
-	if err := engine.Initialise(ctx, o); err != nil {
-		t.Fatal(err)
-	}
-	store, err := engine.Open(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		for _, err := range []error{store.Close(), kv.Close(), segments.Close(), service.Close()} {
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	})
-	return store, o, dir
+	return s
 }
 
 func openDoor(t testing.TB, change ...func(*Options)) *door {
 	t.Helper()
-	store, dir := openStore(t)
-	return openDoorOf(t, store, dir, change...)
+	return openDoorOf(t, storetest.Open(t, storetest.Options{}), change...)
 }
 
 // openDoorOf opens a door over a store.
-func openDoorOf(t testing.TB, store *engine.Store, dir string, change ...func(*Options)) *door {
+func openDoorOf(t testing.TB, s *storetest.Store, change ...func(*Options)) *door {
 	t.Helper()
 	d := &door{
-		t: t, dir: dir, store: store, log: &lockedBuffer{},
+		t: t, dir: s.Dir, store: s.Store, iam: openIAM(t, s.Store), log: &lockedBuffer{},
 		creds: aws.Credentials{AccessKeyID: testKeyID, SecretAccessKey: testSecret},
 	}
 	o := Options{
-		Store: store,
+		Store: d.store,
+		IAM:   d.iam,
 		Credentials: func(_ context.Context, id string) ([]byte, error) {
 			if id != testKeyID {
 				return nil, sigv4.ErrUnknownKey

@@ -18,6 +18,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -33,6 +34,7 @@ func newHandler(t testing.TB, store *engine.Store) *handler {
 	var err error
 	h.server, err = New(Options{
 		Store: store,
+		IAM:   openIAM(t, store),
 		Credentials: func(_ context.Context, id string) ([]byte, error) {
 			if id != testKeyID {
 				return nil, sigv4.ErrUnknownKey
@@ -123,7 +125,7 @@ func plainXML(b []byte) []byte {
 
 // fixture is a store with something in it.
 func fixture(t testing.TB) *engine.Store {
-	store, _ := openStore(t)
+	store := storetest.Open(t, storetest.Options{}).Store
 	h := newHandler(t, store)
 	for _, target := range []string{"/bucket", "/bucket/k", "/bucket/dir/k", "/bucket/dir/"} {
 		if w := h.serve("PUT", target, "", "data"[:4*min(1, strings.Count(target, "/")-1)]); w == nil || w.Code != 200 {

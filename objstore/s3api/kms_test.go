@@ -12,6 +12,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 )
 
 // keyDoor is a door over a store, with the keys of its key service.
@@ -25,8 +26,8 @@ type keyDoor struct {
 // first, and "two".
 func openKeyDoor(t testing.TB, change ...func(*Options)) *keyDoor {
 	t.Helper()
-	store, o, dir := openStoreOn(t, nil)
-	d := &keyDoor{openDoorOf(t, store, dir, change...), o.KMS.(kms.Admin), store}
+	s := storetest.Open(t, storetest.Options{})
+	d := &keyDoor{openDoorOf(t, s, change...), s.Options.KMS.(kms.Admin), s.Store}
 	d.must(d.keys.Create(context.Background(), "one", "first"))
 	d.must(d.keys.Create(context.Background(), "two"))
 	return d

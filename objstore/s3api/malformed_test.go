@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
@@ -342,8 +343,8 @@ func contents(t testing.TB, o engine.Options) map[byte]int {
 
 // TestBrokenUploadsLeaveNothing counts what is stored before and after.
 func TestBrokenUploadsLeaveNothing(t *testing.T) {
-	store, o, _ := openStoreOn(t, nil)
-	h := newHandler(t, store)
+	s := storetest.Open(t, storetest.Options{})
+	h := newHandler(t, s.Store)
 	big := strings.Repeat("0123456789abcdef", 6<<16) // 6 MiB
 	h.serve("PUT", "/bucket", "", "")
 	h.serve("PUT", "/bucket/k", "", big)
@@ -351,7 +352,7 @@ func TestBrokenUploadsLeaveNothing(t *testing.T) {
 	if h.serve("PUT", "/bucket/k?partNumber=1&uploadId="+id, "", big).Code != 200 {
 		t.Fatal("no part")
 	}
-	before := contents(t, o)
+	before := contents(t, s.Options)
 	cut := func(method, target, headers, body string, length int) {
 		t.Helper()
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n")))
@@ -387,7 +388,7 @@ func TestBrokenUploadsLeaveNothing(t *testing.T) {
 	// What a long one had committed already is freed by the reaper.
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		after := contents(t, o)
+		after := contents(t, s.Options)
 		if fmt.Sprint(after) == fmt.Sprint(before) {
 			return
 		}

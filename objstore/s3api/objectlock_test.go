@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 )
 
 // What AWS S3 itself answered about Object Lock, recorded by the LocalStack
@@ -21,8 +22,7 @@ const (
 func lockDoor(t *testing.T) (*door, *time.Time) {
 	now := time.Now()
 	clock := &now
-	store, dir := openStore(t, func(o *engine.Options) { o.Now = func() time.Time { return *clock } })
-	d := openDoorOf(t, store, dir)
+	d := openDoorOf(t, storetest.Open(t, storetest.Options{Engine: func(o *engine.Options) { o.Now = func() time.Time { return *clock } }}))
 	d.do("PUT", "/bbb", "", "x-amz-bucket-object-lock-enabled", "true").ok(t, "create", 200)
 	return d, clock
 }

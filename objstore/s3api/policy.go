@@ -31,7 +31,7 @@ func (q *request) putBucketPolicy() error {
 			return err
 		}
 	}
-	err = q.s.store.SetBucketPolicy(q.ctx, q.caller, q.bucket, text)
+	err = q.s.iam.SetBucketPolicy(q.ctx, q.caller, q.bucket, text)
 	if objstore.IsKind(err, objstore.KindAccessDenied) {
 		return q.refusedPublic(err)
 	}
@@ -58,7 +58,7 @@ func (q *request) errNoPolicy() error {
 }
 
 func (q *request) getBucketPolicy() error {
-	text, err := q.s.store.BucketPolicy(q.ctx, q.bucket)
+	text, err := q.s.iam.BucketPolicy(q.ctx, q.bucket)
 	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
 		return q.errNoPolicy()
 	}
@@ -73,7 +73,7 @@ func (q *request) getBucketPolicy() error {
 }
 
 func (q *request) getBucketPolicyStatus() error {
-	public, err := q.s.store.BucketPolicyPublic(q.ctx, q.bucket)
+	public, err := q.s.iam.BucketPolicyPublic(q.ctx, q.bucket)
 	if objstore.IsKind(err, objstore.KindNoSuchConfig) {
 		return q.errNoPolicy()
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -32,7 +32,7 @@ type request struct {
 	caller objstore.Caller
 	// principal is who asks. bounded: policies were asked whether he may. onlyNew:
 	// they forbid him to replace an object.
-	principal        *engine.Principal
+	principal        *iam.Principal
 	bounded, onlyNew bool
 	sts              bool   // it is for STS, whose answers look otherwise
 	peeked           []byte // of the body, for policies; nil: nothing

@@ -13,16 +13,19 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/lifecycle"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
-// Options are what a Server is made of. Store and Credentials must be set.
+// Options are what a Server is made of. Store, IAM and Credentials must be set.
 type Options struct {
 	Store *engine.Store
+	// IAM knows who may do what in Store.
+	IAM *iam.Service
 	// Credentials finds the secret of an access key id of the store itself, whose
 	// holder may do everything; sigv4.ErrUnknownKey (wrapped) when it is not one.
-	// Users are the Store's. The secret is lent.
+	// Those of users are IAM's. The secret is lent.
 	Credentials func(ctx context.Context, accessKeyID string) (secret []byte, err error)
 	// Region that requests are signed for and that buckets are in. Empty:
 	// us-east-1.
@@ -55,6 +58,7 @@ type Options struct {
 type Server struct {
 	o        Options
 	store    *engine.Store
+	iam      *iam.Service
 	verifier *sigv4.Verifier
 	// stsVerifier is that of STS, whose requests are signed for another service
 	// and, by some clients, for another region.
@@ -64,10 +68,10 @@ type Server struct {
 	lifecycle   parsed[[]lifecycle.Rule]
 }
 
-// New makes a Server. It does not take over the Store.
+// New makes a Server. It takes over neither Store nor IAM.
 func New(o Options) (*Server, error) {
-	if o.Store == nil || o.Credentials == nil {
-		return nil, errors.New("s3api: Store and Credentials must be set")
+	if o.Store == nil || o.IAM == nil || o.Credentials == nil {
+		return nil, errors.New("s3api: Store, IAM and Credentials must be set")
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
@@ -101,7 +105,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	o.Domains = domains
-	s := &Server{o: o, store: o.Store, log: o.Logger}
+	s := &Server{o: o, store: o.Store, iam: o.IAM, log: o.Logger}
 	s.stsVerifier = &sigv4.Verifier{Service: "sts", Lookup: s.credentials, Session: s.session, Now: o.Now}
 	s.verifier = &sigv4.Verifier{Region: o.Region, Lookup: s.credentials, Session: s.session, Now: o.Now}
 	s.verifier.Bucket = func(r *http.Request) string { return bucketOfHost(r.Host, domains) }

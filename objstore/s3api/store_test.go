@@ -13,18 +13,17 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 )
 
 func TestFullDiskIsSaidAndPasses(t *testing.T) {
 	var full atomic.Bool
-	store, _, dir := openStoreOn(t, func() (uint64, error) {
+	d := openDoorOf(t, storetest.Open(t, storetest.Options{FreeSpace: func() (uint64, error) {
 		if full.Load() {
 			return 0, nil
 		}
 		return 1 << 40, nil
-	})
-	d := openDoorOf(t, store, dir)
+	}}))
 	d.bucket("bucket")
 	d.put("bucket", "before", "kept")
 	full.Store(true)
@@ -50,20 +49,13 @@ func TestFullDiskIsSaidAndPasses(t *testing.T) {
 }
 
 func TestReadOnlyStoreRefusesChanges(t *testing.T) {
-	store, o, dir := openStoreOn(t, nil)
-	d := openDoorOf(t, store, dir)
+	s := storetest.Open(t, storetest.Options{})
+	d := openDoorOf(t, s)
 	d.bucket("bucket")
 	d.put("bucket", "k", "x")
-	if err := store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	o.ReadOnly = true
-	readOnly, err := engine.Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer readOnly.Close()
-	d = openDoorOf(t, readOnly, dir)
+	s.Options.ReadOnly = true
+	s.Reopen(t)
+	d = openDoorOf(t, s)
 	const message = "This store is read-only."
 	for _, c := range [][2]string{{"PUT", "/bucket/n"}, {"DELETE", "/bucket/k"}, {"PUT", "/newbucket"}, {"DELETE", "/bucket"}, {"POST", "/bucket/k?uploads"}} {
 		d.do(c[0], c[1], "").want(t, c[0]+c[1], 403, "AccessDenied", message)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -229,7 +229,7 @@ func (q *request) getSessionToken(params url.Values) error {
 	if err != nil {
 		return err
 	}
-	n, err := q.s.store.BeginSession(q.ctx, q.principal, engine.SessionRequest{KeyID: q.auth.AccessKeyID, Duration: d})
+	n, err := q.s.iam.BeginSession(q.ctx, q.principal, iam.SessionRequest{KeyID: q.auth.AccessKeyID, Duration: d})
 	if err != nil {
 		return q.denied(err)
 	}
@@ -246,7 +246,7 @@ func (q *request) assumeRole(params url.Values) error {
 		return errValidation("1 validation error detected: Value '" + role + "' at 'roleArn' failed to satisfy constraint: Member must have length greater than or equal to 20")
 	case !validSessionName(name):
 		return errValidation("1 validation error detected: Value '" + name + "' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]{2,64}")
-	case len([]rune(document)) > engine.MaxSessionPolicy:
+	case len([]rune(document)) > iam.MaxSessionPolicy:
 		return errValidation("1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to 2048")
 	case params.Get("SerialNumber") != "" || params.Get("TokenCode") != "":
 		return errSTS(http.StatusForbidden, "AccessDenied", "MultiFactorAuthentication failed: there are no MFA devices here.")
@@ -262,12 +262,12 @@ func (q *request) assumeRole(params url.Values) error {
 		return err
 	}
 	path, ours := strings.CutPrefix(role, "arn:aws:iam::"+objstore.AccountID+":role/")
-	if refused, err := q.s.store.Denied(q.ctx, q.principal, engine.Access{Action: "sts:AssumeRole", ARN: role, Values: q.access("", "", "", "").Values}); err != nil {
+	if refused, err := q.s.iam.Denied(q.ctx, q.principal, iam.Access{Action: "sts:AssumeRole", ARN: role, Values: q.access("", "", "", "").Values}); err != nil {
 		return err
 	} else if refused || !ours || !validRole(path) {
 		return errSTS(http.StatusForbidden, "AccessDenied", "User: "+q.principal.SessionARN()+" is not authorized to perform: sts:AssumeRole on resource: "+role)
 	}
-	n, err := q.s.store.BeginSession(q.ctx, q.principal, engine.SessionRequest{
+	n, err := q.s.iam.BeginSession(q.ctx, q.principal, iam.SessionRequest{
 		KeyID: q.auth.AccessKeyID, Role: path[strings.LastIndexByte(path, '/')+1:], Name: name, Policy: document, Duration: d,
 	})
 	if err != nil {
@@ -281,12 +281,12 @@ func (q *request) assumeRole(params url.Values) error {
 	x.close("AssumedRoleUser")
 	sessionCredentials(&x, &n)
 	if document != "" {
-		x.int("PackedPolicySize", int64(len(document)*100/engine.MaxSessionPolicy))
+		x.int("PackedPolicySize", int64(len(document)*100/iam.MaxSessionPolicy))
 	}
 	return q.endSTS(&x)
 }
 
-func sessionCredentials(x *xmlWriter, n *engine.NewSession) {
+func sessionCredentials(x *xmlWriter, n *iam.Credentials) {
 	x.open("Credentials")
 	x.text("AccessKeyId", n.KeyID)
 	x.text("SecretAccessKey", n.Secret)

@@ -13,8 +13,7 @@ import (
 	"time"
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
-	"github.com/cofferfs/coffer/objstore/engine"
+	"github.com/cofferfs/coffer/objstore/iam"
 )
 
 // stsAnswer is an answer of STS, of any operation, or its error.
@@ -234,11 +233,11 @@ func TestSessionTokens(t *testing.T) {
 	d.put("bucket", "k", "x")
 	ctx := context.Background()
 	u := d.user("alice", "readwrite")
-	p, err := d.store.UserPrincipal(u.creds.AccessKeyID)
+	p, err := d.iam.UserPrincipal(u.creds.AccessKeyID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := d.store.BeginSession(ctx, p, engine.SessionRequest{
+	n, err := d.iam.BeginSession(ctx, p, iam.SessionRequest{
 		KeyID: u.creds.AccessKeyID, Role: "r", Name: "s", Duration: time.Hour,
 		Policy: statements(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`),
 	})
@@ -256,7 +255,7 @@ func TestSessionTokens(t *testing.T) {
 	url := in.link("GET", "/bucket/k", 3600)
 	get := func() reply { return d.follow("GET", url, "") }
 	get().ok(t, "presigned", 200)
-	if err := d.store.DisableUser(ctx, "alice", true); err != nil {
+	if err := d.iam.DisableUser(ctx, "alice", true); err != nil {
 		t.Fatal(err)
 	}
 	get().want(t, "presigned, disabled", 400, "InvalidToken", "")
@@ -269,7 +268,7 @@ func TestSessionTokens(t *testing.T) {
 func TestSessionsEnd(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")
-	n, err := d.store.BeginSession(context.Background(), engine.RootPrincipal(), engine.SessionRequest{KeyID: testKeyID, Duration: -time.Second})
+	n, err := d.iam.BeginSession(context.Background(), iam.Root(), iam.SessionRequest{KeyID: testKeyID, Duration: -time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/cofferfs/coffer/objstore/engine/storetest"
 )
 
 func TestWhoDidNotSignIsRefused(t *testing.T) {
@@ -421,16 +422,17 @@ func TestManyClientsAtOnce(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	lookup := func(context.Context, string) ([]byte, error) { return nil, errors.New("none") }
-	store, _ := openStore(t)
+	store := storetest.Open(t, storetest.Options{}).Store
+	users := openIAM(t, store)
 	for _, o := range []Options{
-		{}, {Store: store}, {Credentials: lookup},
-		{Store: store, Credentials: lookup, AccountID: "12"}, {Store: store, Credentials: lookup, Domains: []string{""}},
+		{}, {Store: store, IAM: users}, {Store: store, Credentials: lookup}, {IAM: users, Credentials: lookup},
+		{Store: store, IAM: users, Credentials: lookup, AccountID: "12"}, {Store: store, IAM: users, Credentials: lookup, Domains: []string{""}},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v", o)
 		}
 	}
-	s, err := New(Options{Store: store, Credentials: lookup})
+	s, err := New(Options{Store: store, IAM: users, Credentials: lookup})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package engine
+package iam
 
 import (
 	"testing"
@@ -8,12 +8,12 @@ import (
 )
 
 func TestDamagedPolicyIsRootsToReplace(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
-	if err := s.SetBucketConfig(bg, s3C, "photos", objstore.ConfigPolicy, []byte("no policy")); err != nil {
+	if err := s.store.SetBucketConfig(bg, s3C, "photos", objstore.ConfigPolicy, []byte("no policy")); err != nil {
 		t.Fatal(err)
 	}
-	n, err := s.BeginSession(bg, RootPrincipal(), SessionRequest{KeyID: "ROOT", Role: "reader", Name: "narrow", Duration: time.Hour,
+	n, err := s.BeginSession(bg, Root(), SessionRequest{KeyID: "ROOT", Role: "reader", Name: "narrow", Duration: time.Hour,
 		Policy: statementsOf(`{"Effect":"Allow","Action":"s3:Get*","Resource":"*"}`)})
 	if err != nil {
 		t.Fatal(err)
@@ -33,9 +33,9 @@ func TestDamagedPolicyIsRootsToReplace(t *testing.T) {
 		for _, who := range []struct {
 			p    *Principal
 			want objstore.Kind
-		}{{RootPrincipal(), c.root}, {narrow, c.inner}} {
+		}{{Root(), c.root}, {narrow, c.inner}} {
 			err := s.Authorize(bg, who.p, Access{Action: c.action, Bucket: "photos"})
-			if (err == nil) != (who.want == 0) || err != nil && kindOf(err) != who.want {
+			if (err == nil) != (who.want == 0) || err != nil && objstore.KindOf(err) != who.want {
 				t.Errorf("%s of %s: %v", c.action, who.p.SessionARN(), err)
 			}
 		}

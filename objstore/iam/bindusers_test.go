@@ -1,4 +1,4 @@
-package engine
+package iam
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 
 // A policy speaks of who had a name when it was put, not of who has it later.
 func TestUserOfARemovedNameHasNoGrant(t *testing.T) {
-	s, _ := treeStore(t)
+	s, store := newService(t)
 	makeBucket(t, s, "photos")
 	const everything = `{"Effect":"Allow","Action":"s3:*","Resource":"*"}`
 	get, list := Access{Action: "s3:GetObject", Bucket: "photos", Key: "a"}, Access{Action: "s3:ListBucket", Bucket: "photos"}
@@ -62,14 +62,14 @@ func TestUserOfARemovedNameHasNoGrant(t *testing.T) {
 	for range 2 {
 		may(anna, get, false)
 		told(text(first.ID))
-		s = reopened(t, s)
+		s = reopened(t, s, store)
 	}
 	if err := s.SetUserPolicies(bg, "anna", []objstore.UserPolicy{{Name: "readwrite"}}); err != nil {
 		t.Fatal(err)
 	}
 	may(anna, list, false)
 	may(anna, put, true)
-	if err := s.SetBucketPolicy(bg, s3C, "photos", []byte(text(first.ID))); kindOf(err) != objstore.KindMalformedPolicy {
+	if err := s.SetBucketPolicy(bg, s3C, "photos", []byte(text(first.ID))); objstore.KindOf(err) != objstore.KindMalformedPolicy {
 		t.Errorf("the id of a user who is gone: %v", err)
 	}
 	second, err := s.User("anna")

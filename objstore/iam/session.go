@@ -1,4 +1,4 @@
-package engine
+package iam
 
 import (
 	"context"
@@ -26,9 +26,9 @@ const settingSessionKey = "sts/key"
 
 // Errors of credentials.
 var (
-	ErrUnknownKey   = errors.New("engine: unknown access key id")
-	ErrInvalidToken = errors.New("engine: session token is malformed or of another key")
-	ErrExpiredToken = errors.New("engine: session token has expired")
+	ErrUnknownKey   = errors.New("iam: unknown access key id")
+	ErrInvalidToken = errors.New("iam: session token is malformed or of another key")
+	ErrExpiredToken = errors.New("iam: session token has expired")
 )
 
 // Limits of sessions.
@@ -63,8 +63,8 @@ type sessionCache struct {
 // maxSessions bounds a sessionCache.
 const maxSessions = 1024
 
-// NewSession is a session that was just made.
-type NewSession struct {
+// Credentials are what the holder of a session that was just made is given.
+type Credentials struct {
 	KeyID, Secret, Token string
 	Expires              time.Time
 	ARN, ID              string // of the session
@@ -85,59 +85,60 @@ type SessionRequest struct {
 
 // BeginSession makes a session for p, which must not be in one itself unless
 // that one began with GetSessionToken. KindMalformedPolicy, KindAccessDenied.
-func (s *Store) BeginSession(ctx context.Context, p *Principal, req SessionRequest) (NewSession, error) {
+func (s *Service) BeginSession(ctx context.Context, p *Principal, req SessionRequest) (Credentials, error) {
 	const op = "begin session"
 	n := &session{Parent: req.KeyID, Root: p.root, Role: req.Role, Name: req.Name, Policy: req.Policy}
 	switch {
 	case p.Anonymous():
-		return NewSession{}, objstore.E(objstore.KindAccessDenied, op, "", "Access Denied")
+		return Credentials{}, objstore.E(objstore.KindAccessDenied, op, "", "Access Denied")
 	case p.session != nil && (p.session.Role != "" || req.Role == ""):
-		return NewSession{}, objstore.E(objstore.KindAccessDenied, op, "", "Cannot call GetSessionToken with session credentials")
+		return Credentials{}, objstore.E(objstore.KindAccessDenied, op, "", "Cannot call GetSessionToken with session credentials")
 	case p.session != nil:
 		n.Parent = p.session.Parent
 	}
 	if req.Policy != "" {
 		if _, err := policy.Parse([]byte(req.Policy), policy.Identity); err != nil {
-			return NewSession{}, malformedPolicy(op, "", err)
+			return Credentials{}, malformedPolicy(op, "", err)
 		}
 	}
 	n.KeyID, n.Secret = NewKeyPair(sessionKeyPrefix)
-	n.Begun = s.o.Now().UTC().Truncate(time.Second)
+	n.Begun = s.now().UTC().Truncate(time.Second)
 	n.Expires = n.Begun.Add(req.Duration)
 	if p.session != nil && p.session.Expires.Before(n.Expires) {
 		n.Expires = p.session.Expires
 	}
 	key, err := s.sessionKey(ctx, true)
 	if err != nil {
-		return NewSession{}, err
+		return Credentials{}, err
 	}
 	text, err := json.Marshal(n)
 	if err != nil {
-		return NewSession{}, objstore.Wrap(objstore.KindInternal, op, "", err)
+		return Credentials{}, objstore.Wrap(objstore.KindInternal, op, "", err)
 	}
 	defer clear(text)
 	token := base64.RawURLEncoding.EncodeToString(coffercrypto.SealBytes(key, s.sessionBinding(), text))
 	held := &Principal{root: p.root, user: p.user, session: n}
-	return NewSession{KeyID: n.KeyID, Secret: n.Secret, Token: token, Expires: n.Expires, ARN: held.SessionARN(), ID: held.UserID()}, nil
+	return Credentials{KeyID: n.KeyID, Secret: n.Secret, Token: token, Expires: n.Expires, ARN: held.SessionARN(), ID: held.UserID()}, nil
 }
 
-func (s *Store) sessionBinding() coffercrypto.Binding {
-	return coffercrypto.Bind(coffercrypto.DomainSession, s.o.StoreID[:])
+func (s *Service) sessionBinding() coffercrypto.Binding {
+	id := s.store.ID()
+	return coffercrypto.Bind(coffercrypto.DomainSession, id[:])
 }
 
 // sessionKey returns the key of the tokens, lent; KindNotFound if there is none
 // and it is not to be made.
-func (s *Store) sessionKey(ctx context.Context, create bool) (*secret.Key, error) {
+func (s *Service) sessionKey(ctx context.Context, create bool) (*secret.Key, error) {
 	c := &s.sessions
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.key != nil {
 		return c.key, nil
 	}
-	b, err := s.Setting(ctx, settingSessionKey)
+	b, err := s.store.Setting(ctx, settingSessionKey)
 	if objstore.IsKind(err, objstore.KindNotFound) && create {
 		key := secret.Random()
-		if err := s.SetSetting(ctx, settingSessionKey, key.Bytes()); err != nil {
+		if err := s.store.SetSetting(ctx, settingSessionKey, key.Bytes()); err != nil {
 			return nil, err
 		}
 		c.key = key
@@ -155,7 +156,7 @@ func (s *Store) sessionKey(ctx context.Context, create bool) (*secret.Key, error
 }
 
 // openSession opens a token. It does not look whether the session is in force.
-func (s *Store) openSession(ctx context.Context, keyID, token string) (*session, error) {
+func (s *Service) openSession(ctx context.Context, keyID, token string) (*session, error) {
 	if len(token) > maxToken {
 		return nil, ErrInvalidToken
 	}
@@ -200,9 +201,6 @@ func (s *Store) openSession(ctx context.Context, keyID, token string) (*session,
 func (c *sessionCache) put(name [sha256.Size]byte, n *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.m == nil {
-		c.m = make(map[[sha256.Size]byte]*session)
-	}
 	if len(c.m) >= maxSessions {
 		for victim := range c.m {
 			delete(c.m, victim)
@@ -212,35 +210,16 @@ func (c *sessionCache) put(name [sha256.Size]byte, n *session) {
 	c.m[name] = n
 }
 
-// UserSecret returns the secret of a user's access key that is in force, lent, or
-// ErrUnknownKey.
-func (s *Store) UserSecret(keyID string) ([]byte, error) {
-	k, ok := s.users.Load().keys[keyID]
-	if !ok {
-		return nil, ErrUnknownKey
-	}
-	return k.secret, nil
-}
-
-// UserPrincipal is who holds a user's access key, or ErrUnknownKey.
-func (s *Store) UserPrincipal(keyID string) (*Principal, error) {
-	k, ok := s.users.Load().keys[keyID]
-	if !ok {
-		return nil, ErrUnknownKey
-	}
-	return &Principal{user: k.user}, nil
-}
-
 // SessionPrincipal opens a session token: who holds it, and the session's
 // secret, which is lent. isRoot tells the access keys of the store itself.
 // ErrInvalidToken: it is none of this store's, belongs to another access key, or
 // the key that it was made with is no longer in force; ErrExpiredToken.
-func (s *Store) SessionPrincipal(ctx context.Context, keyID, token string, isRoot func(keyID string) bool) (*Principal, []byte, error) {
+func (s *Service) SessionPrincipal(ctx context.Context, keyID, token string, isRoot func(keyID string) bool) (*Principal, []byte, error) {
 	n, err := s.openSession(ctx, keyID, token)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !s.o.Now().Before(n.Expires) {
+	if !s.now().Before(n.Expires) {
 		return nil, nil, ErrExpiredToken
 	}
 	p := &Principal{session: n}

@@ -1,4 +1,4 @@
-package engine
+package iam
 
 import (
 	"errors"
@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/meta"
 )
 
-func addUser(t testing.TB, s *Store, name string, documents ...string) objstore.NewAccessKey {
+func addUser(t testing.TB, s *Service, name string, documents ...string) objstore.NewAccessKey {
 	t.Helper()
 	var list []objstore.UserPolicy
 	for _, d := range documents {
@@ -27,7 +28,7 @@ func addUser(t testing.TB, s *Store, name string, documents ...string) objstore.
 	return k
 }
 
-func principalOf(t testing.TB, s *Store, keyID string) *Principal {
+func principalOf(t testing.TB, s *Service, keyID string) *Principal {
 	t.Helper()
 	p, err := s.UserPrincipal(keyID)
 	if err != nil {
@@ -40,22 +41,8 @@ func statementsOf(list ...string) string {
 	return `{"Version":"2012-10-17","Statement":[` + strings.Join(list, ",") + `]}`
 }
 
-// reopened closes a store and opens it again.
-func reopened(t *testing.T, s *Store) *Store {
-	t.Helper()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Open(bg, s.o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { again.Close() })
-	return again
-}
-
 func TestUsersAreKept(t *testing.T) {
-	s, m := treeStore(t)
+	s, store := newService(t)
 	alice := addUser(t, s, "alice", "readonly")
 	bob := addUser(t, s, "bob", statementsOf(`{"Effect":"Allow","Action":"s3:*","Resource":"*"}`), "backup")
 	second, err := s.AddUserKey(bg, "bob")
@@ -78,20 +65,29 @@ func TestUsersAreKept(t *testing.T) {
 				t.Errorf("key of %s belongs to %s", k.User, p.UserName())
 			}
 		}
-		s = reopened(t, s)
+		s = reopened(t, s, store)
 	}
 	if strings.Contains(before, alice.Secret) {
 		t.Error("a secret is shown again")
 	}
-	for key, value := range m.vals {
-		if strings.Contains(string(value), alice.Secret) || strings.Contains(string(value), "readonly") {
-			t.Errorf("record %q holds a user in the clear", key)
+	err = store.Options.Meta.View(bg, func(r meta.Reader) error {
+		for p, err := range r.Scan(meta.Prefix(nil)) {
+			if err != nil {
+				return err
+			}
+			if strings.Contains(string(p.Value), alice.Secret) || strings.Contains(string(p.Value), "readonly") {
+				t.Errorf("record %q holds a user in the clear", p.Key)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
 func TestUserChangesCountAtOnce(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	k := addUser(t, s, "alice", "readonly")
 	works := func(id string, want bool) {
@@ -145,7 +141,7 @@ func TestUserChangesCountAtOnce(t *testing.T) {
 }
 
 func TestUserRefusals(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	addUser(t, s, "alice")
 	add := func(name string, p ...objstore.UserPolicy) func() error {
 		return func() error { _, err := s.AddUser(bg, name, p); return err }
@@ -174,7 +170,7 @@ func TestUserRefusals(t *testing.T) {
 		{"rotate no such key", func() error { _, err := s.RotateUserKey(bg, "alice", "COFFER"); return err }, objstore.KindNotFound},
 	} {
 		before := fmt.Sprint(s.Users())
-		if err := c.do(); err == nil || kindOf(err) != c.kind {
+		if err := c.do(); err == nil || objstore.KindOf(err) != c.kind {
 			t.Errorf("%s: %v", c.what, err)
 		}
 		if after := fmt.Sprint(s.Users()); after != before {
@@ -186,10 +182,10 @@ func TestUserRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.AddUserKey(bg, "alice"); kindOf(err) != objstore.KindTooLarge {
+	if _, err := s.AddUserKey(bg, "alice"); objstore.KindOf(err) != objstore.KindTooLarge {
 		t.Errorf("one key too many: %v", err)
 	}
-	if _, err := s.RotateUserKey(bg, "alice", ""); kindOf(err) != objstore.KindInvalidArgument {
+	if _, err := s.RotateUserKey(bg, "alice", ""); objstore.KindOf(err) != objstore.KindInvalidArgument {
 		t.Errorf("rotate which of %d: %v", objstore.MaxUserKeys, err)
 	}
 }
@@ -199,11 +195,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 		allowGet   = `{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`
 		denySecret = `{"Effect":"Deny","Action":"s3:*","Resource":"arn:aws:s3:::photos/secret/*"}`
 	)
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	none := principalOf(t, s, addUser(t, s, "none").ID)
 	get := principalOf(t, s, addUser(t, s, "get", statementsOf(allowGet, denySecret)).ID)
-	people := map[string]*Principal{"root": RootPrincipal(), "nobody": AnonymousPrincipal(), "none": none, "get": get}
+	people := map[string]*Principal{"root": Root(), "nobody": Anonymous(), "none": none, "get": get}
 	for _, c := range []struct {
 		policy, key string
 		allowed     string
@@ -216,11 +212,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}`, "a", ""},
 		{`{"Effect":"Deny","NotPrincipal":{"AWS":["000000000000","arn:aws:iam::000000000000:user/none"]},"Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}`, "a", "root"},
 	} {
-		if err := s.SetPublicAccess(bg, s3C, "photos", nil); err != nil {
+		if err := s.store.SetPublicAccess(bg, s3C, "photos", nil); err != nil {
 			t.Fatal(err)
 		}
 		if c.policy == "" {
-			if err := s.DeleteBucketConfig(bg, s3C, "photos", objstore.ConfigPolicy); err != nil && kindOf(err) != objstore.KindNoSuchConfig {
+			if err := s.store.DeleteBucketConfig(bg, s3C, "photos", objstore.ConfigPolicy); err != nil && objstore.KindOf(err) != objstore.KindNoSuchConfig {
 				t.Fatal(err)
 			}
 		} else if err := s.SetBucketPolicy(bg, s3C, "photos", []byte(statementsOf(c.policy))); err != nil {
@@ -229,20 +225,20 @@ func TestWhoMayDoWhat(t *testing.T) {
 		for name, p := range people {
 			err := s.Authorize(bg, p, Access{Action: "s3:GetObject", Bucket: "photos", Key: c.key})
 			want := strings.Contains(" "+c.allowed+" ", " "+name+" ")
-			if (err == nil) != want || err != nil && kindOf(err) != objstore.KindAccessDenied {
+			if (err == nil) != want || err != nil && objstore.KindOf(err) != objstore.KindAccessDenied {
 				t.Errorf("%s %s: %s: %v, want allowed %v", c.policy, c.key, name, err, want)
 			}
 		}
 	}
 	for name, p := range people {
-		if err := s.Authorize(bg, p, Access{Action: "s3:GetObject", Bucket: "letters", Key: "a"}); kindOf(err) != objstore.KindNoSuchBucket {
+		if err := s.Authorize(bg, p, Access{Action: "s3:GetObject", Bucket: "letters", Key: "a"}); objstore.KindOf(err) != objstore.KindNoSuchBucket {
 			t.Errorf("%s in a bucket that is not there: %v", name, err)
 		}
 	}
 }
 
 func TestRootCannotBeLockedOutOfThePolicy(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	err := s.SetBucketPolicy(bg, s3C, "photos", []byte(statementsOf(`{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]}`)))
 	if err != nil {
@@ -250,7 +246,7 @@ func TestRootCannotBeLockedOutOfThePolicy(t *testing.T) {
 	}
 	admin := principalOf(t, s, addUser(t, s, "admin", "readwrite").ID)
 	for _, action := range []string{"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "s3:ListBucket", "s3:DeleteBucket"} {
-		if err := s.Authorize(bg, RootPrincipal(), Access{Action: action, Bucket: "photos"}); (err == nil) != strings.HasSuffix(action, "Policy") {
+		if err := s.Authorize(bg, Root(), Access{Action: action, Bucket: "photos"}); (err == nil) != strings.HasSuffix(action, "Policy") {
 			t.Errorf("root %s: %v", action, err)
 		}
 		if err := s.Authorize(bg, admin, Access{Action: action, Bucket: "photos"}); err == nil {
@@ -260,25 +256,25 @@ func TestRootCannotBeLockedOutOfThePolicy(t *testing.T) {
 }
 
 func TestPublicAccessBlock(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	public := []byte(statementsOf(`{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}`))
 	users := []byte(statementsOf(`{"Effect":"Allow","Principal":{"AWS":"000000000000"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}`))
 	is := func(want objstore.PublicAccessBlock, removed bool) {
 		t.Helper()
-		if p, err := s.PublicAccess(bg, "photos"); err != nil || p.Effective() != want || p.Removed() != removed {
+		if p, err := s.store.PublicAccess(bg, "photos"); err != nil || p.Effective() != want || p.Removed() != removed {
 			t.Errorf("%+v %v %v", p.Effective(), p.Removed(), err)
 		}
 	}
 	is(objstore.PublicAccessBlock{BlockPublicACLs: true, IgnorePublicACLs: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}, false)
-	if err := s.SetBucketPolicy(bg, s3C, "photos", public); kindOf(err) != objstore.KindAccessDenied {
+	if err := s.SetBucketPolicy(bg, s3C, "photos", public); objstore.KindOf(err) != objstore.KindAccessDenied {
 		t.Errorf("a public policy: %v", err)
 	}
 	if err := s.SetBucketPolicy(bg, s3C, "photos", users); err != nil {
 		t.Errorf("a policy that is not public: %v", err)
 	}
 	restrict := objstore.PublicAccessBlock{RestrictPublicBuckets: true}
-	if err := s.SetPublicAccess(bg, s3C, "photos", &restrict); err != nil {
+	if err := s.store.SetPublicAccess(bg, s3C, "photos", &restrict); err != nil {
 		t.Fatal(err)
 	}
 	is(restrict, false)
@@ -286,20 +282,20 @@ func TestPublicAccessBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	get := Access{Action: "s3:GetObject", Bucket: "photos", Key: "a"}
-	if err := s.Authorize(bg, AnonymousPrincipal(), get); err == nil {
+	if err := s.Authorize(bg, Anonymous(), get); err == nil {
 		t.Error("nobody gets in while public buckets are restricted")
 	}
 	if err := s.Authorize(bg, principalOf(t, s, addUser(t, s, "alice").ID), get); err != nil {
 		t.Errorf("a user: %v", err)
 	}
-	if err := s.SetPublicAccess(bg, s3C, "photos", &objstore.PublicAccessBlock{}); err != nil {
+	if err := s.store.SetPublicAccess(bg, s3C, "photos", &objstore.PublicAccessBlock{}); err != nil {
 		t.Fatal(err)
 	}
 	is(objstore.PublicAccessBlock{}, false)
-	if err := s.Authorize(bg, AnonymousPrincipal(), get); err != nil {
+	if err := s.Authorize(bg, Anonymous(), get); err != nil {
 		t.Errorf("nobody: %v", err)
 	}
-	if err := s.SetPublicAccess(bg, s3C, "photos", nil); err != nil {
+	if err := s.store.SetPublicAccess(bg, s3C, "photos", nil); err != nil {
 		t.Fatal(err)
 	}
 	is(objstore.PublicAccessBlock{}, true)
@@ -309,10 +305,10 @@ func TestPublicAccessBlock(t *testing.T) {
 }
 
 func TestBucketPolicyNamesUsersThatExist(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	text := []byte(statementsOf(`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/alice"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::photos/*"}`))
-	if err := s.SetBucketPolicy(bg, s3C, "photos", text); kindOf(err) != objstore.KindMalformedPolicy || !strings.Contains(err.Error(), "Invalid principal") {
+	if err := s.SetBucketPolicy(bg, s3C, "photos", text); objstore.KindOf(err) != objstore.KindMalformedPolicy || !strings.Contains(err.Error(), "Invalid principal") {
 		t.Errorf("nobody of that name: %v", err)
 	}
 	addUser(t, s, "alice")
@@ -322,7 +318,7 @@ func TestBucketPolicyNamesUsersThatExist(t *testing.T) {
 }
 
 func TestOverwriteIsDeniedOnlyWhereSomebodySaysSo(t *testing.T) {
-	s, _ := treeStore(t)
+	s, _ := newService(t)
 	makeBucket(t, s, "photos")
 	a := Access{Action: "coffer:OverwriteObject", Bucket: "photos", Key: "k"}
 	for policy, want := range map[string]bool{"readwrite": false, "readonly": false, "backup": true} {
@@ -331,27 +327,27 @@ func TestOverwriteIsDeniedOnlyWhereSomebodySaysSo(t *testing.T) {
 			t.Errorf("%s: %v %v", policy, denied, err)
 		}
 	}
-	if denied, err := s.Denied(bg, RootPrincipal(), a); err != nil || denied {
+	if denied, err := s.Denied(bg, Root(), a); err != nil || denied {
 		t.Errorf("root: %v %v", denied, err)
 	}
 	err := s.SetBucketPolicy(bg, s3C, "photos", []byte(statementsOf(`{"Effect":"Deny","Principal":"*","Action":"coffer:OverwriteObject","Resource":"arn:aws:s3:::photos/*"}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if denied, err := s.Denied(bg, RootPrincipal(), a); err != nil || !denied {
+	if denied, err := s.Denied(bg, Root(), a); err != nil || !denied {
 		t.Errorf("root where the bucket's policy denies it: %v %v", denied, err)
 	}
 }
 
 func TestSessions(t *testing.T) {
-	s, _ := treeStore(t)
+	s, store := newService(t)
 	now := time.Unix(1_800_000_000, 0)
-	s.o.Now = func() time.Time { return now }
+	s.now = func() time.Time { return now }
 	makeBucket(t, s, "photos")
 	k := addUser(t, s, "alice", "readwrite")
 	isRoot := func(id string) bool { return id == "ROOT" }
 	onlyGet := statementsOf(`{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}`)
-	begin := func(p *Principal, r SessionRequest) NewSession {
+	begin := func(p *Principal, r SessionRequest) Credentials {
 		t.Helper()
 		n, err := s.BeginSession(bg, p, r)
 		if err != nil {
@@ -359,7 +355,7 @@ func TestSessions(t *testing.T) {
 		}
 		return n
 	}
-	open := func(n NewSession) (*Principal, error) {
+	open := func(n Credentials) (*Principal, error) {
 		p, secret, err := s.SessionPrincipal(bg, n.KeyID, n.Token, isRoot)
 		if err == nil && string(secret) != n.Secret {
 			t.Errorf("another secret")
@@ -369,9 +365,9 @@ func TestSessions(t *testing.T) {
 	alice := principalOf(t, s, k.ID)
 	plain := begin(alice, SessionRequest{KeyID: k.ID, Duration: time.Hour})
 	narrow := begin(alice, SessionRequest{KeyID: k.ID, Role: "reader", Name: "s1", Policy: onlyGet, Duration: time.Hour})
-	root := begin(RootPrincipal(), SessionRequest{KeyID: "ROOT", Role: "reader", Name: "s2", Policy: onlyGet, Duration: time.Hour})
+	root := begin(Root(), SessionRequest{KeyID: "ROOT", Role: "reader", Name: "s2", Policy: onlyGet, Duration: time.Hour})
 	for _, c := range []struct {
-		n        NewSession
+		n        Credentials
 		arn      string
 		get, put bool
 	}{
@@ -403,14 +399,14 @@ func TestSessions(t *testing.T) {
 		t.Errorf("ends at %v, its session at %v", n.Expires, plain.Expires)
 	}
 	for _, r := range []SessionRequest{{KeyID: plain.KeyID, Duration: time.Hour}} {
-		if _, err := s.BeginSession(bg, inner, r); kindOf(err) != objstore.KindAccessDenied {
+		if _, err := s.BeginSession(bg, inner, r); objstore.KindOf(err) != objstore.KindAccessDenied {
 			t.Errorf("a session's session: %v", err)
 		}
 	}
 
 	// What is not a token of this key.
 	other := begin(alice, SessionRequest{KeyID: k.ID, Duration: time.Hour})
-	for what, bad := range map[string]NewSession{
+	for what, bad := range map[string]Credentials{
 		"empty":        {KeyID: plain.KeyID},
 		"no base64":    {KeyID: plain.KeyID, Token: "!"},
 		"changed":      {KeyID: plain.KeyID, Token: plain.Token[:60] + string(plain.Token[60]^1) + plain.Token[61:]},
@@ -425,7 +421,7 @@ func TestSessions(t *testing.T) {
 	}
 
 	// The store may be opened anew, and the key of the root be taken away.
-	again := reopened(t, s)
+	again := reopened(t, s, store)
 	if _, _, err := again.SessionPrincipal(bg, plain.KeyID, plain.Token, isRoot); err != nil {
 		t.Errorf("after opening again: %v", err)
 	}
@@ -459,19 +455,19 @@ func TestSessions(t *testing.T) {
 }
 
 func BenchmarkAuthorizeRoot(b *testing.B) {
-	s, _ := treeStore(b)
+	s, _ := newService(b)
 	makeBucket(b, s, "photos")
 	a := Access{Action: "s3:GetObject", Bucket: "photos", Key: "k"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := s.Authorize(bg, RootPrincipal(), a); err != nil {
+		if err := s.Authorize(bg, Root(), a); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkAuthorizeUser(b *testing.B) {
-	s, _ := treeStore(b)
+	s, _ := newService(b)
 	makeBucket(b, s, "photos")
 	p := principalOf(b, s, addUser(b, s, "alice", "readwrite").ID)
 	a := Access{Action: "s3:GetObject", Bucket: "photos", Key: "k"}

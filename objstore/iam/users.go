@@ -1,12 +1,8 @@
-package engine
+package iam
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/policy"
 )
 
@@ -80,15 +77,15 @@ func newUserTable(names map[string]*user) *userTable {
 
 // loadUsers reads all users. One whose record does not open is kept out, and
 // the operator is told: the others must get at their data.
-func (s *Store) loadUsers(ctx context.Context) error {
-	settings, err := s.settingNames(ctx, settingUser)
+func (s *Service) loadUsers(ctx context.Context) error {
+	settings, err := s.store.Settings(ctx, settingUser)
 	if err != nil {
 		return err
 	}
 	names := make(map[string]*user, len(settings))
 	for _, setting := range settings {
 		u := &user{name: strings.TrimPrefix(setting, settingUser)}
-		text, err := s.Setting(ctx, setting)
+		text, err := s.store.Setting(ctx, setting)
 		if err == nil {
 			err = json.Unmarshal(text, &u.rec)
 			clear(text)
@@ -106,79 +103,13 @@ func (s *Store) loadUsers(ctx context.Context) error {
 	return nil
 }
 
-// compilePolicies compiles what a user may do. KindMalformedPolicy.
-func compilePolicies(list []objstore.UserPolicy) ([]*policy.Policy, error) {
-	const op = "policy"
-	if len(list) > objstore.MaxUserPolicies {
-		return nil, objstore.E(objstore.KindMalformedPolicy, op, "", fmt.Sprintf("a user has at most %d policies", objstore.MaxUserPolicies))
-	}
-	compiled := make([]*policy.Policy, len(list))
-	for i := range list {
-		text, err := PolicyText(list[i])
-		if err != nil {
-			return nil, err
-		}
-		if compiled[i], err = policy.Parse(text, policy.Identity); err != nil {
-			return nil, malformedPolicy(op, list[i].Name, err)
-		}
-	}
-	return compiled, nil
-}
-
-// malformedPolicy keeps the sentence of the policy's error, which is S3's.
-func malformedPolicy(op, what string, err error) error {
-	var e *policy.Error
-	if errors.As(err, &e) {
-		return objstore.E(objstore.KindMalformedPolicy, op, what, e.Message)
-	}
-	return objstore.Wrap(objstore.KindInternal, op, what, err)
-}
-
-// PolicyText is the document of a user's policy. KindMalformedPolicy: it has
-// none, and there is no ready-made one of its name.
-func PolicyText(p objstore.UserPolicy) ([]byte, error) {
-	if p.Document != "" {
-		return []byte(strings.TrimSpace(p.Document)), nil
-	}
-	for _, b := range p.Buckets {
-		if !objstore.ValidBucketName(b) {
-			return nil, objstore.E(objstore.KindMalformedPolicy, "policy", p.Name, fmt.Sprintf("%q is no name of a bucket", b))
-		}
-	}
-	text, ok := policy.ReadyMade(p.Name, p.Buckets...)
-	if !ok {
-		return nil, objstore.E(objstore.KindMalformedPolicy, "policy", p.Name,
-			"there is no such policy; ready-made are "+strings.Join(policy.ReadyMadeNames(), ", "))
-	}
-	return text, nil
-}
-
-// NewKeyPair makes an access key in the shape of AWS's own, 20 and 40
-// characters, since some clients insist on it. The secret has 240 random bits.
-// prefix has 6 characters.
-func NewKeyPair(prefix string) (id, secret string) {
-	var b [9]byte // 15 characters, of which 14 are used
-	var sec [30]byte
-	rand.Read(b[:])
-	rand.Read(sec[:])
-	defer clear(sec[:])
-	return prefix + base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])[:14],
-		base64.RawURLEncoding.EncodeToString(sec[:])
-}
-
-// Prefixes of access key ids.
-const (
-	KeyPrefix        = "COFFER"
-	sessionKeyPrefix = "COFTMP"
-)
-
-func (s *Store) newUserKey() userKey {
+func (s *Service) newUserKey() userKey {
 	id, secret := NewKeyPair(KeyPrefix)
-	return userKey{ID: id, Secret: secret, Created: s.o.Now().UTC().Truncate(time.Second)}
+	return userKey{ID: id, Secret: secret, Created: s.now().UTC().Truncate(time.Second)}
 }
 
 // Users describes all users, by name.
-func (s *Store) Users() []objstore.User {
+func (s *Service) Users() []objstore.User {
 	t := s.users.Load()
 	list := make([]objstore.User, 0, len(t.names))
 	for _, name := range slices.Sorted(maps.Keys(t.names)) {
@@ -199,7 +130,7 @@ func (u *user) describe() objstore.User {
 }
 
 // User describes a user. KindNotFound.
-func (s *Store) User(name string) (objstore.User, error) {
+func (s *Service) User(name string) (objstore.User, error) {
 	u, ok := s.users.Load().names[name]
 	if !ok {
 		return objstore.User{}, errNoUser("show user", name)
@@ -213,12 +144,9 @@ func errNoUser(op, name string) error {
 
 // changeUser changes the record of a user and makes it durable before it counts.
 // For the next request it does. Errors of change are returned as they are.
-func (s *Store) changeUser(ctx context.Context, op, name string, change func(*userRecord) error) error {
-	if err := s.writable(op, name); err != nil {
-		return err
-	}
-	s.usersMu.Lock()
-	defer s.usersMu.Unlock()
+func (s *Service) changeUser(ctx context.Context, op, name string, change func(*userRecord) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	old, ok := s.users.Load().names[name]
 	if !ok {
 		return errNoUser(op, name)
@@ -234,8 +162,8 @@ func (s *Store) changeUser(ctx context.Context, op, name string, change func(*us
 	return s.putUser(ctx, op, name, rec)
 }
 
-// putUser stores a user and puts him into force. The caller holds usersMu.
-func (s *Store) putUser(ctx context.Context, op, name string, rec userRecord) error {
+// putUser stores a user and puts him into force. The caller holds mu.
+func (s *Service) putUser(ctx context.Context, op, name string, rec userRecord) error {
 	compiled, err := compilePolicies(rec.Policies)
 	if err != nil {
 		return err
@@ -245,10 +173,10 @@ func (s *Store) putUser(ctx context.Context, op, name string, rec userRecord) er
 		return objstore.Wrap(objstore.KindInternal, op, name, err)
 	}
 	defer clear(text)
-	if len(text) > maxSetting {
+	if len(text) > engine.MaxSetting {
 		return objstore.E(objstore.KindTooLarge, op, name, "the user's policies are over 64 KiB in all")
 	}
-	if err := s.SetSetting(context.WithoutCancel(ctx), settingUser+name, text); err != nil {
+	if err := s.store.SetSetting(context.WithoutCancel(ctx), settingUser+name, text); err != nil {
 		return err
 	}
 	names := maps.Clone(s.users.Load().names)
@@ -259,17 +187,14 @@ func (s *Store) putUser(ctx context.Context, op, name string, rec userRecord) er
 
 // AddUser makes a user with an access key, durably. KindExists,
 // KindInvalidArgument: the name, KindMalformedPolicy. The record is sealed.
-func (s *Store) AddUser(ctx context.Context, name string, policies []objstore.UserPolicy) (objstore.NewAccessKey, error) {
+func (s *Service) AddUser(ctx context.Context, name string, policies []objstore.UserPolicy) (objstore.NewAccessKey, error) {
 	const op = "add user"
 	none := objstore.NewAccessKey{}
 	if !objstore.ValidUserName(name) {
 		return none, objstore.E(objstore.KindInvalidArgument, op, name, "a user's name has 1 to 64 letters, digits and characters of +=,.@-_, and is not root")
 	}
-	if err := s.writable(op, name); err != nil {
-		return none, err
-	}
-	s.usersMu.Lock()
-	defer s.usersMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := s.users.Load()
 	if _, ok := t.names[name]; ok {
 		return none, objstore.E(objstore.KindExists, op, name, "there is such a user already")
@@ -287,18 +212,15 @@ func (s *Store) AddUser(ctx context.Context, name string, policies []objstore.Us
 }
 
 // RemoveUser removes a user with his keys and sessions, durably. KindNotFound.
-func (s *Store) RemoveUser(ctx context.Context, name string) error {
+func (s *Service) RemoveUser(ctx context.Context, name string) error {
 	const op = "remove user"
-	if err := s.writable(op, name); err != nil {
-		return err
-	}
-	s.usersMu.Lock()
-	defer s.usersMu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	t := s.users.Load()
 	if _, ok := t.names[name]; !ok {
 		return errNoUser(op, name)
 	}
-	if err := s.removeSetting(context.WithoutCancel(ctx), settingUser+name); err != nil {
+	if err := s.store.RemoveSetting(context.WithoutCancel(ctx), settingUser+name); err != nil {
 		return err
 	}
 	names := maps.Clone(t.names)
@@ -309,7 +231,7 @@ func (s *Store) RemoveUser(ctx context.Context, name string) error {
 
 // DisableUser takes a user's keys and sessions out of force, or puts them back,
 // durably. KindNotFound.
-func (s *Store) DisableUser(ctx context.Context, name string, disabled bool) error {
+func (s *Service) DisableUser(ctx context.Context, name string, disabled bool) error {
 	op := "enable user"
 	if disabled {
 		op = "disable user"
@@ -322,7 +244,7 @@ func (s *Store) DisableUser(ctx context.Context, name string, disabled bool) err
 
 // SetUserPolicies replaces what a user may do, durably. KindNotFound,
 // KindMalformedPolicy.
-func (s *Store) SetUserPolicies(ctx context.Context, name string, policies []objstore.UserPolicy) error {
+func (s *Service) SetUserPolicies(ctx context.Context, name string, policies []objstore.UserPolicy) error {
 	return s.changeUser(ctx, "set policy", name, func(r *userRecord) error {
 		r.Policies = slices.Clone(policies)
 		return nil
@@ -331,7 +253,7 @@ func (s *Store) SetUserPolicies(ctx context.Context, name string, policies []obj
 
 // AddUserKey gives a user one more access key, durably. KindNotFound,
 // KindTooLarge: he has MaxUserKeys.
-func (s *Store) AddUserKey(ctx context.Context, name string) (objstore.NewAccessKey, error) {
+func (s *Service) AddUserKey(ctx context.Context, name string) (objstore.NewAccessKey, error) {
 	const op = "add key"
 	key := s.newUserKey()
 	err := s.changeUser(ctx, op, name, func(r *userRecord) error {
@@ -350,7 +272,7 @@ func (s *Store) AddUserKey(ctx context.Context, name string) (objstore.NewAccess
 // RotateUserKey replaces an access key of a user by a new one, in one step,
 // durably. id may be empty if he has one alone. KindNotFound,
 // KindInvalidArgument.
-func (s *Store) RotateUserKey(ctx context.Context, name, id string) (objstore.NewAccessKey, error) {
+func (s *Service) RotateUserKey(ctx context.Context, name, id string) (objstore.NewAccessKey, error) {
 	const op = "rotate key"
 	key := s.newUserKey()
 	err := s.changeUser(ctx, op, name, func(r *userRecord) error {
@@ -373,7 +295,7 @@ func (s *Store) RotateUserKey(ctx context.Context, name, id string) (objstore.Ne
 
 // RemoveUserKey removes an access key of a user, and the sessions that it began,
 // durably. KindNotFound.
-func (s *Store) RemoveUserKey(ctx context.Context, name, id string) error {
+func (s *Service) RemoveUserKey(ctx context.Context, name, id string) error {
 	const op = "remove key"
 	return s.changeUser(ctx, op, name, func(r *userRecord) error {
 		n := len(r.Keys)
