@@ -250,7 +250,7 @@ func (q *request) fail(err error) (abort bool) {
 	}
 	q.setMarker(err)
 	h["Content-Type"] = []string{"application/xml"}
-	if kindOf(err) == objstore.KindCanceled {
+	if kindOf(err) == objstore.KindCanceled || q.unread() != nil && (q.r.ContentLength < 0 || q.r.ContentLength-q.body.n > keepAliveBytes) {
 		h["Connection"] = []string{"close"}
 	}
 	if q.r.Method == http.MethodHead {

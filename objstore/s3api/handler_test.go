@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +68,7 @@ func (h *handler) serve(method, target, headers, body string) *httptest.Response
 }
 
 // answer signs r, as if it had come over TLS, unless it brings its own signature.
-func (h *handler) answer(r *http.Request) *httptest.ResponseRecorder {
+func (h *handler) answer(r *http.Request) (w *httptest.ResponseRecorder) {
 	h.t.Helper()
 	if r.Header.Get("Authorization") == "" && !strings.Contains(r.URL.RawQuery, "X-Amz-") && !strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/form-data") {
 		hash := r.Header.Get("X-Amz-Content-Sha256")
@@ -82,7 +83,13 @@ func (h *handler) answer(r *http.Request) *httptest.ResponseRecorder {
 		}
 	}
 	r.TLS, r.RemoteAddr = &tls.ConnectionState{}, "127.0.0.1:1"
-	w := httptest.NewRecorder()
+	w = httptest.NewRecorder()
+	defer func() {
+		// The connection ends because of the rest of the body, not because of the answer.
+		if p := recover(); p != nil && (p != http.ErrAbortHandler || r.Method != http.MethodHead && w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len())) {
+			panic(p)
+		}
+	}()
 	h.server.ServeHTTP(w, r)
 	return w
 }

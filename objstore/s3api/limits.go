@@ -49,6 +49,16 @@ const (
 // Options.StallTimeout. Only time spent waiting for the client counts.
 const stallBytes = 32 << 10
 
+// lingerBytes of a body that was refused are taken and thrown away, within
+// Options.StallTimeout, unless nothing comes for lingerQuiet.
+// Where more than keepAliveBytes were left, the client is told that its connection
+// ends.
+const (
+	lingerBytes    = 256 << 20
+	lingerQuiet    = 5 * time.Second
+	keepAliveBytes = 256 << 10
+)
+
 const (
 	headerTimeout = 30 * time.Second
 	idleTimeout   = 2 * time.Minute

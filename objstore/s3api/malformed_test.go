@@ -305,7 +305,7 @@ func TestMemoryPerRequestIsBounded(t *testing.T) {
 			t.Fatal(what, err)
 		}
 		const length = 1 << 40
-		r.Body, r.ContentLength = io.NopCloser(endless{c.text}), length
+		r.Body, r.ContentLength = io.NopCloser(endless{strings.Repeat(c.text, 1+4096/len(c.text))}), length
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		w := h.answer(r)

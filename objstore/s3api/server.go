@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -150,11 +151,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		abort = q.fail(err)
 	}
 	q.logAccess(start, err)
-	if abort {
-		panic(http.ErrAbortHandler)
+	if abort || !q.w.finish(q.unread()) {
+		panic(http.ErrAbortHandler) // net/http would take what is left of the body for a request
 	}
-	// Of an aws-chunked body the end is not that of the request's.
-	q.w.finish(r.ContentLength != 0 && (!q.body.end || q.auth.Chunked))
+}
+
+// unread is the body as it is sent if that was not read to its end, or nil.
+func (q *request) unread() io.Reader {
+	if q.r.ContentLength == 0 || q.body.end && !q.auth.Chunked { // the end of an aws-chunked body is not that of the request's
+		return nil
+	}
+	return q.r.Body
 }
 
 // name gives the request the ids by which it is found again: 16 hexadecimal

@@ -115,6 +115,11 @@ func newResponse(w http.ResponseWriter, r *http.Request, stall time.Duration) *r
 	if r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
 		w.WriteHeader(http.StatusContinue)
 	}
+	if r.ContentLength != 0 {
+		// net/http would take what is left of a small body before it answers, and
+		// nothing of a large one: finish does better.
+		_ = ctl.EnableFullDuplex()
+	}
 	return &response{ResponseWriter: w, ctl: ctl, pace: newPace(stall)}
 }
 
@@ -147,14 +152,34 @@ func (w *response) Write(p []byte) (total int, err error) {
 	return total, nil
 }
 
-// finish bounds what net/http still does with the connection: of a body that
-// nobody read (unread) it takes what little may be left, and then sends what it
-// buffers.
-func (w *response) finish(unread bool) {
+// finish sends what is left of the answer and bounds what net/http still does with
+// the connection. unread is the body if that was not read to its end, or nil.
+// It reports whether the connection can take another request.
+func (w *response) finish(unread io.Reader) (reusable bool) {
 	w.WriteHeader(http.StatusOK)
-	now := time.Now()
-	if unread {
-		_ = w.ctl.SetReadDeadline(now.Add(w.pace.limit))
+	_ = w.ctl.SetWriteDeadline(time.Now().Add(2 * w.pace.limit))
+	return unread == nil || w.ctl.Flush() == nil && w.linger(unread)
+}
+
+// linger takes what the client is still sending after it was answered, and
+// reports whether that was all. If the connection was closed instead, with data in
+// it that nobody has read, the client's kernel would be told to forget the answer
+// too (RFC 9112, 9.6): who reads when he has sent everything, as many clients do,
+// would never see it.
+func (w *response) linger(body io.Reader) bool {
+	end := time.Now().Add(w.pace.limit)
+	quiet := min(lingerQuiet, w.pace.limit)
+	for left := int64(lingerBytes); left > 0; {
+		due := time.Now().Add(quiet)
+		if due.After(end) {
+			due = end
+		}
+		_ = w.ctl.SetReadDeadline(due)
+		n, err := io.CopyN(io.Discard, body, min(left, stallBytes))
+		if err != nil {
+			return err == io.EOF
+		}
+		left -= n
 	}
-	_ = w.ctl.SetWriteDeadline(now.Add(2 * w.pace.limit))
+	return false
 }
