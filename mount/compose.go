@@ -9,11 +9,13 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/data/localdata"
 	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/engine"
@@ -41,8 +43,9 @@ type store struct {
 	iam    *iam.Service
 	creds  *credentials
 
-	made  bool // by this process
-	ended bool // by endAbove
+	made    bool // by this process
+	ended   bool // by endAbove
+	closing atomic.Bool
 }
 
 // openStore opens the store of cfg, or makes it where there is none. The caller
@@ -146,6 +149,7 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 		ReadOnly:     s.cfg.ReadOnly,
 		ReserveBytes: min(max(minReserve, size/50), maxReserve, size/4),
 		SpareBytes:   segment/2 + segment/8,
+		KeepRoom:     true,
 		SegmentBytes: int64(segment),
 		Logger:       s.log.With("part", "data"),
 	})
@@ -159,7 +163,7 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 		Create:     create,
 		ReadOnly:   s.cfg.ReadOnly,
 		BeforeDurable: func() error {
-			return s.data.Sync(context.WithoutCancel(ctx))
+			return s.syncData(context.WithoutCancel(ctx))
 		},
 		Logger: s.log.With("part", "meta"),
 	})
@@ -168,6 +172,23 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 	}
 	return nil
 }
+
+// syncData makes durable what the metadata point to. They take no write any more
+// once that has failed, so it waits where the disk is full, until there is room or
+// the store is closed. Whoever asks the engine for durability has been told by then:
+// it asks the data first.
+func (s *store) syncData(ctx context.Context) error {
+	for {
+		err := s.data.Sync(ctx)
+		if !errors.Is(err, data.ErrNoSpace) || s.closing.Load() {
+			return err
+		}
+		time.Sleep(fullDiskRetry)
+	}
+}
+
+// fullDiskRetry is how often it is looked whether a full disk has room again.
+const fullDiskRetry = 200 * time.Millisecond
 
 func (s *store) engineOptions() engine.Options {
 	return engine.Options{
@@ -362,6 +383,7 @@ func (s *store) endAbove() error {
 		return nil
 	}
 	s.ended = true
+	s.closing.Store(true)
 	var errs []error
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close())

@@ -1,10 +1,13 @@
 package mount
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,26 +15,52 @@ import (
 	"github.com/cofferfs/coffer/objstore/meta"
 )
 
-// TestDataLeaveRoomToDelete: however often writes are tried on a small disk that is
-// full, what they append does not take the room that removing something needs.
-func TestDataLeaveRoomToDelete(t *testing.T) {
+// openSmall makes a store on a small disk, which is returned.
+func openSmall(t *testing.T) (s *store, disk string) {
+	t.Helper()
 	c := testConfig(t)
-	disk := t.TempDir()
+	disk = t.TempDir()
 	if err := unix.Mount("coffer-test", disk, "tmpfs", 0, "size=220m"); err != nil {
 		t.Skipf("no tmpfs here: %v", err)
 	}
-	defer unix.Unmount(disk, unix.MNT_DETACH)
+	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
 	c.Store = filepath.Join(disk, "store")
 	mustInit(t, c)
 	s, err := open(t, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := s.close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return s, disk
+}
+
+// fillDisk takes all that is left of a disk, as another program does, and returns
+// the file that it is in.
+func fillDisk(t *testing.T, disk string) string {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(disk, "other"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	return f.Name()
+}
+
+// TestDataLeaveRoomToDelete: however often writes are tried on a small disk that is
+// full, what they append does not take the room that removing something needs.
+func TestDataLeaveRoomToDelete(t *testing.T) {
+	s, _ := openSmall(t)
+	var err error
 	body := make([]byte, 1<<20)
 	for i := range 3 {
 		for err = nil; err == nil; {
@@ -48,5 +77,55 @@ func TestDataLeaveRoomToDelete(t *testing.T) {
 		if err != nil {
 			t.Errorf("deletion %d: %v", i, err)
 		}
+	}
+}
+
+// TestOthersFillTheDiskAndLeave: what was appended before other programs filled the
+// disk has its room. Should they take that, too, the metadata wait until there is
+// some again.
+func TestOthersFillTheDiskAndLeave(t *testing.T) {
+	s, disk := openSmall(t)
+	appendOne := func() {
+		t.Helper()
+		if _, err := s.data.Append(t.Context(), make([]byte, 300_000)); err != nil {
+			t.Fatal(err)
+		}
+		err := s.meta.Update(t.Context(), func(x meta.Txn) error {
+			x.Set([]byte("key"), []byte("value"))
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	appendOne()
+	other := fillDisk(t, disk)
+	if err := s.data.Sync(t.Context()); err != nil {
+		t.Fatalf("what was appended has no room: %v", err)
+	}
+	remove(t, other)
+
+	appendOne()
+	remove(t, filepath.Join(s.cfg.path(nameData), "RESERVE"))
+	other = fillDisk(t, disk)
+	if err := s.data.Sync(t.Context()); !errors.Is(err, data.ErrNoSpace) {
+		t.Fatalf("a sync without room: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.meta.Sync(context.Background()) }()
+	for before := s.data.Stats().Retries; s.data.Stats().Retries < before+2; time.Sleep(time.Millisecond) {
+		select {
+		case err := <-done:
+			t.Fatalf("metadata are not written before their data are: %v", err)
+		default:
+		}
+	}
+	remove(t, other)
+	if err := <-done; err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	appendOne()
+	if err := s.engine.Sync(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

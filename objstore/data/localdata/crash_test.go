@@ -69,6 +69,7 @@ func TestSyncedRunsSurviveCrashes(t *testing.T) {
 		opt := localdata.Options{
 			SegmentBytes: rapid.SampledFrom([]int64{0, 64 << 10, 1 << 20, 3 << 20}).Draw(rt, "segment"),
 			OpenFiles:    rapid.SampledFrom([]int{1, 3, 0}).Draw(rt, "open files"),
+			KeepRoom:     rapid.Bool().Draw(rt, "keep room"),
 		}
 		fs := datatest.NewCrashFS(nil)
 		open := func() *localdata.Store {

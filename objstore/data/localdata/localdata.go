@@ -16,8 +16,9 @@
 // # Format, version 1
 //
 // A segment is a file whose name is its id in 32 lower-case hexadecimal
-// digits. Everything else in the directory is left alone and named in the log
-// when the segments are first listed. All integers are big endian.
+// digits. A file RESERVE keeps room (Options.KeepRoom): what is in it means nothing.
+// Everything else in the directory is left alone and named in the log when the
+// segments are first listed. All integers are big endian.
 //
 //	offset  size  what
 //	     0     8  "cofferSG"
@@ -94,6 +95,10 @@ type Options struct {
 	// on a full disk bytes must have somewhere to go before the segments that they
 	// came from can be removed.
 	SpareBytes uint64
+	// KeepRoom keeps 13 MiB in a file beside the segments, for bytes that were
+	// appended and not yet written when other programs fill the disk. Where room
+	// cannot be set aside, such bytes wait in memory, as they do without KeepRoom.
+	KeepRoom bool
 	// FreeSpace says how much room there is, in bytes. nil: asks FS.
 	FreeSpace func() (uint64, error)
 	// OpenFiles is how many segments are kept open for reading. 0: 128.
@@ -144,8 +149,8 @@ func (o Options) withDefaults() (Options, error) {
 
 // Store implements data.Store.
 //
-// Locks are taken in the order of the fields: life, barrier, turn, mu, then
-// the cache's.
+// Locks are taken in the order of the fields: life, barrier, turn, held.mu, mu,
+// then the cache's.
 type Store struct {
 	opt     Options
 	fs      FS
@@ -164,6 +169,8 @@ type Store struct {
 	// turn is held, as a semaphore of one, by whoever gives out places in the
 	// active segment. It guards the creation of segments.
 	turn chan struct{}
+
+	held held
 
 	// appended and synced count bytes given out and bytes made durable. They
 	// are changed under mu; equal means that there is nothing to sync.
@@ -271,6 +278,9 @@ func (s *Store) segments(ctx context.Context) ([]data.SegmentInfo, error) {
 	var foreign []string
 	for _, e := range entries {
 		id, ok := parseName(e.Name)
+		if e.Name == heldName {
+			continue
+		}
 		if !ok || !e.Regular {
 			foreign = append(foreign, e.Name)
 			continue

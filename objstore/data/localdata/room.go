@@ -43,6 +43,11 @@ func (s *Store) grant(g *segment, at room, n int64) error {
 	if alloc {
 		base, step = max(g.allocated, at.syncEnd), min(max(at.end, minGrant), maxGrant)
 	}
+	if !at.spare { // what is moved stands elsewhere, too
+		if err := s.keepRoom(s.opt.ReserveBytes+s.opt.SpareBytes, at.staged); err != nil {
+			return err
+		}
+	}
 	if need <= base {
 		return nil
 	}

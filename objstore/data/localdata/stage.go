@@ -113,7 +113,11 @@ func (s *Store) write(b *stage) {
 	if s.failure() != nil {
 		return // its bytes stay readable in memory
 	}
+	given := s.held.times()
 	_, err := b.seg.h.file.WriteAt(b.mem[:b.n], b.start)
+	if isNoSpace(err) && s.giveUpRoom(given) {
+		_, err = b.seg.h.file.WriteAt(b.mem[:b.n], b.start)
+	}
 	if err != nil && !isNoSpace(err) {
 		s.fail(fmt.Sprintf("write segment %v at %d", b.seg.id, b.start), err)
 		return
