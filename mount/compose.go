@@ -423,16 +423,18 @@ func diskSize(dir string) uint64 {
 	return disk.Size
 }
 
-// statFS gives the figures of the disk below the store.
+// statFS gives the figures of the disk below the store. What is kept free of it is
+// not available.
 func (s *store) statFS() (objstore.StatFS, error) {
 	disk, err := durable.DiskOf(s.cfg.Store)
 	if err != nil {
 		return objstore.StatFS{}, err
 	}
+	kept := max(s.data.KeptFree(), pebblekv.LowWater)
 	return objstore.StatFS{
 		Total:     disk.Size,
 		Free:      disk.Free,
-		Available: disk.Available,
+		Available: disk.Available - min(disk.Available, kept),
 		Inodes:    disk.Files,
 		NameMax:   objstore.MaxComponentLen,
 	}, nil

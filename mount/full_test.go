@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/meta"
 )
@@ -127,5 +129,47 @@ func TestOthersFillTheDiskAndLeave(t *testing.T) {
 	appendOne()
 	if err := s.engine.Sync(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAvailableCanBeWritten: what the store says is available is what objects can
+// take.
+func TestAvailableCanBeWritten(t *testing.T) {
+	s, _ := openSmall(t)
+	by := objstore.S3Caller("AKIATEST")
+	if _, err := s.engine.CreateBucket(t.Context(), by, objstore.CreateBucketRequest{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	put := func(i int) error {
+		_, err := s.engine.PutObject(t.Context(), by, objstore.PutRequest{
+			Bucket: "bucket", Key: fmt.Sprint(i), Body: bytes.NewReader(make([]byte, size)), Size: size,
+		})
+		return err
+	}
+	if err := put(0); err != nil {
+		t.Fatal(err)
+	}
+	before, err := s.engine.StatFS(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := uint64(0)
+	for err = put(1); err == nil; err = put(int(n + 1)) {
+		n++
+	}
+	if !objstore.IsKind(err, objstore.KindNoSpace) {
+		t.Fatal(err)
+	}
+	after, err := s.engine.StatFS(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes available, %d written, %d available then", before.Available, n*size, after.Available)
+	if n*size < before.Available*9/10 || n*size > before.Available {
+		t.Errorf("%d bytes were available, %d could be written", before.Available, n*size)
+	}
+	if after.Available > 4<<20 || after.Free < 32<<20 {
+		t.Errorf("of a full disk %+v is told", after)
 	}
 }

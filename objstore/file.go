@@ -76,7 +76,8 @@ const (
 	AllocateZeroRange AllocateMode = 4
 )
 
-// StatFS are the figures of the disk under the store, in bytes and inodes.
+// StatFS are the figures of the disk under the store, in bytes and inodes. Available
+// is what can still be written, Free that and what is kept in reserve.
 type StatFS struct {
 	Total, Free, Available uint64
 	Inodes                 uint64

@@ -30,6 +30,17 @@ type held struct {
 	given   uint64 // how often it was given up
 }
 
+// KeptFree is how much of the free room on the disk, in bytes, Append leaves alone.
+func (s *Store) KeptFree() uint64 {
+	n := s.opt.ReserveBytes + s.opt.SpareBytes
+	s.held.mu.Lock()
+	defer s.held.mu.Unlock()
+	if s.opt.KeepRoom && !s.held.there && !s.held.refused {
+		n += heldBytes
+	}
+	return n
+}
+
 // times is how often the room was given up.
 func (h *held) times() uint64 {
 	h.mu.Lock()

@@ -24,7 +24,7 @@
 // # Full disks
 //
 // Update asks for the free space before it commits (at most every few
-// milliseconds). Below lowWater it returns ErrNoSpace, unless it deletes
+// milliseconds). Below LowWater it returns ErrNoSpace, unless it deletes
 // something; then it may go on down to criticalWater, for which the reserve
 // file is given up: it holds space that others (data segments) cannot take. When there is
 // room again, the file is made anew. The log so never meets a full disk,

@@ -249,13 +249,13 @@ func TestFullDiskRefusesWritesAndAdmitsDeletes(t *testing.T) {
 		writes, deletes, spare bool
 	}{
 		{1 << 40, true, true, true},
-		{lowWater, true, true, true},
-		{lowWater - 1, false, true, true},
+		{LowWater, true, true, true},
+		{LowWater - 1, false, true, true},
 		{criticalWater, false, true, true},
 		{criticalWater - 1, false, false, false}, // the reserve of this test frees nothing
 		{0, false, false, false},
-		{lowWater, true, true, false},
-		{lowWater + 2*reserveSize, true, true, true},
+		{LowWater, true, true, false},
+		{LowWater + 2*reserveSize, true, true, true},
 	} {
 		free.Store(c.free)
 		for what, want := range map[string]bool{"write": c.writes, "delete": c.deletes} {

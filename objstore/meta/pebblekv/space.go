@@ -14,10 +14,11 @@ import (
 	"github.com/cofferfs/coffer/objstore/meta"
 )
 
+// LowWater is the free space in bytes below which Updates must delete something to
+// be admitted: room for the log, a flush and a compaction.
+const LowWater = 64 << 20
+
 const (
-	// lowWater is the free space in bytes below which Updates must delete
-	// something to be admitted: room for the log, a flush and a compaction.
-	lowWater = 64 << 20
 	// criticalWater is the free space below which the reserve is given up, and
 	// below which, when it is, nothing is admitted.
 	criticalWater = 16 << 20
@@ -73,10 +74,10 @@ func (s *space) admit(size int, deletes bool) error {
 		return nil
 	}
 	free := s.probe()
-	s.room = free >= lowWater
+	s.room = free >= LowWater
 	s.probed, s.admitted = time.Now(), size
 	if s.room {
-		if !s.reserve && free >= lowWater+2*reserveSize {
+		if !s.reserve && free >= LowWater+2*reserveSize {
 			s.makeReserveLocked()
 		}
 		return nil
@@ -100,7 +101,7 @@ func (s *space) makeReserve() {
 		s.reserve = true
 		return
 	}
-	if s.probe() >= lowWater+2*reserveSize {
+	if s.probe() >= LowWater+2*reserveSize {
 		s.makeReserveLocked()
 	}
 }
