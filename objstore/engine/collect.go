@@ -30,7 +30,7 @@ func newCollector() *collector {
 // candidate is a segment that nothing points to.
 type candidate struct {
 	sealed uint64    // appends that began before this mark may be in it
-	mark   uint64    // pins that are older may still read from it; 0: it may still come into use
+	mark   uint64    // who is older may still read from it; 0: it may still come into use
 	since  time.Time // when mark was taken
 }
 
@@ -142,7 +142,7 @@ func (s *Store) collectSegment(ctx context.Context, c *collector, info data.Segm
 	case found.mark == 0:
 		c.unused[id] = candidate{found.sealed, s.extents.Mark(), s.o.Now()}
 		return acct, nil
-	case s.o.Now().Sub(found.since) < s.o.Grace, s.extents.PinnedBefore(found.mark):
+	case s.o.Now().Sub(found.since) < s.o.Grace, s.extents.InUse(id, found.mark):
 		return acct, nil
 	}
 	if err := s.o.Data.Remove(ctx, info.ID); err != nil {

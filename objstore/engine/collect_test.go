@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -150,6 +151,64 @@ func TestCollectorFreesAFullDisk(t *testing.T) {
 	same(t, "file", mustGet(t, k.s, "f"), want)
 	if err := checkStore(k.s); err != nil {
 		t.Error(err)
+	}
+}
+
+// slowClient takes the first bytes and no more until it is told to.
+type slowClient struct {
+	bytes.Buffer
+	begun, goOn chan struct{}
+}
+
+func (c *slowClient) Write(p []byte) (int, error) {
+	if c.Len() == 0 {
+		close(c.begun)
+		<-c.goOn
+	}
+	return c.Buffer.Write(p)
+}
+
+// TestSlowClientKeepsWhatItReadsAndNothingElse: an object that is sent for hours
+// keeps its own segments, whatever becomes of its name, and no others.
+func TestSlowClientKeepsWhatItReadsAndNothingElse(t *testing.T) {
+	k, _ := newStack(t, func(k *stack) { k.segment = 1 << 20 })
+	want := bytesOf(7, 24<<20) // more than is read ahead
+	put(t, k.s, "slow", want)
+	client := &slowClient{begun: make(chan struct{}), goOn: make(chan struct{})}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- k.s.GetObject(bg, s3C, objstore.GetRequest{Bucket: "bucket", Key: "slow"}, func(o *Object) error {
+			_, err := o.WriteTo(client)
+			return err
+		})
+	}()
+	<-client.begun
+	if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "slow"}); err != nil {
+		t.Fatal(err)
+	}
+	k.putAndDelete()
+	before := k.unused()
+	c := newCollector()
+	collect := func() {
+		t.Helper()
+		for range 3 {
+			if err := k.s.collect(bg, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	collect()
+	if n := k.unused(); n < 5 || n > before-4 {
+		t.Errorf("%d segments were unused, %d still are, want those of one object", before, n)
+	}
+	close(client.goOn)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	same(t, "what the client has", client.Bytes(), want)
+	collect()
+	if n := k.unused(); n > 0 {
+		t.Errorf("%d segments are left that nothing points to", n)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
+	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -15,8 +16,8 @@ import (
 // error is returned as it is. When a precondition fails, or the range does not
 // touch the object, fn is not called; HeadObject tells about the object then.
 func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.GetRequest, fn func(*Object) error) error {
-	pin := s.extents.Pin()
-	defer pin.Release()
+	pinned := &pinned{pin: s.extents.Pin()}
+	defer pinned.release()
 	var fnErr error
 	err := s.view(ctx, "get", req.Key, func(r reader) error {
 		root, err := r.bucketRoot(req.Bucket)
@@ -32,6 +33,7 @@ func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.G
 			return err
 		}
 		o.Info.Version = s.versionOf(b, n)
+		o.pinned = pinned
 		defer o.oek.Wipe()
 		fnErr = fn(o)
 		return nil
@@ -42,8 +44,34 @@ func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.G
 	return fnErr
 }
 
-// Object is a pinned object. It is valid, and used by one goroutine, within
-// the function that GetObject calls.
+// pinned keeps what an object is read from: everything that its snapshot points to,
+// and, once it is known what of that will be read, those segments alone.
+type pinned struct {
+	pin    extent.Pin
+	read   extent.Read
+	narrow bool
+}
+
+// letGo gives the snapshot up, when nothing but the spans is read any more.
+func (p *pinned) letGo(r reader, spans []extent.Span) {
+	snapshot, ok := r.Reader.(meta.Releaser)
+	if !ok || p.narrow {
+		return
+	}
+	p.read, p.narrow = p.pin.Narrow(spans), true
+	snapshot.Release()
+}
+
+func (p *pinned) release() {
+	if p.narrow {
+		p.read.Release()
+		return
+	}
+	p.pin.Release()
+}
+
+// Object is a pinned object. It is valid, and used by one goroutine, within the
+// function that GetObject calls. After WriteTo only its fields may be used.
 type Object struct {
 	Info objstore.ObjectInfo
 	// Offset and Length are the requested part of it in bytes.
@@ -52,12 +80,13 @@ type Object struct {
 	// is kept.
 	PartChecksum *objstore.Checksum
 
-	s    *Store
-	ctx  context.Context
-	r    reader
-	n    *record.Inode
-	oek  *extent.Keys
-	over *buffer // the content's logged writes, while WriteTo runs; nil: none
+	s      *Store
+	ctx    context.Context
+	r      reader
+	pinned *pinned
+	n      *record.Inode
+	oek    *extent.Keys
+	over   *buffer // the content's logged writes, while WriteTo runs; nil: none
 }
 
 func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetRequest, ino objstore.InodeID, n *record.Inode) (*Object, error) {
@@ -125,8 +154,11 @@ const (
 	readUnit = 2 << 20
 	// readAhead is how many steps wait to be written; two more are under way.
 	readAhead = 3
-	// readBatch is how many spans are looked up at once.
-	readBatch = 32
+	// readFirst is how many spans are looked up before the first byte, readBatch how
+	// many at a time later: with 4 MiB in each, 1 GiB and 4 GiB. The snapshot is
+	// given up when the last ones have been looked up. A span takes some 450 bytes.
+	readFirst = 256
+	readBatch = 1024
 	// smallUnit is what a step reads that needs no more memory than that.
 	smallUnit = 128 << 10
 )
@@ -165,9 +197,11 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 		if have == o.Length {
 			return total, nil
 		}
+		o.pinned.letGo(o.r, nil)
 		n, err := o.writeSpans(w, []extent.Span{{Off: o.Offset + have, Len: o.Length - have}})
 		return total + n, err
 	case record.LayoutEmpty:
+		o.pinned.letGo(o.r, nil)
 		return o.writeSpans(w, []extent.Span{{Off: o.Offset, Len: o.Length}})
 	}
 	var err error
@@ -177,12 +211,17 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 	if o.over != nil {
 		defer o.over.free()
 	}
-	total := int64(0)
+	total, batch := int64(0), readFirst
 	for total < o.Length {
-		spans, err := o.s.extents.Spans(o.r, k, o.Offset+total, o.Length-total, readBatch)
+		spans, err := o.s.extents.Spans(o.r, k, o.Offset+total, o.Length-total, batch)
 		if err != nil {
 			return total, o.s.wrap("get", o.Info.Key, err)
 		}
+		// A slow client keeps no more than it needs from being given back.
+		if last := spans[len(spans)-1]; last.Off+last.Len == o.Offset+o.Length {
+			o.pinned.letGo(o.r, spans)
+		}
+		batch = readBatch
 		n, err := o.writeSpans(w, spans)
 		total += n
 		if err != nil {

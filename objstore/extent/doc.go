@@ -38,5 +38,5 @@
 // transaction, Edit.Map them; Batch.Release when the transaction has ended,
 // however it ended. Between the two the batch keeps its segments from being
 // removed. Reads hold a Pin for the same reason, taken before the snapshot that
-// they read maps from.
+// they read maps from; one that takes long makes a Read of it.
 package extent

@@ -1,10 +1,12 @@
 package extent
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,7 +39,8 @@ type Store struct {
 	holds     map[record.SegmentID]int
 	appending map[uint64]struct{} // appends under way: where they go is not known yet
 	pins      map[uint64]struct{}
-	lastNo    uint64 // of pins, appends and marks, in their order
+	reading   map[record.SegmentID]int // how many Reads there are of each
+	lastNo    uint64                   // of pins, appends and marks, in their order
 
 	moves atomic.Uint64
 }
@@ -58,7 +61,7 @@ func New(d data.Store) *Store {
 	filler, _ := d.(data.Filler)
 	spare, _ := d.(data.Sparer)
 	return &Store{data: d, blocks: blocks, filler: filler, spare: spare, keys: newKeyCache(),
-		holds: make(map[record.SegmentID]int), appending: make(map[uint64]struct{}), pins: make(map[uint64]struct{})}
+		holds: make(map[record.SegmentID]int), appending: make(map[uint64]struct{}), pins: make(map[uint64]struct{}), reading: make(map[record.SegmentID]int)}
 }
 
 // ForgetKeys drops the extent keys that are kept unsealed: for when a key above
@@ -247,19 +250,61 @@ func (p Pin) Release() {
 	delete(p.s.pins, p.no)
 }
 
+// Read keeps the segments of some spans from being removed.
+type Read struct {
+	s        *Store
+	segments []record.SegmentID
+}
+
+// Narrow gives the pin up and keeps what the spans are read from instead, which
+// were looked up in a snapshot that is younger than the pin. They are valid until
+// the Read is released.
+func (p Pin) Narrow(spans []Span) Read {
+	r := Read{s: p.s}
+	for i := range spans {
+		if spans[i].x == nil || spans[i].Logged() {
+			continue
+		}
+		for _, run := range spans[i].x.Runs {
+			r.segments = append(r.segments, run.Segment)
+		}
+	}
+	slices.SortFunc(r.segments, func(a, b record.SegmentID) int { return bytes.Compare(a[:], b[:]) })
+	r.segments = slices.Compact(r.segments)
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	for _, id := range r.segments {
+		p.s.reading[id]++
+	}
+	delete(p.s.pins, p.no)
+	return r
+}
+
+// Release gives the segments up.
+func (r Read) Release() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, id := range r.segments {
+		if r.s.reading[id]--; r.s.reading[id] == 0 {
+			delete(r.s.reading, id)
+		}
+	}
+}
+
 // Mark returns a mark, which is not 0: pins taken and appends begun before it are
-// those that PinnedBefore and Held ask about.
+// those that InUse and Held ask about.
 func (s *Store) Mark() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.number()
 }
 
-// PinnedBefore reports whether a pin that is older than the mark is still held.
-func (s *Store) PinnedBefore(mark uint64) bool {
+// InUse reports whether a segment to which nothing has pointed since the mark was
+// taken may still be read from: by who holds a pin that is older, or a Read of it.
+func (s *Store) InUse(id record.SegmentID, mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return before(s.pins, mark)
+	return s.reading[id] > 0 || before(s.pins, mark)
 }
 
 // Held reports whether a segment that was sealed when the mark was taken holds, or

@@ -93,6 +93,15 @@ type Reader interface {
 	Scan(r Range) iter.Seq2[Pair, error]
 }
 
+// Releaser is a Reader that can give its snapshot up before the function given to
+// View returns: as long as there is one, the store keeps what was overwritten and
+// deleted since.
+type Releaser interface {
+	// Release gives the snapshot up. What was read stays valid as it would have;
+	// reading anything else fails. In an Update it does nothing.
+	Release()
+}
+
 // Txn reads its own writes. Within one Update later calls win over earlier
 // ones; deleting what is absent is no error. A nil value is an empty one.
 type Txn interface {

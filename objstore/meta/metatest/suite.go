@@ -40,6 +40,7 @@ func Run(t *testing.T, f Factory) {
 		{"LimitsAreAcceptedAndBeyondRefused", testLimits},
 		{"SlicesPassedInMayChangeAfterwards", testOwnership},
 		{"ViewIsOneSnapshot", testSnapshot},
+		{"WhatWasReadOutlivesTheSnapshot", testRelease},
 		{"ConcurrentIncrementsAllCount", testCounters},
 		{"PhantomsAreExcluded", testPhantoms},
 		{"SyncSharesBarriersAndCoversAll", testSync},
@@ -367,6 +368,40 @@ func testOwnership(t *testing.T, s meta.Store) {
 			t.Fatalf("a value changed to %q inside the view", first)
 		}
 	})
+}
+
+func testRelease(t *testing.T, s meta.Store) {
+	update(t, s, func(x meta.Txn) { x.Set([]byte("k"), []byte("v")) })
+	view(t, s, func(r meta.Reader) {
+		snapshot, ok := r.(meta.Releaser)
+		if !ok {
+			t.Skip("keeps its snapshots to the end")
+		}
+		v, err := r.Get([]byte("k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshot.Release()
+		snapshot.Release()
+		update(t, s, func(x meta.Txn) { x.Set([]byte("k"), []byte("w")) })
+		if string(v) != "v" {
+			t.Errorf("what was read is %q now", v)
+		}
+		if _, err := r.Get([]byte("k")); err == nil || errors.Is(err, meta.ErrNotFound) {
+			t.Errorf("a read without a snapshot: %v", err)
+		}
+		if _, err := Collect(r, meta.Range{}); err == nil {
+			t.Error("a scan without a snapshot succeeds")
+		}
+	})
+	update(t, s, func(x meta.Txn) {
+		if u, ok := x.(meta.Releaser); ok {
+			u.Release()
+		}
+		wantGet(t, x, "k", "w")
+		x.Set([]byte("k"), []byte("x"))
+	})
+	view(t, s, func(r meta.Reader) { wantGet(t, r, "k", "x") })
 }
 
 func testReopen(t *testing.T, f Factory) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"sync"
 
@@ -21,10 +22,11 @@ func (s *Store) View(ctx context.Context, fn func(meta.Reader) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	snapshot := s.db.NewSnapshot()
-	defer snapshot.Close()
-	r := newReader(s, snapshot)
+	r := newReader(s, nil)
 	defer r.release()
+	r.snapshot = s.db.NewSnapshot()
+	r.from = r.snapshot
+	defer r.Release()
 	return fn(r)
 }
 
@@ -97,10 +99,11 @@ type source interface {
 
 // reader implements meta.Reader.
 type reader struct {
-	s     *Store
-	from  source
-	arena []byte // values handed out; valid until release
-	large []byte // the first one over arenaMax; valid until release
+	s        *Store
+	from     source
+	snapshot *pebble.Snapshot // from, of a View that was not given up
+	arena    []byte           // values handed out; valid until release
+	large    []byte           // the first one over arenaMax; valid until release
 }
 
 const (
@@ -125,6 +128,30 @@ func (r *reader) release() {
 	r.s, r.from = nil, nil
 	readerPool.Put(r)
 }
+
+// Release implements meta.Releaser.
+func (r *reader) Release() {
+	if r.snapshot == nil {
+		return
+	}
+	_ = r.snapshot.Close() // never fails
+	r.snapshot, r.from = nil, released{}
+}
+
+// released is what is read from once the snapshot was given up.
+type released struct{}
+
+var errReleased = errors.New("pebblekv: read from a snapshot that was given up")
+
+func (released) Get([]byte) ([]byte, io.Closer, error) { return nil, nil, errReleased }
+
+func (released) NewIter(*pebble.IterOptions) (*pebble.Iterator, error) { return nil, errReleased }
+
+func (released) NewIterWithContext(context.Context, *pebble.IterOptions) (*pebble.Iterator, error) {
+	return nil, errReleased
+}
+
+func (released) Close() error { return nil }
 
 // keep copies v to where it stays until release. The result is never nil.
 func (r *reader) keep(v []byte) []byte {
