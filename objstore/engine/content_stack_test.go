@@ -70,7 +70,7 @@ func newStack(t tester, set func(*stack)) (*stack, objstore.InodeID) {
 	if set != nil {
 		set(k)
 	}
-	keys, err := kms.NewKeystore(kms.KeyFileUnlock(k.root), func(b []byte) error { k.kms = bytes.Clone(b); return nil })
+	keys, err := kms.NewKeystore(kms.KeyFileUnlock(k.root), k.saveKeys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,8 +89,25 @@ func newStack(t tester, set func(*stack)) (*stack, objstore.InodeID) {
 	return k, root
 }
 
+// saveKeys is where the keystore is, which is replaced at one instant.
+func (k *stack) saveKeys(b []byte) error {
+	k.freeze.RLock()
+	defer k.freeze.RUnlock()
+	k.kms = bytes.Clone(b)
+	return nil
+}
+
+// rotate gives the key of SSE-S3 a new version and moves all data keys to it.
+func (k *stack) rotate() error {
+	if err := k.keys.Rotate(bg, EKSSES3); err != nil {
+		return err
+	}
+	_, err := k.s.RewrapKeys(bg, EKSSES3)
+	return err
+}
+
 func (k *stack) open(create bool) (err error) {
-	k.keys, err = kms.OpenKeystore(k.kms, kms.KeyFileUnlock(k.root), func(b []byte) error { k.kms = bytes.Clone(b); return nil })
+	k.keys, err = kms.OpenKeystore(k.kms, kms.KeyFileUnlock(k.root), k.saveKeys)
 	if err != nil {
 		return err
 	}

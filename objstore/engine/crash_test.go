@@ -53,8 +53,9 @@ func (r *crashRun) maybe(rare bool) {
 	}
 	r.done++
 	acked := make([]map[string]int, len(r.clients))
+	uploads := make([]map[objstore.UploadID]crashUpload, len(r.clients))
 	for i, c := range r.clients {
-		acked[i] = c.acked()
+		acked[i], uploads[i] = c.acked(), c.snapshot().uploads
 	}
 	percent := []int{0, 0, 50, 100}[r.rnd.IntN(4)]
 	k := r.k.crash(rand.New(rand.NewPCG(r.rnd.Uint64(), 1)), percent)
@@ -66,7 +67,7 @@ func (r *crashRun) maybe(rare bool) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		if err := r.look(k, begun, acked); err != nil {
+		if err := r.look(k, begun, acked, uploads); err != nil {
 			r.off = true
 			r.t.Errorf("seed %d, crash %d, %d%% of what was not synced kept: %v", r.seed, r.done, percent, err)
 		}
@@ -74,7 +75,7 @@ func (r *crashRun) maybe(rare bool) {
 	<-finished
 }
 
-func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int) error {
+func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int, uploads []map[objstore.UploadID]crashUpload) error {
 	if err := k.open(false); err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
@@ -124,6 +125,11 @@ func (r *crashRun) look(k *stack, clients []*crashClient, acked []map[string]int
 	for i, c := range clients {
 		if err := c.verify(k.s, acked[i]); err != nil {
 			return fmt.Errorf("after collecting: %w", err)
+		}
+	}
+	for i, c := range clients {
+		if err := c.completeUploads(k.s, uploads[i]); err != nil {
+			return err
 		}
 	}
 	return checkStore(k.s)
@@ -197,6 +203,12 @@ func TestCrashLeavesWhatWasAcknowledgedAndNothingTorn(t *testing.T) {
 					if err := k.s.Sync(bg); err != nil {
 						t.Error(err)
 						return
+					}
+					if n%16 == 0 {
+						if err := k.rotate(); err != nil {
+							t.Error(err)
+							return
+						}
 					}
 					if err := k.s.collect(bg, g); err != nil {
 						t.Error(err)

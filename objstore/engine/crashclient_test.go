@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -30,10 +31,12 @@ type crashClient struct {
 	hist map[string][]crashState
 	done map[string]int // index into hist that is committed
 	acks map[string]int // index into hist that is durable
+	// uploads wait with durable parts.
+	uploads map[objstore.UploadID]crashUpload
 }
 
 func newCrashClient(id int) *crashClient {
-	return &crashClient{id: id, hist: make(map[string][]crashState), done: make(map[string]int), acks: make(map[string]int)}
+	return &crashClient{id: id, hist: make(map[string][]crashState), done: make(map[string]int), acks: make(map[string]int), uploads: make(map[objstore.UploadID]crashUpload)}
 }
 
 func (c *crashClient) name(i int) string { return fmt.Sprintf("c%d-%d", c.id, i) }
@@ -76,6 +79,7 @@ func (c *crashClient) snapshot() *crashClient {
 		out.hist[name] = h[:len(h):len(h)]
 		out.acks[name] = c.acks[name]
 	}
+	out.uploads = maps.Clone(c.uploads)
 	return out
 }
 
@@ -103,7 +107,7 @@ func (c *crashClient) run(k *stack, root objstore.InodeID, seed uint64, stop *at
 	for i := 0; i < changes && !stop.Load(); i++ {
 		name := c.name(rnd.IntN(3))
 		var err error
-		switch op := rnd.IntN(12); {
+		switch op := rnd.IntN(13); {
 		case op < 3:
 			err = c.put(k.s, rnd, name, current)
 			delete(files, closeNamed(files, name))
@@ -135,6 +139,9 @@ func (c *crashClient) run(k *stack, root objstore.InodeID, seed uint64, stop *at
 			}
 			current[name] = p
 			delete(files, closeNamed(files, name))
+		case op < 7:
+			delete(files, closeNamed(files, name))
+			err = c.upload(k.s, rnd, name, current)
 		default:
 			err = c.write(k.s, root, rnd, name, files, current)
 		}
