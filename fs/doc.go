@@ -32,7 +32,8 @@
 // With Options.Writeback the kernel owns size and times of regular files and
 // writes pages back later; that is right only while no other mount of the
 // daemon shows the same files. S3 never changes a content in place, so it
-// cannot disagree with such a kernel.
+// cannot disagree with such a kernel. It does disagree after it wrote back what the
+// store then lost, on a full disk; amend.go puts that right.
 //
 // # Handles
 //

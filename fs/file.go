@@ -20,6 +20,8 @@ type file struct {
 	// pure is set once the inode is known to have no file capabilities, which
 	// a write would have to take away.
 	pure atomic.Bool
+	// amends is what the handle was opened for by the door itself; nil: it was not.
+	amends *amendment
 }
 
 // openFlags translates open(2)'s flags. Every handle can read: see doc.go.
@@ -35,6 +37,9 @@ func openFlags(flags uint32) objstore.OpenFlags {
 // Create makes and opens a file. Without O_EXCL it opens what another door has
 // made meanwhile.
 func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if ino, ok := f.amendedBy(in, name); ok {
+		return f.createAmended(in, ino, out)
+	}
 	r := f.begin()
 	flags := openFlags(in.Flags)
 	a, ef, err := f.store.Create(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), name, in.Mode&07777, flags, in.Flags&syscall.O_EXCL != 0)
@@ -55,6 +60,9 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 		return fuse.EROFS
 	}
 	ino := f.inode(in.NodeId)
+	if !flags.Truncate { // for which the kernel holds the inode's lock
+		f.amendments.await(ino)
+	}
 	if flags.Truncate && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 		if st := f.killPriv(ino, &in.InHeader); !st.Ok() {
 			return st
@@ -101,13 +109,29 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fu
 	return f.Writev(nil, in, [][]byte{data})
 }
 
-// Writev writes at the offset that the kernel chose, but for O_APPEND where other
-// mounts can show the file: a kernel appends at the size that it was told last.
+// Writev serves all WRITEs. What comes from the kernel's cache it takes for stored from
+// then on, unless it gets an error.
 func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	h := f.files.get(in.Fh)
 	if h == nil {
 		return 0, fuse.EBADF
 	}
+	n, st := f.write(h, in, data)
+	if !st.Ok() && f.o.Writeback && in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		kind := objstore.KindInternal
+		if st == fuse.Status(syscall.ENOSPC) {
+			kind = objstore.KindNoSpace
+		}
+		h.f.Lost(objstore.Wrap(kind, "write", "", syscall.Errno(st)))
+		f.loses(h.f.Inode(), true)
+		f.disown(in.NodeId)
+	}
+	return n, st
+}
+
+// write writes at the offset that the kernel chose, but for O_APPEND where other
+// mounts can show the file: a kernel appends at the size that it was told last.
+func (f *FS) write(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
 		if st := f.killPriv(h.f.Inode(), &in.InHeader); !st.Ok() {
 			return 0, st
@@ -133,7 +157,7 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 		off += int64(n)
 		written += uint32(n)
 		if err != nil {
-			if written > 0 {
+			if written > 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 				return written, fuse.OK // a short write; the next one tells
 			}
 			return 0, f.fail("write", in.NodeId, err)
@@ -190,8 +214,12 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	if !h.write {
 		return fuse.OK
 	}
-	if err := h.f.Flush(f.ctx()); err != nil {
-		f.forgetPages(h.f.Inode())
+	err := h.f.Flush(f.ctx())
+	if h.amends == nil {
+		f.losses.told(h.f.Inode(), false, err)
+	}
+	if err != nil {
+		f.disown(in.NodeId)
 		return f.fail("flush", in.NodeId, err)
 	}
 	return fuse.OK
@@ -204,8 +232,10 @@ func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if h == nil {
 		return fuse.EBADF
 	}
-	if err := h.f.Sync(f.ctx()); err != nil {
-		f.forgetPages(h.f.Inode())
+	err := h.f.Sync(f.ctx())
+	f.losses.told(h.f.Inode(), true, err)
+	if err != nil {
+		f.disown(in.NodeId)
 		return f.fail("fsync", in.NodeId, err)
 	}
 	return fuse.OK
@@ -223,7 +253,8 @@ func (f *FS) closeFile(h *file) {
 	if h.write {
 		defer f.writers.Add(-1)
 	}
-	if err := h.f.Close(f.ctx()); err != nil {
+	// One that the door opened for itself has nobody to tell.
+	if err := h.f.Close(f.ctx()); err != nil && h.amends == nil {
 		f.log.Error("closing a file failed", "inode", uint64(h.f.Inode()), "err", err)
 	}
 }

@@ -106,13 +106,20 @@ type FS struct {
 	// notices are those that handlers asked for; OnUnmount waits for them.
 	notices sync.WaitGroup
 
+	amendments amendments
+	losses     losses
+
 	// foreign counts the batches of changes that did not come from this
 	// kernel; see reply.
 	foreign atomic.Uint64
 
-	// server and stopWatch are set in Init, before the first request.
+	// server, stopWatch and stopLost are set in Init, before the first request.
 	server    *fuse.Server
 	stopWatch func()
+	stopLost  func()
+	// openRoot opens the mount's root where a path leads to it, -1: none does. It is
+	// set before the mount is served.
+	openRoot func() int
 }
 
 // New makes the file system; Mount, or fuse.NewServer with MountOptions, mounts it.
@@ -122,6 +129,9 @@ func New(store *engine.Store, o Options) *FS {
 		store: store,
 		o:     o,
 		log:   o.Logger,
+
+		amendments: newAmendments(),
+		openRoot:   func() int { return -1 },
 	}
 	if o.Gated {
 		f.gate.decided = make(chan struct{})
@@ -183,6 +193,7 @@ func (f *FS) String() string { return "coffer" }
 func (f *FS) Init(s *fuse.Server) {
 	f.server = s
 	f.stopWatch = f.store.WatchFor(f.foreignChange, f.changed)
+	f.stopLost = f.store.WatchLost(f.lost)
 }
 
 // OnUnmount is called after the last request. The kernel closed every handle
@@ -190,7 +201,8 @@ func (f *FS) Init(s *fuse.Server) {
 // so that what was written is committed.
 func (f *FS) OnUnmount() {
 	f.stopWatch()
-	f.notices.Wait()
+	f.stopLost()
+	f.endAmendments()
 	f.endLingering()
 	for _, h := range f.files.drain() {
 		f.closeFile(h)

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,7 +27,7 @@ var ErrNoFusermount = errors.New("fusermount3 was not found; install the package
 type Mounted struct {
 	fs     *FS
 	dir    string
-	dev    uint64 // st_dev of the mount
+	dev    atomic.Uint64 // st_dev of the mount
 	server *fuse.Server
 	direct bool // mounted by mount(2), not by fusermount
 
@@ -56,6 +57,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 		served: make(chan struct{}),
 		stop:   make(chan struct{}),
 	}
+	f.openRoot = func() int { return m.openRoot(m.dir) }
 	go func() {
 		defer close(m.served)
 		server.Serve()
@@ -97,7 +99,7 @@ func (m *Mounted) settle() error {
 	if err := unix.Stat(m.dir, &st); err != nil {
 		return err
 	}
-	m.dev = uint64(st.Dev)
+	m.dev.Store(uint64(st.Dev))
 	// INIT can only lower the kernel's 128 KiB, which halves sequential reads.
 	// Without the right to write here reads are slower, not wrong.
 	m.tune("read_ahead_kb", m.fs.o.ReadAheadKiB)
@@ -115,7 +117,7 @@ const dirtyPercent = 20
 
 // tune sets a figure of the mount's backing device, if we may.
 func (m *Mounted) tune(name string, value int) {
-	path := fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(m.dev), unix.Minor(m.dev), name)
+	path := fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(m.Device()), unix.Minor(m.Device()), name)
 	if err := os.WriteFile(path, []byte(strconv.Itoa(value)), 0); err != nil {
 		m.fs.log.Debug("the kernel's default stays", "file", path, "err", err)
 	}
@@ -126,7 +128,7 @@ func (m *Mounted) Dir() string { return m.dir }
 
 // Device is st_dev of what is in the mount, and of nothing else as long as it is
 // served.
-func (m *Mounted) Device() uint64 { return m.dev }
+func (m *Mounted) Device() uint64 { return m.dev.Load() }
 
 // Wait returns when the mount is gone, by Unmount or otherwise, and every
 // request was served. Open files that an abort left behind are then closed.
@@ -204,7 +206,7 @@ func (m *Mounted) openRoot(dir string) int {
 			continue
 		}
 		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err == nil && uint64(st.Dev) == m.dev {
+		if err := unix.Fstat(fd, &st); err == nil && uint64(st.Dev) == m.dev.Load() {
 			return fd
 		}
 		unix.Close(fd)
@@ -267,7 +269,7 @@ func (m *Mounted) Unmount() error {
 	default:
 	}
 	var st unix.Stat_t
-	if serr := unix.Stat(m.dir, &st); serr == nil && uint64(st.Dev) != m.dev {
+	if serr := unix.Stat(m.dir, &st); serr == nil && uint64(st.Dev) != m.dev.Load() {
 		m.Wait()
 		return nil
 	}

@@ -34,6 +34,7 @@ func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	r := f.begin()
 	ino := f.inode(in.NodeId)
+	f.amendments.await(ino)
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if objstore.IsKind(err, objstore.KindStale) {
 		if d := f.dirs.find(func(d *dir) bool { return d.ino == ino }); d != nil {
@@ -54,6 +55,9 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 // as programs that look for changes by it expect (git, backups).
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	ino := f.inode(in.NodeId)
+	if a := f.amended(in); a != nil {
+		return f.truncateAmended(in, a, out)
+	}
 	var set objstore.SetAttr
 	if v, ok := in.GetMode(); ok {
 		set.Mode = &v
@@ -113,6 +117,9 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME {
 		// The kernel brings its times after every rename, link and close. Most
 		// often they are what we have.
+		if f.keepTimes(in, &set, out) {
+			return fuse.OK
+		}
 		a, same, err := f.store.TakeTimes(f.ctx(), ino, *set.Mtime, *set.Ctime)
 		if objstore.IsKind(err, objstore.KindStale) {
 			return fuse.OK // as below

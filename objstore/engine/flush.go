@@ -230,9 +230,9 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.attrs, n.unlogged, n.guessed, n.atime = false, false, false, 0
 	n.chunk = chunkRange{}
 	n.goBack(ctx)
+	n.s.losses.tell(n.ino)
 }
 
-// goBack makes the node what is committed, after a transaction that failed; mu is
 // held. It may be there all the same: what counts is what can be read.
 func (n *node) goBack(ctx context.Context) {
 	n.inline = nil // not cleared: a reader may be copying from it

@@ -140,8 +140,9 @@ func (f *File) flush(ctx context.Context, sync bool) error {
 	f.n.mu.RLock()
 	defer f.n.mu.RUnlock()
 	if f.n.failures > f.seen {
+		known := sync && f.n.answered == f.n.failures
 		f.seen = f.n.failures
-		if err == nil {
+		if err == nil && !known {
 			err = f.n.failure
 		}
 	}

@@ -67,6 +67,7 @@ type node struct {
 	soon     bool          // a background commit is on its way
 	failures uint64        // commits that lost data
 	failure  error         // the last of them
+	answered uint64        // failures when a cache was last told that its write failed (File.Lost)
 }
 
 // stored is what a node goes back to when a commit fails.

@@ -109,6 +109,7 @@ type Store struct {
 	deks    *dekCache
 	lent    lentKeys
 	watch   *watchers
+	losses  losses
 	etagKey []byte
 
 	renames   renames

@@ -1,0 +1,268 @@
+package fs
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/cofferfs/coffer/objstore"
+)
+
+// What a kernel has written back and the store then lost (the disk was full) is still
+// in the kernel's cache as if it had been written, and where it has the writeback cache
+// the size is its own: it ignores ours in every answer but one, that to a truncation.
+// So the door truncates the file itself, through the mount, and answers with the size
+// that the store has. Descriptors stay good: O_APPEND goes on at the end of what there
+// is.
+//
+// It needs a descriptor of an inode of which it knows no name. So it creates a file in
+// the root of the mount by a name that nobody can guess, and answers CREATE with that
+// inode, which is a file's only permission check that is not the file's own. The kernel
+// forgets the name at once.
+//
+// A truncation throws away dirty pages. While it is answered nobody can write to the
+// file (the kernel holds the inode's lock), so it is refused if there are any by then,
+// and tried again when they have been written back.
+//
+// Until a file is amended nobody is told its attributes, and nobody opens it.
+
+const (
+	// amendTries bounds how often a file is tried whose users go on writing.
+	amendTries = 100
+	// amendWait bounds how long a request waits for a file to be amended: few
+	// requests, those for extended attributes, hold the lock that amending needs.
+	amendWait = 2 * time.Second
+)
+
+// errDirty makes amendOnce be tried again.
+var errDirty = errors.New("pages were written meanwhile")
+
+type amendments struct {
+	secret string // of the names
+
+	mu    sync.Mutex // guards the fields below
+	files map[objstore.InodeID]*amendment
+	ended bool
+}
+
+// amendment is a file of which the kernel has what the store has not.
+type amendment struct {
+	again bool          // something was lost since the last try began
+	done  chan struct{} // closed when it is over
+	fd    atomic.Int64  // the descriptor of the try under way
+}
+
+const amendPrefix = ".coffer-amend-"
+
+func newAmendments() amendments {
+	return amendments{secret: amendPrefix + rand.Text() + "-", files: make(map[objstore.InodeID]*amendment)}
+}
+
+// lost is told of every file that lost what was written, by the store, with its locks
+// held.
+func (f *FS) lost(ino objstore.InodeID) { f.loses(ino, false) }
+
+// loses is lost; answered says that the kernel is told so, by the answer to a WRITE.
+func (f *FS) loses(ino objstore.InodeID, answered bool) {
+	node, ok := f.node(ino)
+	if !ok {
+		return
+	}
+	if f.files.find(func(h *file) bool { return h.write && h.amends == nil && h.f.Inode() == ino }) != nil {
+		f.losses.add(ino, answered)
+	}
+	if !f.o.Writeback {
+		f.forgetPages(ino)
+		return
+	}
+	m := &f.amendments
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ended {
+		return
+	}
+	if a := m.files[ino]; a != nil {
+		a.again = true
+		return
+	}
+	a := &amendment{done: make(chan struct{})}
+	m.files[ino] = a
+	f.notices.Go(func() { f.amend(node, ino, a) })
+}
+
+// endAmendments returns when nothing is amended any more.
+func (f *FS) endAmendments() {
+	f.amendments.mu.Lock()
+	f.amendments.ended = true
+	f.amendments.mu.Unlock()
+	f.notices.Wait()
+}
+
+// amend makes the kernel see a file as the store has it.
+func (f *FS) amend(node uint64, ino objstore.InodeID, a *amendment) {
+	m := &f.amendments
+	defer close(a.done)
+	f.disown(node)
+	for try := 1; ; try++ {
+		m.mu.Lock()
+		a.again = false
+		m.mu.Unlock()
+		// Pages written since are handed over, which may fail anew.
+		f.notice("lost", f.server.InodeNotify(node, 0, 0))
+		err := f.amendOnce(ino, a)
+		m.mu.Lock()
+		if err == nil && !a.again || !errors.Is(err, errDirty) && err != nil || try == amendTries {
+			delete(m.files, ino)
+			m.mu.Unlock()
+			if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTCONN) {
+				f.log.Error("a file lost what was written to it, and the kernel shows another size than the store until the file is written anew",
+					"inode", uint64(ino), "err", err)
+			}
+			return
+		}
+		m.mu.Unlock()
+	}
+}
+
+// disown makes the kernel ask for a file's attributes before it shows them. It takes
+// no lock of the kernel's that a handler's caller may hold.
+func (f *FS) disown(node uint64) { f.notice("attributes", f.server.InodeNotify(node, -1, 0)) }
+
+func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
+	root := f.openRoot()
+	if root < 0 {
+		return syscall.ENOENT
+	}
+	defer unix.Close(root)
+	name := f.amendments.secret + strconv.FormatUint(uint64(ino), 10)
+	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("open: %w", err)
+	}
+	defer func() {
+		unix.Close(fd)
+		f.notice("entry", f.server.EntryNotify(fuse.FUSE_ROOT_ID, name))
+	}()
+	a.fd.Store(int64(fd))
+	err = unix.Ftruncate(fd, 0)
+	if errors.Is(err, unix.EAGAIN) {
+		return errDirty
+	}
+	if err != nil {
+		return fmt.Errorf("truncate: %w", err)
+	}
+	// The kernel has taken the time of this truncation for the file's. See keepTimes.
+	if at, err := f.store.GetAttr(f.ctx(), ino); err == nil {
+		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(int64(at.Mtime))}
+		_ = unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH)
+	}
+	return nil
+}
+
+// of returns the amendment of a file, or nil.
+func (m *amendments) of(ino objstore.InodeID) *amendment {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.files[ino]
+}
+
+// await returns when a file is not amended, or amendWait is over.
+func (m *amendments) await(ino objstore.InodeID) {
+	a := m.of(ino)
+	if a == nil {
+		return
+	}
+	t := time.NewTimer(amendWait)
+	defer t.Stop()
+	select {
+	case <-a.done:
+	case <-t.C:
+	}
+}
+
+// amendedBy returns the file that the CREATE of amendOnce is about; ok is false for
+// every other one.
+func (f *FS) amendedBy(in *fuse.CreateIn, name string) (ino objstore.InodeID, ok bool) {
+	number, ok := strings.CutPrefix(name, f.amendments.secret)
+	if !ok || in.NodeId != fuse.FUSE_ROOT_ID {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(number, 10, 64)
+	return objstore.InodeID(n), err == nil && f.amendments.of(objstore.InodeID(n)) != nil
+}
+
+// createAmended answers the CREATE of amendOnce.
+func (f *FS) createAmended(in *fuse.CreateIn, ino objstore.InodeID, out *fuse.CreateOut) fuse.Status {
+	a, err := f.store.GetAttr(f.ctx(), ino)
+	if objstore.IsKind(err, objstore.KindStale) {
+		return fuse.ENOENT
+	}
+	if err != nil {
+		return f.fail("amend", in.NodeId, err)
+	}
+	// It is a handle as others are: the kernel may write its pages back on it.
+	ef, err := f.store.Open(f.ctx(), f.caller(&in.InHeader), ino, openFlags(syscall.O_RDWR))
+	if err != nil {
+		return f.fail("amend", in.NodeId, err)
+	}
+	out.NodeId, out.Generation = uint64(ino), generation
+	f.fillAttr(&out.Attr, &a)
+	f.opened(&file{f: ef, write: true, amends: f.amendments.of(ino)}, &out.OpenOut)
+	return fuse.OK
+}
+
+// amended returns the amendment that a SETATTR belongs to, or nil.
+func (f *FS) amended(in *fuse.SetAttrIn) *amendment {
+	if in.Valid&fuse.FATTR_FH == 0 || in.Valid&fuse.FATTR_SIZE == 0 {
+		return nil
+	}
+	h := f.files.get(in.Fh)
+	if h == nil {
+		return nil
+	}
+	return h.amends
+}
+
+// truncateAmended answers the truncation of amendOnce with the size that the file has.
+func (f *FS) truncateAmended(in *fuse.SetAttrIn, a *amendment, out *fuse.AttrOut) fuse.Status {
+	ino := f.inode(in.NodeId)
+	var st unix.Cachestat_t
+	err := unix.Cachestat(uint(a.fd.Load()), &unix.CachestatRange{}, &st, 0)
+	if err == nil && st.Dirty+st.Writeback > 0 {
+		return fuse.EAGAIN
+	}
+	if err != nil {
+		// A kernel before 6.5. What was written meanwhile is thrown away, so whoever
+		// has the file open is told once more.
+		f.files.get(in.Fh).f.Lost(objstore.Wrap(objstore.KindNoSpace, "write", "", err))
+	}
+	attr, err := f.store.GetAttr(f.ctx(), ino)
+	if err != nil {
+		return f.fail("amend", in.NodeId, err)
+	}
+	f.fillAttr(&out.Attr, &attr)
+	return fuse.OK
+}
+
+// keepTimes answers a SETATTR that brings the time which a file that is amended has,
+// without the change of ctime that would be stored: there may be no room for it.
+func (f *FS) keepTimes(in *fuse.SetAttrIn, set *objstore.SetAttr, out *fuse.AttrOut) bool {
+	if f.amendments.of(f.inode(in.NodeId)) == nil {
+		return false
+	}
+	attr, err := f.store.GetAttr(f.ctx(), f.inode(in.NodeId))
+	if err != nil || attr.Mtime != *set.Mtime {
+		return false
+	}
+	f.fillAttr(&out.Attr, &attr)
+	return true
+}
