@@ -108,6 +108,7 @@ type FS struct {
 
 	amendments amendments
 	losses     losses
+	specials   specials
 
 	// foreign counts the batches of changes that did not come from this
 	// kernel; see reply.
@@ -272,5 +273,5 @@ func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fu
 	return fuse.OK
 }
 
-// Forget has nothing to forget: no memory is held per name.
-func (f *FS) Forget(node, nlookup uint64) {}
+// Forget has little to forget: no memory is held per name, but for special files.
+func (f *FS) Forget(node, nlookup uint64) { f.specials.forget(f.inode(node)) }

@@ -39,6 +39,8 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	if objstore.IsKind(err, objstore.KindStale) {
 		if d := f.dirs.find(func(d *dir) bool { return d.ino == ino }); d != nil {
 			a, err = d.removed(), nil
+		} else if s, ok := f.specials.removed(ino); ok {
+			a, err = s, nil
 		}
 	}
 	if err != nil {
@@ -194,6 +196,7 @@ func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
 }
 
 func (f *FS) fillAttr(out *fuse.Attr, a *objstore.Attr) {
+	f.specials.note(a)
 	out.Ino = uint64(a.Inode)
 	out.Size = uint64(a.Size)
 	out.Blocks = uint64(a.Blocks)
