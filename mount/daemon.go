@@ -23,8 +23,10 @@ import (
 const Region = "us-east-1"
 
 const (
-	// unmountTimeout bounds flushing and unmounting when the daemon ends.
-	unmountTimeout = 60 * time.Second
+	// flushTimeout bounds flushing the mounts and draining S3 when the daemon ends.
+	flushTimeout = 60 * time.Second
+	// unmountTimeout bounds unmounting one mount after that.
+	unmountTimeout = 10 * time.Second
 	// memoryLimit is what the garbage collector aims to stay below, in bytes.
 	memoryLimit = 320 << 20
 	// gcPercent keeps the heap close to what is in use: most memory is in
@@ -282,7 +284,7 @@ func (d *Daemon) Run(signals <-chan os.Signal) error {
 // end takes everything down in order: no new requests, mounts, requests under
 // way, store, run files.
 func (d *Daemon) end() error {
-	ctx, cancel := context.WithTimeout(context.Background(), unmountTimeout)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
 		select {
@@ -294,9 +296,11 @@ func (d *Daemon) end() error {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
+		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
 		d.drainS3(ctx)
 	}()
-	d.unmountAll(ctx)
+	d.unmountAll(ctx, flushTimeout, unmountTimeout)
 	<-drained
 	d.certs.Close()
 	d.keys.end()

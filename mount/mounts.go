@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -295,7 +297,8 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 	if p == nil {
 		return fmt.Errorf("%q is not a mount of the store %q", dir, d.cfg.Store)
 	}
-	if err := d.flushMount(ctx, p); err != nil {
+	err := d.flushMount(ctx, p)
+	if err = errors.Join(lostIn(p), err); err != nil {
 		return notStored(dir, err)
 	}
 	return d.removePoint(ctx, p, false)
@@ -304,7 +307,25 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 // notStored is what is told once, as the kernel tells it once.
 func notStored(dir string, err error) error {
 	return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err),
-		"the mount stays; the kernel reports a failed write once: free some room, write again what failed, and repeat this")
+		"the mount stays; a failed write is reported once: free some room, write again what failed, and repeat this")
+}
+
+// maxLost bounds the files that a message names.
+const maxLost = 10
+
+// lostIn tells which files of p lost what was written to them, if no program was told.
+// The kernel does not know any more: its answer went to whoever asked first, a
+// sync(1) as a rule.
+func lostIn(p *mountPoint) error {
+	lost := p.of.fs.TakeLosses()
+	if len(lost) == 0 {
+		return nil
+	}
+	more := ""
+	if n := len(lost) - maxLost; n > 0 {
+		lost, more = lost[:maxLost], fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Errorf("what was written last is lost of %q%s", lost, more)
 }
 
 func (d *Daemon) find(dir string) *mountPoint {
@@ -377,8 +398,10 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 }
 
 // unmountAll removes every mount when the daemon ends: properly where it can,
-// from the tree alone where something is in use.
-func (d *Daemon) unmountAll(ctx context.Context) {
+// from the tree alone where something is in use. All are flushed at the same time, for
+// flush at most, and then unmounted, the latest first since it can stand in another one,
+// for remove at most each: one that hangs takes no time from the others. ctx cuts it short.
+func (d *Daemon) unmountAll(ctx context.Context, flush, remove time.Duration) {
 	d.mountsMu.Lock()
 	var all []*mountPoint
 	for _, s := range d.served {
@@ -387,18 +410,33 @@ func (d *Daemon) unmountAll(ctx context.Context) {
 		}
 	}
 	d.mountsMu.Unlock()
+	fctx, cancel := context.WithTimeout(ctx, flush)
+	defer cancel()
+	var flushes sync.WaitGroup
+	for _, p := range all {
+		flushes.Go(func() {
+			err := d.flushMount(fctx, p)
+			if err = errors.Join(lostIn(p), err); err != nil {
+				d.log.Error("cannot flush a mount", "mountpoint", p.Mountpoint, "error", err)
+			}
+		})
+	}
+	flushes.Wait()
 	for _, p := range slices.Backward(all) {
-		if err := d.flushMount(ctx, p); err != nil {
-			d.log.Error("cannot flush a mount", "mountpoint", p.Mountpoint, "error", err)
-		}
-		err := d.removePoint(ctx, p, false)
-		if CodeOf(err) == CodeBusy {
-			d.log.Warn("mount is in use: it is taken out of the tree; what its users still write is lost", "mountpoint", p.Mountpoint, "error", err)
-			err = d.removePoint(ctx, p, true)
-		}
-		if err != nil {
-			d.log.Error("cannot unmount", "mountpoint", p.Mountpoint, "error", err)
-		}
+		d.unmountLast(ctx, p, remove)
+	}
+}
+
+func (d *Daemon) unmountLast(ctx context.Context, p *mountPoint, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := d.removePoint(ctx, p, false)
+	if CodeOf(err) == CodeBusy {
+		d.log.Warn("mount is in use: it is taken out of the tree; what its users still write is lost", "mountpoint", p.Mountpoint, "error", err)
+		err = d.removePoint(ctx, p, true)
+	}
+	if err != nil {
+		d.log.Error("cannot unmount", "mountpoint", p.Mountpoint, "error", err)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestWhatOthersMountOverAMountStays(t *testing.T) {
 	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d.unmountAll(t.Context())
+	d.unmountAll(t.Context(), flushTimeout, unmountTimeout)
 	if _, err := os.Stat(theirs); err != nil {
 		t.Error(err)
 		return
