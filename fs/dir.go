@@ -191,7 +191,7 @@ func (f *FS) dots(d *dir, out *fuse.DirEntryList, plus bool, after uint32) bool 
 		return false
 	}
 	parent := d.ino
-	if d.ino != f.o.Root {
+	if d.ino != f.inode(fuse.FUSE_ROOT_ID) {
 		// A removed directory has lost its parent; its own number does as well.
 		if p, err := f.store.Parent(f.ctx(), d.ino); err == nil {
 			parent = p

@@ -20,6 +20,10 @@ import (
 type Options struct {
 	// Root is the directory that the mount shows; 0: objstore.RootInode.
 	Root objstore.InodeID
+	// Bucket is the name of the bucket that Root is the root of. When it is removed, the
+	// mount answers ESTALE until there is a bucket of that name again, which it shows
+	// from then on. "": Root is something else, and stays.
+	Bucket string
 	// Origin tells this mount's changes from all others. Each mount of a
 	// daemon needs its own, not 0; with 0 the mount is told of its own changes
 	// too, which is correct and slow.
@@ -95,6 +99,8 @@ type FS struct {
 	o     Options
 	log   *slog.Logger
 
+	root atomic.Uint64 // the inode that node 1 stands for; see rootMade
+
 	files table[file]
 	dirs  table[dir]
 	// writers counts open files that can write: the kernel has dirty pages
@@ -134,6 +140,7 @@ func New(store *engine.Store, o Options) *FS {
 		amendments: newAmendments(),
 		openRoot:   func() int { return -1 },
 	}
+	f.root.Store(uint64(o.Root))
 	if o.Gated {
 		f.gate.decided = make(chan struct{})
 	}
@@ -217,7 +224,7 @@ func (f *FS) ctx() context.Context { return context.Background() }
 // inode and node translate between the kernel's ids and the store's.
 func (f *FS) inode(node uint64) objstore.InodeID {
 	if node == fuse.FUSE_ROOT_ID {
-		return f.o.Root
+		return objstore.InodeID(f.root.Load())
 	}
 	return objstore.InodeID(node)
 }
@@ -225,7 +232,7 @@ func (f *FS) inode(node uint64) objstore.InodeID {
 // node returns ok false for what the kernel cannot know: the store's root when
 // the mount shows only a bucket.
 func (f *FS) node(ino objstore.InodeID) (node uint64, ok bool) {
-	if ino == f.o.Root {
+	if ino == objstore.InodeID(f.root.Load()) {
 		return fuse.FUSE_ROOT_ID, true
 	}
 	return uint64(ino), ino > objstore.RootInode

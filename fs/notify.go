@@ -41,6 +41,9 @@ func (f *FS) changed(batch []objstore.Change) {
 		if !f.foreignChange(c) {
 			continue
 		}
+		if c.Parent == objstore.RootInode && c.Name == f.o.Bucket && c.Name != "" {
+			f.rootChanged(c)
+		}
 		if c.Name != "" {
 			f.entryChanged(c, parents)
 		}
@@ -86,6 +89,27 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 	}
 	// Time and link count of the directory changed with it.
 	f.notice("parent", f.server.InodeNotify(parent, -1, 0))
+}
+
+// rootChanged takes a new bucket for the root of the mount, in the place of one that was
+// removed. What the kernel has below it is no more, and no name that it knows to be
+// absent can have come before this change.
+func (f *FS) rootChanged(c *objstore.Change) {
+	old := f.inode(fuse.FUSE_ROOT_ID)
+	switch {
+	case !f.gone(old):
+	case c.Removed:
+		f.log.Warn("the bucket of the mount was removed: the mount is of no use until a bucket of that name is made", "bucket", c.Name)
+	case c.Inode != old:
+		f.root.Store(uint64(c.Inode))
+		f.log.Info("the mount shows the bucket that was made in the place of its own", "bucket", c.Name)
+	}
+}
+
+// BucketGone reports whether the bucket that is mounted was removed.
+func (m *Mounted) BucketGone() bool {
+	_, err := m.fs.store.GetAttr(m.fs.ctx(), m.fs.inode(fuse.FUSE_ROOT_ID))
+	return objstore.IsKind(err, objstore.KindStale)
 }
 
 // gone reports whether nothing names an inode any more. Only then may the kernel be

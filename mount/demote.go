@@ -82,9 +82,15 @@ func (d *Daemon) demote(s *served) (err error) {
 		info := p.MountInfo
 		cover := &mountPoint{MountInfo: info, gone: make(chan struct{}), over: s}
 		root := s.root
-		if info.Bucket != s.bucket {
-			if root, err = d.rootOf(info.Bucket); err != nil {
+		if info.Bucket != "" {
+			// s can show another one than at first: fusefs.Options.Bucket.
+			made, rerr := d.rootOf(info.Bucket)
+			switch {
+			case rerr == nil:
+				root = made
+			case info.Bucket != s.bucket:
 				unix.Close(fd)
+				err = rerr
 				return err
 			}
 		}

@@ -38,6 +38,7 @@ func (d *Daemon) mountList() []MountInfo {
 func (d *Daemon) describe(p *mountPoint) MountInfo {
 	info := p.MountInfo
 	if p.of != nil {
+		info.BucketGone = p.Bucket != "" && p.of.fs.BucketGone()
 		info.SSECKeys = d.store.engine.LentKeys(p.of.origin)
 	}
 	return info

@@ -71,6 +71,8 @@ type MountInfo struct {
 	// Cache is writeback or through, or "shared" for a mount that shows a part
 	// of another one, through the same kernel caches.
 	Cache string `json:"cache"`
+	// BucketGone: the bucket was removed, and none was made in its place.
+	BucketGone bool `json:"bucket_gone,omitempty"`
 	// SSECKeys is how many customers' keys the mount has been lent.
 	SSECKeys int `json:"sse_c_keys"`
 	// Made names what the request made beside the mount.
@@ -230,6 +232,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint,
 		}
 		return dirs
 	}
+	o.Bucket = p.Bucket
 	o.Root, o.Origin, o.ReadOnly, o.AllowOther = root, d.lastOrigin, p.ReadOnly, p.AllowOther
 	o.FsName = sourcePrefix + d.cfg.Store
 	o.Logger = d.log.With("part", "fs", "mountpoint", p.Mountpoint)

@@ -17,7 +17,7 @@ func statusCommand() *cli.Command {
 		Description: `Exit code 3 means that no daemon has the store open. With --json the answer is
 one object, in that case too: running, pid (0 without a daemon), store, store_id,
 endpoint, http_endpoint (with --http), read_only, mounts (mountpoint, bucket,
-read_only, allow_other, cache, sse_c_keys), started, log_file, ca_bundle, and
+read_only, allow_other, cache, sse_c_keys, bucket_gone), started, log_file, ca_bundle, and
 figures in bytes.`,
 		Flags: []cli.Flag{storeFlag, jsonFlag},
 		Action: func(c *cli.Context) error {
@@ -68,6 +68,9 @@ func printStatus(w io.Writer, s mount.Status) {
 		what := "all buckets"
 		if m.Bucket != "" {
 			what = "bucket " + m.Bucket
+		}
+		if m.BucketGone {
+			what += ", which was removed"
 		}
 		if m.ReadOnly {
 			what += ", read-only"
