@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -176,8 +178,18 @@ func TestLockedFilesStayInTheMount(t *testing.T) {
 		if err := os.Link(m.path("f"), m.path("g")); !errors.Is(err, syscall.EPERM) {
 			t.Errorf("link: %v", err)
 		}
+		if _, err := m.store.SetLegalHold(t.Context(), s3, testBucket, "f", "", objstore.HoldOn); err != nil {
+			t.Fatal(err)
+		}
 		if err := unix.Setxattr(m.path("f"), "user.s3.meta.a", []byte("1"), 0); err != unix.EPERM {
 			t.Errorf("metadata of a locked object: %v", err)
+		}
+		was := modTime(t, m.path("f"))
+		if err := os.Chtimes(m.path("f"), time.Time{}, time.Unix(1000, 0)); !errors.Is(err, syscall.EPERM) || !modTime(t, m.path("f")).Equal(was) {
+			t.Errorf("mtime of a locked object: %v, was %v, is %v", err, was, modTime(t, m.path("f")))
+		}
+		if out, err := shell(m.dir, "touch -a f && chmod 600 f && chown 0:0 f").CombinedOutput(); err != nil {
+			t.Errorf("what S3 does not see: %v: %s", err, out)
 		}
 		if err := os.Mkdir(m.path("d"), 0755); err != nil {
 			t.Fatal(err)
@@ -195,6 +207,52 @@ func TestLockedFilesStayInTheMount(t *testing.T) {
 		}() {
 			if !e.DeleteMarker && !e.Lock.Holds(objstore.TimeOf(time.Now()), true) {
 				t.Errorf("%q is not locked: %+v", e.Key, e.Lock)
+			}
+		}
+	})
+}
+
+func modTime(t *testing.T, path string) time.Time {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.ModTime()
+}
+
+func TestProgramsThatCopyKeepTimesUnderARetention(t *testing.T) {
+	eachVersioned(t, func(t *testing.T, m *mounted) {
+		err := m.store.SetLockDefault(t.Context(), s3, testBucket, objstore.DefaultRetention{Mode: objstore.LockCompliance, Days: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, when := t.TempDir(), time.Unix(1_600_000_000, 123456789)
+		for _, name := range []string{"small", "empty"} {
+			write(t, filepath.Join(from, name), map[string]string{"small": "some text"}[name])
+			if err := os.Chtimes(filepath.Join(from, name), when, when); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for what, command := range map[string]string{
+			"cp":    "mkdir cp && cp -p $FROM/* cp",
+			"tar":   "mkdir tar && tar -C $FROM -c --format=pax . | tar -C tar -xp",
+			"rsync": "mkdir rsync && rsync -a --inplace $FROM/ rsync",
+			"touch": "mkdir touch && cat $FROM/small >touch/small && touch -r $FROM/small touch/small touch/empty",
+		} {
+			if _, err := exec.LookPath(what); err != nil {
+				continue
+			}
+			cmd := shell(m.dir, command)
+			cmd.Env = append(os.Environ(), "FROM="+from)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", what, err, out)
+				continue
+			}
+			for _, name := range []string{"small", "empty"} {
+				if got := modTime(t, m.path(what+"/"+name)); !got.Equal(when) {
+					t.Errorf("%s: %s is of %v", what, name, got)
+				}
 			}
 		}
 	})

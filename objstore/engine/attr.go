@@ -40,7 +40,8 @@ func attrOf(ino objstore.InodeID, n *record.Inode) objstore.Attr {
 
 // SetAttr changes attributes; Size is set as by truncate(2), in a commit of
 // its own before that of the others. What the mount sets on an implicit
-// directory makes it explicit.
+// directory makes it explicit. KindLocked: it would change when a locked version
+// was last modified (finishing.go).
 func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.InodeID, set objstore.SetAttr) (objstore.Attr, error) {
 	const op = "setattr"
 	if set.Size != nil {
@@ -73,6 +74,9 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 		if n.Held { // a version stays as it is, whoever still has it open
 			return nil
 		}
+		if set.Mtime != nil && *set.Mtime != n.Mtime && x.sealedOff(ino, n) {
+			return objstore.E(objstore.KindLocked, op, "", "")
+		}
 		n.Ctime = x.now
 		apply(n, set)
 		if n.Type == objstore.TypeDirectory && x.fromMount() {
@@ -84,6 +88,9 @@ func (s *Store) SetAttr(ctx context.Context, c objstore.Caller, ino objstore.Ino
 	})
 	if err != nil {
 		return objstore.Attr{}, err
+	}
+	if set.Mtime != nil {
+		s.noteOpenTime(ino, *set.Mtime)
 	}
 	s.overlay(ino, n)
 	return attrOf(ino, n), nil

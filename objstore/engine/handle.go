@@ -397,11 +397,11 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, set objstore.SetAttr) bool {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if !n.willSetTimes() {
+		return false
+	}
 	if set.Mtime != nil {
 		n.mtime, n.guessed = *set.Mtime, false
-	}
-	if n.buf == nil && len(n.sealed) == 0 && !n.attrs && !n.applying {
-		return false
 	}
 	n.attrs = true
 	n.ctime, n.told = n.s.now(), false
@@ -412,4 +412,23 @@ func (s *Store) setOpenTimes(ino objstore.InodeID, set objstore.SetAttr) bool {
 		n.atime = *set.Atime
 	}
 	return true
+}
+
+// willSetTimes reports whether a commit is due that writes the node's times; mu is
+// held.
+func (n *node) willSetTimes() bool {
+	return n.buf != nil || len(n.sealed) > 0 || n.attrs || n.applying
+}
+
+// noteOpenTime tells an open inode of the mtime that its record was given.
+func (s *Store) noteOpenTime(ino objstore.InodeID, mtime objstore.Time) {
+	n := s.nodes.get(ino)
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.willSetTimes() {
+		n.mtime, n.guessed = mtime, false
+	}
 }

@@ -157,9 +157,7 @@ func (s *Store) setLock(ctx context.Context, c objstore.Caller, op, bucket, key 
 				return err
 			}
 			// What a session of the mount writes from now on must not change it.
-			if node := s.nodes.get(ino); node != nil {
-				node.endSession()
-			}
+			s.cutSession(ino)
 		}
 		n.Ctime = x.now
 		x.setInode(ino, n)

@@ -191,6 +191,7 @@ func TestMountKeepsLockedVersions(t *testing.T) {
 	if _, err := b.s.Link(bg, mountC, mustLookup(t, &b.versionedBucket, "g"), b.root, "h"); kindOf(err) != objstore.KindNotPermitted {
 		t.Errorf("link: %v", err)
 	}
+	b.now = b.now.Add(finishTime)
 	if err := b.s.SetXattr(bg, mountC, mustLookup(t, &b.versionedBucket, "g"), "user.s3.meta.a", []byte("1"), 0); kindOf(err) != objstore.KindLocked {
 		t.Errorf("metadata of a locked file: %v", err)
 	}

@@ -112,6 +112,8 @@ type Store struct {
 	losses  losses
 	etagKey []byte
 
+	finishing finishing
+
 	renames   renames
 	renameMu  sync.Mutex // see doc.go
 	relieveMu sync.Mutex // one writer at a time frees memory

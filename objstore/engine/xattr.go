@@ -281,7 +281,7 @@ func (s *Store) changeXattr(ctx context.Context, c objstore.Caller, op string, i
 		switch {
 		case n.Held:
 			return objstore.E(objstore.KindNotPermitted, op, name, "it is an old version by now")
-		case strings.HasPrefix(name, xattrUserMeta) && n.Lock.Holds(x.now, false):
+		case strings.HasPrefix(name, xattrUserMeta) && x.sealedOff(ino, n):
 			return objstore.E(objstore.KindLocked, op, name, "")
 		}
 		a := &attrs{n, plain}
