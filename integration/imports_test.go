@@ -43,7 +43,7 @@ var house = []struct {
 		"segments hold sealed bytes: keys, names and metadata are none of their business"},
 	{"objstore/record", []string{"objstore", "objstore/checksum"}, nil,
 		"records are encoded and parsed by pure functions, which know no keys"},
-	{"objstore/checksum", []string{"objstore/checksum/lanes"}, []string{"github.com/minio/crc64nvme"}, "checksums are pure"},
+	{"objstore/checksum", []string{"objstore/checksum/lanes"}, []string{"github.com/minio/crc64nvme", "github.com/cespare/xxhash/v2", "github.com/zeebo/xxh3"}, "checksums are pure"},
 	{"objstore/checksum/lanes", nil, []string{"golang.org/x/sys"}, "MD5 of several streams at once, pure as the others"},
 	{"objstore/policy", nil, nil, "policies are evaluated by pure functions of the request, which know no user, no bucket and no clock"},
 	{"objstore/lifecycle", []string{"objstore"}, nil, "lifecycle rules are evaluated by pure functions, which know no store and no clock"},

@@ -11,12 +11,16 @@ import (
 type Algorithm string
 
 const (
-	MD5       Algorithm = "MD5" // ETag and Content-MD5 only, never a stored checksum
 	CRC32     Algorithm = "CRC32"
 	CRC32C    Algorithm = "CRC32C"
 	CRC64NVME Algorithm = "CRC64NVME"
+	MD5       Algorithm = "MD5" // of ETag and Content-MD5, too
 	SHA1      Algorithm = "SHA1"
 	SHA256    Algorithm = "SHA256"
+	SHA512    Algorithm = "SHA512"
+	XXHASH128 Algorithm = "XXHASH128" // XXH3, 128 bits
+	XXHASH3   Algorithm = "XXHASH3"   // XXH3, 64 bits
+	XXHASH64  Algorithm = "XXHASH64"  // XXH64; all three without seed
 )
 
 // Type tells a checksum of the whole object from one of its parts' checksums.
@@ -38,27 +42,34 @@ var (
 )
 
 // Algorithms lists the x-amz-checksum family in the order in which S3 names it.
-func Algorithms() []Algorithm { return []Algorithm{CRC32, CRC32C, CRC64NVME, SHA1, SHA256} }
+func Algorithms() []Algorithm {
+	return []Algorithm{CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64}
+}
+
+// MaxSize is the length of the longest sum, in bytes.
+const MaxSize = 64
 
 // Size is the length of a's sum in bytes, 0 if a is none or unknown.
 func (a Algorithm) Size() int {
 	switch a {
 	case CRC32, CRC32C:
 		return 4
-	case CRC64NVME:
+	case CRC64NVME, XXHASH3, XXHASH64:
 		return 8
-	case MD5:
+	case MD5, XXHASH128:
 		return 16
 	case SHA1:
 		return 20
 	case SHA256:
 		return 32
+	case SHA512:
+		return MaxSize
 	}
 	return 0
 }
 
 // Header is the lower-case name of the header and trailer that carries a's
-// value; empty for MD5, and if a is none or unknown.
+// value; empty if a is none or unknown.
 func (a Algorithm) Header() string {
 	switch a {
 	case CRC32:
@@ -67,10 +78,20 @@ func (a Algorithm) Header() string {
 		return "x-amz-checksum-crc32c"
 	case CRC64NVME:
 		return "x-amz-checksum-crc64nvme"
+	case MD5:
+		return "x-amz-checksum-md5"
 	case SHA1:
 		return "x-amz-checksum-sha1"
 	case SHA256:
 		return "x-amz-checksum-sha256"
+	case SHA512:
+		return "x-amz-checksum-sha512"
+	case XXHASH128:
+		return "x-amz-checksum-xxhash128"
+	case XXHASH3:
+		return "x-amz-checksum-xxhash3"
+	case XXHASH64:
+		return "x-amz-checksum-xxhash64"
 	}
 	return ""
 }
@@ -116,11 +137,11 @@ func ParseType(s string) (Type, error) {
 // type (S3 user guide, "Checking object integrity"): COMPOSITE, but
 // FULL_OBJECT for CRC64NVME, which has no other.
 func DefaultType(a Algorithm) Type {
-	switch a {
-	case CRC32, CRC32C, SHA1, SHA256:
-		return Composite
-	case CRC64NVME:
+	switch {
+	case a == CRC64NVME:
 		return FullObject
+	case a.Size() > 0:
+		return Composite
 	}
 	return ""
 }
@@ -129,7 +150,7 @@ func DefaultType(a Algorithm) Type {
 // a *TypeError.
 func (t Type) Check(a Algorithm) error {
 	switch {
-	case t == Composite && a.Header() != "" && a != CRC64NVME:
+	case t == Composite && a.Size() > 0 && a != CRC64NVME:
 		return nil
 	case t == FullObject && a.IsCRC():
 		return nil

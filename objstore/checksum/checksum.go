@@ -1,16 +1,16 @@
 // Package checksum computes, parses, formats and combines the checksums of the
-// S3 protocol: CRC32, CRC32C, CRC64NVME, SHA1 and SHA256 (x-amz-checksum-*),
-// and MD5 (Content-MD5 and ETag).
+// S3 protocol (x-amz-checksum-*): CRC32, CRC32C, CRC64NVME, SHA1, SHA256, SHA512,
+// MD5, which is that of Content-MD5 and ETags, too, and those of the xxHash family.
 //
-// A sum is the raw digest, big-endian for the CRCs. S3 knows two kinds of
+// A sum is the raw digest, big-endian for what is a number. S3 knows two kinds of
 // checksum for objects of several parts: FULL_OBJECT, the checksum of all
 // bytes, which for the CRCs follows from those of the parts and their lengths
 // (Concat), and COMPOSITE, the checksum of the parts' sums (Compose), written
 // with the number of parts behind a hyphen.
 //
 // Sums travel as base64; ETags as lower-case hex. None of this is secret and
-// none of it proves where data came from: comparisons are plain, and the CRCs
-// and MD5 detect accidents only.
+// none of it proves where data came from: comparisons are plain, and the CRCs,
+// MD5 and xxHash detect accidents only.
 //
 // The package is pure: no files, no clock, no other package of ours.
 package checksum
@@ -26,7 +26,7 @@ import (
 // MaxParts is the largest number of parts an object can have.
 const MaxParts = 10000
 
-// Sums holds raw digests (big-endian for CRCs) by algorithm.
+// Sums holds raw digests (big-endian for numbers) by algorithm.
 type Sums map[Algorithm][]byte
 
 // Matches says whether s has the sum want for a.

@@ -8,8 +8,6 @@ import (
 	"pgregory.net/rapid"
 )
 
-func all() []Algorithm { return append(Algorithms(), MD5) }
-
 func TestKnownAnswers(t *testing.T) {
 	// "123456789" is the check string of the CRC catalogues.
 	for _, c := range []struct {
@@ -22,7 +20,15 @@ func TestKnownAnswers(t *testing.T) {
 		{CRC64NVME, "123456789", "rosUhgp5mIg="}, // ae8b14860a799888
 		{SHA1, "", "2jmj7l5rSw0yVb/vlWAYkK/YBwk="},
 		{SHA256, "", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="},
+		{SHA512, "", "z4PhNX7vuL3xVChQ1m2AB9Yg5AULVxXcg/SpIdNs6c5H0NE8XYXysP+DGNKHfuwvY7kxvUdBeoGlODJ6+SfaPg=="},
 		{MD5, "", "1B2M2Y8AsgTpgAmY7PhCfg=="},
+		// Of "a" and of nothing, as xxhsum has them.
+		{XXHASH64, "a", "0k7E8amMbls="},
+		{XXHASH64, "", "70bbN1HY6Zk="},
+		{XXHASH3, "a", "5sYyth6WTh8="},
+		{XXHASH3, "", "LQaABTjTlMI="},
+		{XXHASH128, "a", "qW+vcFrxaDTmxjK2HpZOHw=="},
+		{XXHASH128, "", "maoG0wFHmNhgAcMkRo1Jfw=="},
 		{CRC32, "", "AAAAAA=="},
 		{CRC32C, "", "AAAAAA=="},
 		{CRC64NVME, "", "AAAAAAAAAAA="},
@@ -36,7 +42,7 @@ func TestKnownAnswers(t *testing.T) {
 func TestHasherComputesAllAtOnceWhateverTheWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := rapid.SliceOfN(rapid.Byte(), 0, 3000).Draw(t, "data")
-		h, err := New(all()...)
+		h, err := New(Algorithms()...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +55,7 @@ func TestHasherComputesAllAtOnceWhateverTheWrites(t *testing.T) {
 			t.Fatalf("size %d, want %d", h.Size(), len(data))
 		}
 		sums := h.Sums()
-		for _, a := range all() {
+		for _, a := range Algorithms() {
 			if !sums.Matches(a, Of(a, data)) {
 				t.Fatalf("%s differs", a)
 			}
@@ -63,7 +69,7 @@ func TestHasherGivesOnlyWhatWasAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Write([]byte("x"))
-	for _, a := range append(all(), "", "CRC16") {
+	for _, a := range append(Algorithms(), "", "CRC16") {
 		if got := h.Sum(a); (got != nil) != (a == SHA1) {
 			t.Errorf("Sum(%q) = %x", a, got)
 		}
@@ -77,7 +83,7 @@ func TestHasherGivesOnlyWhatWasAskedFor(t *testing.T) {
 }
 
 func TestParseTakesOnlyTheCanonicalSpelling(t *testing.T) {
-	for _, a := range all() {
+	for _, a := range Algorithms() {
 		good := Format(Of(a, []byte("a")))
 		if sum, err := Parse(a, good); err != nil || Format(sum) != good {
 			t.Errorf("Parse(%s, %s) = %x, %v", a, good, sum, err)
@@ -121,7 +127,7 @@ func TestParseObjectReadsCompositeValues(t *testing.T) {
 		{CRC32, "5FRUiw==-3-3", 0, ErrInvalid},
 		{CRC32, "5FRUiw==--3", 0, ErrInvalid},
 		{CRC64NVME, "AAAAAAAAAAA=-3", 0, ErrAlgorithm},
-		{MD5, "1B2M2Y8AsgTpgAmY7PhCfg==-3", 0, ErrAlgorithm},
+		{MD5, "1B2M2Y8AsgTpgAmY7PhCfg==-3", 3, nil},
 	} {
 		sum, parts, err := ParseObject(c.alg, c.in)
 		if !errors.Is(err, c.err) || parts != c.parts {
@@ -146,12 +152,12 @@ func TestNamesAndHeadersRoundTrip(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range []string{"", "MD5", "CRC16", "crc32 "} {
+	for _, s := range []string{"", "CRC16", "crc32 "} {
 		if _, err := ParseAlgorithm(s); !errors.Is(err, ErrAlgorithm) {
 			t.Errorf("ParseAlgorithm(%q): %v", s, err)
 		}
 	}
-	for _, s := range []string{"", "x-amz-checksum-", "x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-md5", "Content-MD5"} {
+	for _, s := range []string{"", "x-amz-checksum-", "x-amz-checksum-algorithm", "x-amz-checksum-type", "x-amz-checksum-sha3", "Content-MD5"} {
 		if a, ok := FromHeader(s); ok {
 			t.Errorf("FromHeader(%q) = %q", s, a)
 		}
@@ -169,7 +175,11 @@ func TestTypesAreThoseThatAWSAllows(t *testing.T) {
 		{CRC64NVME, true, false, FullObject},
 		{SHA1, false, true, Composite},
 		{SHA256, false, true, Composite},
-		{MD5, false, false, ""},
+		{MD5, false, true, Composite},
+		{SHA512, false, true, Composite},
+		{XXHASH64, false, true, Composite},
+		{XXHASH3, false, true, Composite},
+		{XXHASH128, false, true, Composite},
 		{"", false, false, ""},
 		{"CRC16", false, false, ""},
 	} {

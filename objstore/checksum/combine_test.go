@@ -134,7 +134,8 @@ func TestConcatAndComposeRefuseWhatDoesNotFit(t *testing.T) {
 		err  error
 	}{
 		{CRC64NVME, [][]byte{Of(CRC64NVME, nil)}, ErrAlgorithm},
-		{MD5, [][]byte{Of(MD5, nil)}, ErrAlgorithm},
+		{"CRC16", [][]byte{Of(MD5, nil)}, ErrAlgorithm},
+		{MD5, [][]byte{Of(MD5, nil)}, nil},
 		{CRC32, nil, ErrInvalid},
 		{CRC32, [][]byte{ok, ok[:3]}, ErrInvalid},
 		{CRC32, make([][]byte, MaxParts+1), ErrInvalid},

@@ -3,12 +3,15 @@ package checksum
 import (
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
 	"hash"
 	"hash/crc32"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/minio/crc64nvme"
+	"github.com/zeebo/xxh3"
 
 	"github.com/cofferfs/coffer/objstore/checksum/lanes"
 )
@@ -22,9 +25,14 @@ type Hasher struct {
 
 	crc32, crc32c uint32
 	crc64         uint64
-	sha1, sha256  hash.Hash     // nil when not wanted
-	md5           *lanes.Digest // as well
+	md5           *lanes.Digest // nil when not wanted
+	others        []namedHash
 	size          int64
+}
+
+type namedHash struct {
+	hash.Hash
+	alg Algorithm
 }
 
 // New makes a Hasher for the algorithms; empty ones and repetitions are
@@ -40,17 +48,52 @@ func New(algs ...Algorithm) (*Hasher, error) {
 			h.wantCRC32C = true
 		case CRC64NVME:
 			h.wantCRC64 = true
-		case SHA1:
-			h.sha1 = sha1.New()
-		case SHA256:
-			h.sha256 = sha256.New()
 		case MD5:
-			h.md5 = lanes.New()
+			if h.md5 == nil {
+				h.md5 = lanes.New()
+			}
 		default:
-			return nil, fmt.Errorf("%w %.40q", ErrAlgorithm, a)
+			if h.other(a) != nil {
+				continue
+			}
+			other := newOther(a)
+			if other == nil {
+				return nil, fmt.Errorf("%w %.40q", ErrAlgorithm, a)
+			}
+			h.others = append(h.others, namedHash{other, a})
 		}
 	}
 	return h, nil
+}
+
+// newOther makes the hash of an algorithm that is computed by itself, nil for
+// another one.
+func newOther(a Algorithm) hash.Hash {
+	switch a {
+	case SHA1:
+		return sha1.New()
+	case SHA256:
+		return sha256.New()
+	case SHA512:
+		return sha512.New()
+	case XXHASH128:
+		return xxh3.New128()
+	case XXHASH3:
+		return xxh3.New()
+	case XXHASH64:
+		return xxhash.New()
+	}
+	return nil
+}
+
+// other is the hash of an algorithm that New was asked for, or nil.
+func (h *Hasher) other(a Algorithm) hash.Hash {
+	for i := range h.others {
+		if h.others[i].alg == a {
+			return h.others[i].Hash
+		}
+	}
+	return nil
 }
 
 // Write adds p to every checksum. It keeps nothing of p and returns len(p), nil.
@@ -99,11 +142,8 @@ func (h *Hasher) write(p []byte) {
 	if h.wantCRC64 {
 		h.crc64 = crc64nvme.Update(h.crc64, p)
 	}
-	if h.sha1 != nil {
-		h.sha1.Write(p)
-	}
-	if h.sha256 != nil {
-		h.sha256.Write(p)
+	for i := range h.others {
+		h.others[i].Write(p)
 	}
 	h.size += int64(len(p))
 }
@@ -121,12 +161,11 @@ func (h *Hasher) Sum(a Algorithm) []byte {
 		return binary.BigEndian.AppendUint32(nil, h.crc32c)
 	case a == CRC64NVME && h.wantCRC64:
 		return binary.BigEndian.AppendUint64(nil, h.crc64)
-	case a == SHA1 && h.sha1 != nil:
-		return h.sha1.Sum(nil)
-	case a == SHA256 && h.sha256 != nil:
-		return h.sha256.Sum(nil)
 	case a == MD5 && h.md5 != nil:
 		return h.md5.Sum(nil)
+	}
+	if other := h.other(a); other != nil {
+		return other.Sum(nil)
 	}
 	return nil
 }
@@ -134,10 +173,13 @@ func (h *Hasher) Sum(a Algorithm) []byte {
 // Sums returns every checksum that New was asked for.
 func (h *Hasher) Sums() Sums {
 	sums := Sums{}
-	for _, a := range [...]Algorithm{MD5, CRC32, CRC32C, CRC64NVME, SHA1, SHA256} {
+	for _, a := range [...]Algorithm{CRC32, CRC32C, CRC64NVME, MD5} {
 		if sum := h.Sum(a); sum != nil {
 			sums[a] = sum
 		}
+	}
+	for i := range h.others {
+		sums[h.others[i].alg] = h.others[i].Sum(nil)
 	}
 	return sums
 }

@@ -59,11 +59,12 @@ func (s *Store) describePart(ctx context.Context, req objstore.CopyPartRequest, 
 	part.ETagSum = s.keyedSum(part.ID, 0)
 	whole := off == 0 && part.Size == src.n.Size
 	var algs []checksum.Algorithm
+	wantsETag := false
 	if part.ETags == objstore.ETagsMD5 && plainETags(u.rec.Content.Mode) {
 		if whole && src.n.Content.ETag == record.ETagMD5 {
 			part.ETagSum = src.n.Content.ETagSum
 		} else {
-			algs = append(algs, checksum.MD5)
+			wantsETag, algs = true, append(algs, checksum.MD5)
 		}
 	}
 	alg := u.algorithm()
@@ -86,8 +87,8 @@ func (s *Store) describePart(ctx context.Context, req objstore.CopyPartRequest, 
 	if err != nil {
 		return err
 	}
-	if md5 := sums[checksum.MD5]; md5 != nil {
-		part.ETagSum = [16]byte(md5)
+	if wantsETag {
+		part.ETagSum = [16]byte(sums[checksum.MD5])
 	}
 	if sum := sums[alg]; sum != nil {
 		part.ChecksumAlgo, part.Checksum = alg, sum

@@ -67,5 +67,5 @@ func ParseParts(b []byte) (*Parts, error) {
 	return p, nil
 }
 
-// maxPartSums bounds Checksums: 10,000 sums of SHA-256, and the seal.
-const maxPartSums = objstore.MaxPartNumber*32 + 256
+// maxPartSums bounds Checksums: 10,000 of the longest sums, and the seal.
+const maxPartSums = objstore.MaxPartNumber*checksum.MaxSize + 256

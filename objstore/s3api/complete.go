@@ -18,8 +18,13 @@ type completeDocument struct {
 		ChecksumCRC32     string
 		ChecksumCRC32C    string
 		ChecksumCRC64NVME string
+		ChecksumMD5       string
 		ChecksumSHA1      string
 		ChecksumSHA256    string
+		ChecksumSHA512    string
+		ChecksumXXHASH128 string
+		ChecksumXXHASH3   string
+		ChecksumXXHASH64  string
 		Other             []unknown `xml:",any"`
 	}
 	Other []unknown `xml:",any"`
@@ -145,7 +150,8 @@ func (q *request) readComplete() ([]objstore.CompletePart, error) {
 			return nil, errInvalidArgument("PartNumber must be >= 1", "PartNumber", p.PartNumber)
 		}
 		parts[i] = objstore.CompletePart{Number: n, ETag: objstore.ETag(strings.Trim(strings.TrimSpace(p.ETag), `"`))}
-		values := [...]string{p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumSHA1, p.ChecksumSHA256}
+		values := [...]string{p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumMD5, p.ChecksumSHA1,
+			p.ChecksumSHA256, p.ChecksumSHA512, p.ChecksumXXHASH128, p.ChecksumXXHASH3, p.ChecksumXXHASH64}
 		for j, a := range checksum.Algorithms() {
 			if values[j] == "" {
 				continue

@@ -9,7 +9,7 @@ const (
 	maxHeaderBytes = 32 << 10
 
 	// maxCompleteBytes bounds a CompleteMultipartUpload document: 10,000 parts
-	// with an ETag and a SHA-256 are about 2.2 MiB.
+	// with an ETag and a SHA-512 are about 2.7 MiB.
 	maxCompleteBytes = 4 << 20
 
 	// maxDeleteBytes bounds a Delete document: 1,000 keys of 1,024 bytes, all

@@ -300,13 +300,25 @@ func TestChecksumsAreVerifiedStoredAndReturned(t *testing.T) {
 	data := strings.Repeat("test data..", 5000)
 	for _, alg := range checksum.Algorithms() {
 		key := aws.String("sdk-" + string(alg))
-		// The SDK computes it and sends it in the trailer of an unsigned stream.
-		put, err := d.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: key, Body: strings.NewReader(data), ChecksumAlgorithm: types.ChecksumAlgorithm(alg)})
+		want := checksum.Format(checksum.Of(alg, []byte(data)))
+		in := s3.PutObjectInput{Bucket: aws.String("bucket"), Key: key, Body: strings.NewReader(data), ChecksumAlgorithm: types.ChecksumAlgorithm(alg)}
+		// The SDK computes it and sends it in the trailer of an unsigned stream, or
+		// wants to be told.
+		switch alg {
+		case checksum.MD5:
+			in.ChecksumMD5, in.ChecksumAlgorithm = &want, ""
+		case checksum.XXHASH64:
+			in.ChecksumXXHASH64, in.ChecksumAlgorithm = &want, ""
+		case checksum.XXHASH3:
+			in.ChecksumXXHASH3, in.ChecksumAlgorithm = &want, ""
+		case checksum.XXHASH128:
+			in.ChecksumXXHASH128, in.ChecksumAlgorithm = &want, ""
+		}
+		put, err := d.s3.PutObject(ctx, &in)
 		if err != nil {
 			t.Errorf("%s: %v", alg, err)
 			continue
 		}
-		want := checksum.Format(checksum.Of(alg, []byte(data)))
 		a := d.do("HEAD", "/bucket/"+*key, "", "x-amz-checksum-mode", "ENABLED")
 		if a.header.Get(alg.Header()) != want || a.header.Get("x-amz-checksum-type") != "FULL_OBJECT" {
 			t.Errorf("%s: %v", alg, a.header)
