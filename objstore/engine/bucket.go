@@ -182,8 +182,8 @@ func (s *Store) SetBucketETags(ctx context.Context, c objstore.Caller, name stri
 	return s.durable(context.WithoutCancel(ctx))
 }
 
-// DeleteBucket removes an empty bucket, durably. KindBucketNotEmpty: it has
-// objects, directories, files that only the mount shows, or uploads under way.
+// DeleteBucket removes an empty bucket, durably, and ends the uploads under way in it.
+// KindBucketNotEmpty: it has objects, directories, or files that only the mount shows.
 func (s *Store) DeleteBucket(ctx context.Context, c objstore.Caller, name string) error {
 	const op = "delete bucket"
 	err := s.deleteBucket(ctx, c, op, name)
@@ -198,46 +198,105 @@ func (s *Store) DeleteBucket(ctx context.Context, c objstore.Caller, name string
 	return s.durable(ctx)
 }
 
+// uploadsAtOnce bounds how many uploads one transaction ends with their bucket.
+const uploadsAtOnce = 16
+
 // deleteBucket removes an empty bucket, in the words of rmdir: KindNotFound,
-// KindNotEmpty; KindBucketNotEmpty when only uploads keep it. Its data key's
+// KindNotEmpty; KindBucketNotEmpty when only versions keep it. Its data key's
 // record stays, for files that were removed and are still open.
+//
+// Uploads under way do not keep a bucket: nothing shows them but
+// ListMultipartUploads, and DeleteBucket in the Amazon S3 API reference asks for
+// objects, versions and delete markers to be gone, and for uploads only in a
+// directory bucket. They end some at a time; where something comes into the bucket in
+// the meantime it stays, without them.
 func (s *Store) deleteBucket(ctx context.Context, c objstore.Caller, op, name string) error {
-	return s.update(ctx, c, op, name, func(x *tx) error {
-		top, err := x.directory(op, objstore.RootInode)
+	for gone := false; !gone; {
+		err := s.update(ctx, c, op, name, func(x *tx) (err error) {
+			gone, err = x.deleteBucket(op, name)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		d, ok, err := x.dirent(objstore.RootInode, name+"/")
+	}
+	return nil
+}
+
+// deleteBucket removes a bucket, or some of the uploads in one that is empty otherwise.
+func (x *tx) deleteBucket(op, name string) (gone bool, err error) {
+	top, err := x.directory(op, objstore.RootInode)
+	if err != nil {
+		return false, err
+	}
+	d, ok, err := x.dirent(objstore.RootInode, name+"/")
+	if err != nil {
+		return false, err
+	}
+	if !ok {
+		return false, objstore.E(objstore.KindNotFound, op, name, "")
+	}
+	root := d.Inode
+	empty, err := x.emptyBucket(root)
+	if err != nil {
+		return false, err
+	}
+	if empty {
+		if more, err := x.abortUploads(root, uploadsAtOnce); err != nil || more {
+			return false, err
+		}
+	}
+	if err := x.removeDirectory(op, objstore.RootInode, top, name, root); err != nil {
+		return false, err
+	}
+	if err := x.removeEntry(objstore.RootInode, top, name, d.Type); err != nil {
+		return false, err
+	}
+	x.touch(objstore.RootInode, top)
+	x.setBucket(root, nil)
+	for p, err := range x.Scan(meta.Prefix(record.ConfigPrefix(root, ""))) {
 		if err != nil {
-			return err
+			return false, err
 		}
-		if !ok {
-			return objstore.E(objstore.KindNotFound, op, name, "")
+		x.txn.Delete(bytes.Clone(p.Key))
+	}
+	x.entryChanged(objstore.RootInode, name, root, true)
+	return true, nil
+}
+
+// emptyBucket reports whether a bucket has neither names nor versions.
+func (x *tx) emptyBucket(root objstore.InodeID) (bool, error) {
+	empty, err := x.vacant(root)
+	if err != nil || !empty {
+		return false, err
+	}
+	has, err := x.hasHistory(root)
+	return !has, err
+}
+
+// abortUploads ends up to max uploads of a bucket. more: others are left.
+func (x *tx) abortUploads(root objstore.InodeID, max int) (more bool, err error) {
+	var keys [][]byte
+	for p, err := range x.Scan(meta.Prefix(record.UploadPrefix(root, ""))) {
+		if err != nil {
+			return false, err
 		}
-		root := d.Inode
-		if err := x.removeDirectory(op, objstore.RootInode, top, name, root); err != nil {
-			return err
+		if more = len(keys) == max; more {
+			break
 		}
-		for _, err := range x.Scan(meta.Prefix(record.UploadPrefix(root, ""))) {
-			if err != nil {
-				return err
-			}
-			return objstore.E(objstore.KindBucketNotEmpty, op, name, "multipart uploads are under way")
+		keys = append(keys, bytes.Clone(p.Key))
+	}
+	for _, k := range keys {
+		_, id, err := record.ParseUploadKey(k)
+		if err != nil {
+			return false, err
 		}
-		if err := x.removeEntry(objstore.RootInode, top, name, d.Type); err != nil {
-			return err
+		x.txn.Delete(k)
+		if err := x.dropParts(id, nil); err != nil {
+			return false, err
 		}
-		x.touch(objstore.RootInode, top)
-		x.setBucket(root, nil)
-		for p, err := range x.Scan(meta.Prefix(record.ConfigPrefix(root, ""))) {
-			if err != nil {
-				return err
-			}
-			x.txn.Delete(bytes.Clone(p.Key))
-		}
-		x.entryChanged(objstore.RootInode, name, root, true)
-		return nil
-	})
+	}
+	return more, nil
 }
 
 // ListBuckets returns up to max buckets that start with prefix, by name, behind

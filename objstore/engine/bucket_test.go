@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/meta"
-	"github.com/cofferfs/coffer/objstore/record"
 )
 
 func TestBucketIsDirectoryInTheRoot(t *testing.T) {
@@ -85,18 +83,6 @@ func TestBucketWithAnythingInItStays(t *testing.T) {
 		if err := s.Rmdir(bg, mountC, objstore.RootInode, name); kindOf(err) != objstore.KindNotEmpty {
 			t.Errorf("rmdir with %q: %v", what, err)
 		}
-	}
-	root := makeBucket(t, s, "uploading")
-	upload := record.UploadKey(root, "k", record.UploadID{1})
-	err := s.o.Meta.Update(bg, func(x meta.Txn) error { x.Set(upload, []byte{1}); return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.DeleteBucket(bg, s3C, "uploading"); kindOf(err) != objstore.KindBucketNotEmpty {
-		t.Errorf("delete with an upload: %v", err)
-	}
-	if err := s.Rmdir(bg, mountC, objstore.RootInode, "uploading"); kindOf(err) != objstore.KindBucketNotEmpty {
-		t.Errorf("rmdir with an upload: %v", err)
 	}
 	if err := checkTree(bg, s); err != nil {
 		t.Fatal(err)

@@ -260,6 +260,58 @@ func TestAbortedUploadLeavesNothing(t *testing.T) {
 	countRecords(t, k.s, map[byte]int{'e': 0, 'm': 0, 'c': 0, 'k': 0})
 }
 
+// TestBucketGoesWithItsUploads: uploads do not keep a bucket that is empty otherwise,
+// one under way included, and leave nothing in it. What is not empty keeps them.
+func TestBucketGoesWithItsUploads(t *testing.T) {
+	for name, remove := range map[string]func(*Store) error{
+		"DeleteBucket": func(s *Store) error { return s.DeleteBucket(bg, s3C, "bucket") },
+		"rmdir":        func(s *Store) error { return s.Rmdir(bg, mountC, objstore.RootInode, "bucket") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k, _ := newStack(t, nil)
+			var u *uploadTest
+			var key string
+			for i := range 2*uploadsAtOnce + 3 {
+				key = fmt.Sprint("o", i/2)
+				u = newUpload(t, k, key)
+				u.part(key, 1, bytesOf(uint64(i), 100))
+				u.part(key, 7, bytesOf(uint64(i), 100_000))
+			}
+			put(t, k.s, "keeps", []byte("x"))
+			if err := remove(k.s); !objstore.IsKind(err, objstore.KindBucketNotEmpty) && !objstore.IsKind(err, objstore.KindNotEmpty) {
+				t.Fatalf("a bucket with an object: %v", err)
+			}
+			if res, err := k.s.ListUploads(bg, s3C, objstore.ListUploadsRequest{Bucket: "bucket", Max: 1000}); err != nil || len(res.Uploads) != 2*uploadsAtOnce+3 {
+				t.Fatalf("it kept %d uploads, %v", len(res.Uploads), err)
+			}
+			if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "keeps"}); err != nil {
+				t.Fatal(err)
+			}
+			r, w := io.Pipe()
+			done := make(chan error)
+			go func() {
+				_, _, err := k.s.UploadPart(bg, s3C, objstore.UploadPartRequest{Bucket: "bucket", Key: key, Upload: u.id, Number: 2, Body: r, Size: -1})
+				done <- err
+			}()
+			if _, err := w.Write(bytesOf(2, 9<<20)); err != nil {
+				t.Fatal(err)
+			}
+			if err := remove(k.s); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			if err := <-done; !objstore.IsKind(err, objstore.KindNoSuchBucket) && !objstore.IsKind(err, objstore.KindNoSuchUpload) {
+				t.Errorf("the part under way: %v", err)
+			}
+			if _, err := k.s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "bucket"}); err != nil {
+				t.Fatal(err)
+			}
+			u.clean(0)
+			countRecords(t, k.s, map[byte]int{'e': 0, 'm': 0, 'c': 0, 'k': 0})
+		})
+	}
+}
+
 // TestPartsOfOneNumberAtOnce: the last one counts, the others leave nothing.
 func TestPartsOfOneNumberAtOnce(t *testing.T) {
 	k, _ := newStack(t, nil)
