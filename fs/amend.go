@@ -207,12 +207,12 @@ func (f *FS) createAmended(in *fuse.CreateIn, ino objstore.InodeID, out *fuse.Cr
 		return fuse.ENOENT
 	}
 	if err != nil {
-		return f.fail("amend", in.NodeId, err)
+		return f.fail("amend", &in.InHeader, err)
 	}
 	// It is a handle as others are: the kernel may write its pages back on it.
 	ef, err := f.store.Open(f.ctx(), f.caller(&in.InHeader), ino, openFlags(syscall.O_RDWR))
 	if err != nil {
-		return f.fail("amend", in.NodeId, err)
+		return f.fail("amend", &in.InHeader, err)
 	}
 	out.NodeId, out.Generation = uint64(ino), generation
 	f.fillAttr(&out.Attr, &a)
@@ -247,7 +247,7 @@ func (f *FS) truncateAmended(in *fuse.SetAttrIn, a *amendment, out *fuse.AttrOut
 	}
 	attr, err := f.store.GetAttr(f.ctx(), ino)
 	if err != nil {
-		return f.fail("amend", in.NodeId, err)
+		return f.fail("amend", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &attr)
 	return fuse.OK

@@ -75,7 +75,7 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 	ino := f.inode(in.NodeId)
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if err != nil {
-		return f.fail("opendir", in.NodeId, err)
+		return f.fail("opendir", &in.InHeader, err)
 	}
 	out.Fh = f.dirs.add(&dir{ino: ino, attr: a, stride: firstStride})
 	return fuse.OK
@@ -96,7 +96,7 @@ func (f *FS) ReleaseDir(in *fuse.ReleaseIn) { f.dirs.remove(in.Fh) }
 // different records, and one barrier covers all.
 func (f *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	if err := f.store.Sync(f.ctx()); err != nil {
-		return f.fail("fsyncdir", in.NodeId, err)
+		return f.fail("fsyncdir", &in.InHeader, err)
 	}
 	return fuse.OK
 }
@@ -125,7 +125,7 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 		return ents, end, err
 	})
 	if err != nil {
-		return f.fail("readdir", in.NodeId, err)
+		return f.fail("readdir", &in.InHeader, err)
 	}
 	if in.Offset == 0 {
 		d.marks, d.stride = d.marks[:0], firstStride
@@ -149,7 +149,7 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 			if len(d.recent) > 0 {
 				return fuse.OK // what was read is good; the next call tells
 			}
-			return f.fail("readdir", in.NodeId, err)
+			return f.fail("readdir", &in.InHeader, err)
 		}
 		for i := range ents {
 			e := &ents[i]

@@ -88,12 +88,15 @@ func toErrno(err error) syscall.Errno {
 }
 
 // fail translates err and logs what an operator must know: damage, and what
-// should not have happened.
-func (f *FS) fail(op string, node uint64, err error) fuse.Status {
+// should not have happened. h is the request's.
+func (f *FS) fail(op string, h *fuse.InHeader, err error) fuse.Status {
 	errno := toErrno(err)
-	if errno == syscall.EIO {
-		f.log.Error("request failed", "op", op, "inode", uint64(f.inode(node)), "err", err,
+	switch errno {
+	case syscall.EIO:
+		f.log.Error("request failed", "op", op, "inode", uint64(f.inode(h.NodeId)), "err", err,
 			"corrupt", objstore.IsKind(err, objstore.KindCorrupt))
+	case syscall.ESTALE:
+		f.wasStale(h.Pid)
 	}
 	return fuse.Status(errno)
 }

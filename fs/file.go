@@ -44,7 +44,7 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 	flags := openFlags(in.Flags)
 	a, ef, err := f.store.Create(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), name, in.Mode&07777, flags, in.Flags&syscall.O_EXCL != 0)
 	if err != nil {
-		return f.fail("create", in.NodeId, err)
+		return f.fail("create", &in.InHeader, err)
 	}
 	f.fillEntry(&out.EntryOut, &a, r)
 	h := &file{f: ef, write: flags.Write}
@@ -70,7 +70,7 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 	}
 	ef, err := f.store.Open(f.ctx(), f.caller(&in.InHeader), ino, flags)
 	if err != nil {
-		return f.fail("open", in.NodeId, err)
+		return f.fail("open", &in.InHeader, err)
 	}
 	f.opened(&file{f: ef, write: flags.Write}, out)
 	return fuse.OK
@@ -99,7 +99,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 	}
 	n, err := h.f.ReadAt(f.ctx(), buf, int64(in.Offset))
 	if err != nil && err != io.EOF {
-		return nil, f.fail("read", in.NodeId, err)
+		return nil, f.fail("read", &in.InHeader, err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
@@ -138,7 +138,7 @@ func (f *FS) write(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Statu
 		}
 	}
 	if !h.pure.Load() {
-		if st := f.dropCapabilities(h.f.Inode(), f.caller(&in.InHeader)); !st.Ok() {
+		if st := f.dropCapabilities(h.f.Inode(), &in.InHeader); !st.Ok() {
 			return 0, st
 		}
 		h.pure.Store(true)
@@ -160,7 +160,7 @@ func (f *FS) write(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Statu
 			if written > 0 && in.WriteFlags&fuse.WRITE_CACHE == 0 {
 				return written, fuse.OK // a short write; the next one tells
 			}
-			return 0, f.fail("write", in.NodeId, err)
+			return 0, f.fail("write", &in.InHeader, err)
 		}
 	}
 	return written, fuse.OK
@@ -176,7 +176,7 @@ func (f *FS) append(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Stat
 	}
 	off, err := h.f.Append(f.ctx(), p)
 	if err != nil {
-		return 0, f.fail("write", in.NodeId, err)
+		return 0, f.fail("write", &in.InHeader, err)
 	}
 	if off != int64(in.Offset) {
 		f.forgetPages(h.f.Inode()) // it has the bytes where it meant them to be
@@ -189,13 +189,13 @@ func (f *FS) append(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Stat
 func (f *FS) killPriv(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if err != nil {
-		return f.fail("getattr", h.NodeId, err)
+		return f.fail("getattr", h, err)
 	}
 	if a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
 		return fuse.OK
 	}
 	if _, err := f.store.SetAttr(f.ctx(), f.caller(h), ino, objstore.SetAttr{KillPriv: true}); err != nil {
-		return f.fail("setattr", h.NodeId, err)
+		return f.fail("setattr", h, err)
 	}
 	// The kernel goes on showing the mode that it knows after a write past its
 	// cache. A notice about attributes alone takes no lock that it may hold for
@@ -220,7 +220,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	}
 	if err != nil {
 		f.disown(in.NodeId)
-		return f.fail("flush", in.NodeId, err)
+		return f.fail("flush", &in.InHeader, err)
 	}
 	return fuse.OK
 }
@@ -236,7 +236,7 @@ func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	f.losses.told(h.f.Inode(), true, err)
 	if err != nil {
 		f.disown(in.NodeId)
-		return f.fail("fsync", in.NodeId, err)
+		return f.fail("fsync", &in.InHeader, err)
 	}
 	return fuse.OK
 }
@@ -292,11 +292,11 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 			return st
 		}
 	}
-	if st := f.dropCapabilities(h.f.Inode(), f.caller(&in.InHeader)); !st.Ok() {
+	if st := f.dropCapabilities(h.f.Inode(), &in.InHeader); !st.Ok() {
 		return st
 	}
 	if err := h.f.Allocate(f.ctx(), mode, int64(in.Offset), int64(in.Length)); err != nil {
-		return f.fail("fallocate", in.NodeId, err)
+		return f.fail("fallocate", &in.InHeader, err)
 	}
 	return fuse.OK
 }
@@ -325,7 +325,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 		return fuse.EINVAL
 	}
 	if err != nil {
-		return f.fail("lseek", in.NodeId, err)
+		return f.fail("lseek", &in.InHeader, err)
 	}
 	out.Offset = uint64(pos)
 	return fuse.OK

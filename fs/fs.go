@@ -211,7 +211,7 @@ func (f *FS) OnUnmount() {
 	f.stopWatch()
 	f.stopLost()
 	f.endAmendments()
-	f.endLingering()
+	f.lingering.end()
 	for _, h := range f.files.drain() {
 		f.closeFile(h)
 	}
@@ -261,7 +261,7 @@ func (f *FS) cacheTime(r reply) time.Duration {
 func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
 	st, err := f.store.StatFS(f.ctx())
 	if err != nil {
-		return f.fail("statfs", h.NodeId, err)
+		return f.fail("statfs", h, err)
 	}
 	const unit = 4096
 	*out = fuse.StatfsOut{

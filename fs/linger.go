@@ -2,143 +2,162 @@ package fs
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
+
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/engine"
 )
 
-// A kernel opens a file in two requests, LOOKUP and OPEN (READLINK for a
-// symbolic link). When a rename replaces the file in between, OPEN meets an
-// inode that is gone. The kernel takes ESTALE for a reason to look the name up
-// again, but only once: a name that is replaced over and over, and is never
-// absent, could still fail to open. On other file systems the inode outlives
-// its name while the kernel knows it. Here what a rename replaces is kept for
-// lingerTime, which is long for the second request to arrive.
+// A kernel uses a file in two requests, LOOKUP and OPEN (GETATTR, READLINK and
+// so on). When something replaces or removes the file in between, the second meets
+// an inode that is gone. The kernel takes ESTALE for a reason to walk the path anew,
+// asking us for every name in it, but only once: where a name is replaced over and
+// over, and is never absent, the program could still get ESTALE. On other file
+// systems the inode outlives its name while the kernel knows it. Here what a thread
+// is given that has just been told ESTALE is kept for lingerTime, so that its second
+// walk succeeds; who was never told costs nothing.
 const (
-	lingerTime = 500 * time.Millisecond
-	// lingerMax bounds what is kept; beyond it the oldest goes early.
-	lingerMax = 256
+	// lingerTime is long for a thread to send its next request.
+	lingerTime = 2 * time.Second
+	// lingerMax bounds the threads that are remembered, beyond which none is, and the
+	// inodes that are kept, of which the oldest then goes early.
+	lingerMax = 1024
 )
 
 type lingering struct {
 	closers sync.WaitGroup
+	// told is len(threads), for a look without the lock.
+	told atomic.Int32
 
-	mu    sync.Mutex // guards the fields below
-	queue []*left    // oldest first
-	timer *time.Timer
-	ended bool
+	mu      sync.Mutex           // guards the fields below
+	threads map[uint32]time.Time // told ESTALE, until when that counts
+	queue   []left               // oldest first
+	timer   *time.Timer
+	ended   bool
 }
 
-// left is a replaced inode: an open file or a link's target.
+// left is an inode that is kept.
 type left struct {
-	ino    objstore.InodeID
-	file   *engine.File
-	target string
-	until  time.Time
+	release func()
+	until   time.Time
 }
 
-// hold takes what stands at a name before a rename replaces it; nil when there
-// is nothing that needs it. The caller gives it to keep or to drop.
-func (f *FS) hold(parent objstore.InodeID, name string, c objstore.Caller) *left {
-	a, err := f.store.Lookup(f.ctx(), parent, name)
-	if err != nil || a.Nlink > 1 {
-		return nil
-	}
-	l := &left{ino: a.Inode}
-	switch a.Type {
-	case objstore.TypeRegular:
-		l.file, err = f.store.Open(f.ctx(), c, a.Inode, objstore.OpenFlags{Read: true})
-	case objstore.TypeSymlink:
-		l.target, err = f.store.Readlink(f.ctx(), a.Inode)
-	default:
-		return nil
-	}
-	if err != nil {
-		return nil
-	}
-	return l
-}
-
-// keep keeps l for lingerTime.
-func (f *FS) keep(l *left) {
+// wasStale notes that a thread is told ESTALE. Those of other pid namespaces all
+// have number 0.
+func (f *FS) wasStale(thread uint32) {
 	q := &f.lingering
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.ended {
-		f.drop(l)
+	if q.ended || len(q.threads) >= lingerMax {
 		return
 	}
-	l.until = time.Now().Add(lingerTime)
+	if q.threads == nil {
+		q.threads = make(map[uint32]time.Time)
+	}
+	q.threads[thread] = time.Now().Add(lingerTime)
+	q.told.Store(int32(len(q.threads)))
+	q.wake()
+}
+
+// walksAgain reports whether a thread was told ESTALE just now.
+func (f *FS) walksAgain(thread uint32) bool {
+	q := &f.lingering
+	if q.told.Load() == 0 {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, ok := q.threads[thread]
+	return ok
+}
+
+// lookup finds a name, and keeps what it finds where the caller walks again.
+func (f *FS) lookup(h *fuse.InHeader, name string) (objstore.Attr, error) {
+	keep := f.walksAgain(h.Pid)
+	for {
+		a, err := f.store.Lookup(f.ctx(), f.inode(h.NodeId), name)
+		if err != nil || !keep {
+			return a, err
+		}
+		release, err := f.store.Hold(f.ctx(), a.Inode)
+		if objstore.IsKind(err, objstore.KindStale) {
+			continue // replaced in between
+		}
+		if err == nil {
+			f.keep(release)
+		}
+		return a, err
+	}
+}
+
+// keep calls release after lingerTime.
+func (f *FS) keep(release func()) {
+	q := &f.lingering
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := left{release, time.Now().Add(lingerTime)}
+	if q.ended {
+		q.drop(l)
+		return
+	}
 	q.queue = append(q.queue, l)
 	if len(q.queue) > lingerMax {
-		f.drop(q.queue[0])
+		q.drop(q.queue[0])
 		q.queue = q.queue[1:]
 	}
+	q.wake()
+}
+
+// wake has expire called in lingerTime, unless it will be called before; mu is held.
+func (q *lingering) wake() {
 	if q.timer == nil {
-		q.timer = time.AfterFunc(lingerTime, f.expire)
+		q.timer = time.AfterFunc(lingerTime, q.expire)
 	}
 }
 
 // expire drops what was kept long enough.
-func (f *FS) expire() {
-	q := &f.lingering
+func (q *lingering) expire() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ended {
 		return
 	}
 	now := time.Now()
+	for thread, until := range q.threads {
+		if !until.After(now) {
+			delete(q.threads, thread)
+		}
+	}
+	q.told.Store(int32(len(q.threads)))
 	n := 0
 	for n < len(q.queue) && !q.queue[n].until.After(now) {
-		f.drop(q.queue[n])
+		q.drop(q.queue[n])
 		n++
 	}
 	q.queue = q.queue[n:]
 	q.timer = nil
-	if len(q.queue) > 0 {
-		q.timer = time.AfterFunc(q.queue[0].until.Sub(now), f.expire)
+	if len(q.queue) > 0 || len(q.threads) > 0 {
+		q.wake()
 	}
 }
 
-// endLingering drops everything, for good, and waits for it.
-func (f *FS) endLingering() {
-	q := &f.lingering
+// end drops everything, for good, and waits for it.
+func (q *lingering) end() {
 	q.mu.Lock()
 	q.ended = true
 	if q.timer != nil {
 		q.timer.Stop()
 	}
 	for _, l := range q.queue {
-		f.drop(l)
+		q.drop(l)
 	}
 	q.queue = nil
 	q.mu.Unlock()
 	q.closers.Wait()
 }
 
-// drop lets go of l, behind the caller's back: closing the last handle of a
-// removed file removes its content.
-func (f *FS) drop(l *left) {
-	if l == nil || l.file == nil {
-		return
-	}
-	f.lingering.closers.Go(func() {
-		if err := l.file.Close(f.ctx()); err != nil {
-			f.log.Error("closing a replaced file failed", "inode", uint64(l.ino), "err", err)
-		}
-	})
-}
-
-// lingeringTarget returns the target of a symbolic link that was replaced just now.
-func (f *FS) lingeringTarget(ino objstore.InodeID) (target string, ok bool) {
-	q := &f.lingering
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, l := range q.queue {
-		if l.ino == ino && l.file == nil {
-			return l.target, true
-		}
-	}
-	return "", false
-}
+// drop lets go of l behind the caller's back: with the last one who has it, an inode
+// without a name is removed.
+func (q *lingering) drop(l left) { q.closers.Go(l.release) }

@@ -12,9 +12,9 @@ import (
 // applied the umask to modes. Create is in file.go, Rename in rename.go.
 
 // made answers an operation that made an entry.
-func (f *FS) made(op string, parent uint64, out *fuse.EntryOut, r reply, a objstore.Attr, err error) fuse.Status {
+func (f *FS) made(op string, h *fuse.InHeader, out *fuse.EntryOut, r reply, a objstore.Attr, err error) fuse.Status {
 	if err != nil {
-		return f.fail(op, parent, err)
+		return f.fail(op, h, err)
 	}
 	f.fillEntry(out, &a, r)
 	return fuse.OK
@@ -28,14 +28,14 @@ func (f *FS) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.E
 	}
 	r := f.begin()
 	a, err := f.store.Mknod(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), name, typ, in.Mode&07777, in.Rdev)
-	return f.made("mknod", in.NodeId, out, r, a, err)
+	return f.made("mknod", &in.InHeader, out, r, a, err)
 }
 
 // Mkdir makes a directory, or a bucket in the root of all buckets.
 func (f *FS) Mkdir(_ <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
 	r := f.begin()
 	a, err := f.store.Mkdir(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), name, in.Mode&07777)
-	return f.made("mkdir", in.NodeId, out, r, a, err)
+	return f.made("mkdir", &in.InHeader, out, r, a, err)
 }
 
 // Symlink makes a symbolic link.
@@ -45,7 +45,7 @@ func (f *FS) Symlink(_ <-chan struct{}, h *fuse.InHeader, target, name string, o
 	}
 	r := f.begin()
 	a, err := f.store.Symlink(f.ctx(), f.caller(h), f.inode(h.NodeId), name, target)
-	return f.made("symlink", h.NodeId, out, r, a, err)
+	return f.made("symlink", h, out, r, a, err)
 }
 
 // Link gives a file one more name.
@@ -55,13 +55,13 @@ func (f *FS) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.Ent
 	}
 	r := f.begin()
 	a, err := f.store.Link(f.ctx(), f.caller(&in.InHeader), f.inode(in.Oldnodeid), f.inode(in.NodeId), name)
-	return f.made("link", in.NodeId, out, r, a, err)
+	return f.made("link", &in.InHeader, out, r, a, err)
 }
 
 // Unlink removes a name.
 func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
 	if err := f.store.Unlink(f.ctx(), f.caller(h), f.inode(h.NodeId), name); err != nil {
-		return f.fail("unlink", h.NodeId, err)
+		return f.fail("unlink", h, err)
 	}
 	return fuse.OK
 }
@@ -69,7 +69,7 @@ func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Statu
 // Rmdir removes an empty directory.
 func (f *FS) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
 	if err := f.store.Rmdir(f.ctx(), f.caller(h), f.inode(h.NodeId), name); err != nil {
-		return f.fail("rmdir", h.NodeId, err)
+		return f.fail("rmdir", h, err)
 	}
 	return fuse.OK
 }

@@ -18,13 +18,13 @@ func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 		return st
 	}
 	r := f.begin()
-	a, err := f.store.Lookup(f.ctx(), f.inode(h.NodeId), name)
+	a, err := f.lookup(h, name)
 	if objstore.IsKind(err, objstore.KindNotFound) {
 		out.SetEntryTimeout(f.cacheTime(r))
 		return fuse.OK
 	}
 	if err != nil {
-		return f.fail("lookup", h.NodeId, err)
+		return f.fail("lookup", h, err)
 	}
 	f.fillEntry(out, &a, r)
 	return fuse.OK
@@ -44,7 +44,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		}
 	}
 	if err != nil {
-		return f.fail("getattr", in.NodeId, err)
+		return f.fail("getattr", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &a)
 	out.SetTimeout(f.cacheTime(r))
@@ -100,7 +100,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	// take away (chown(2), capabilities(7)); a mode that is set stands.
 	set.KillPriv = in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || set.UID != nil || set.GID != nil
 	if set.UID != nil || set.GID != nil || set.Size != nil {
-		if st := f.dropCapabilities(ino, f.caller(&in.InHeader)); !st.Ok() {
+		if st := f.dropCapabilities(ino, &in.InHeader); !st.Ok() {
 			return st
 		}
 	}
@@ -109,7 +109,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		// change the size.
 		a, err := f.store.GetAttr(f.ctx(), ino)
 		if err != nil {
-			return f.fail("setattr", in.NodeId, err)
+			return f.fail("setattr", &in.InHeader, err)
 		}
 		if a.Type == objstore.TypeRegular && a.Size == *set.Size {
 			set.Size = nil
@@ -127,7 +127,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 			return fuse.OK // as below
 		}
 		if err != nil {
-			return f.fail("setattr", in.NodeId, err)
+			return f.fail("setattr", &in.InHeader, err)
 		}
 		if same {
 			f.fillAttr(&out.Attr, &a)
@@ -143,7 +143,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		return fuse.OK
 	}
 	if err != nil {
-		return f.fail("setattr", in.NodeId, err)
+		return f.fail("setattr", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &a)
 	out.SetTimeout(f.cacheTime(r))
@@ -158,7 +158,7 @@ func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	}
 	a, err := f.store.GetAttr(f.ctx(), f.inode(in.NodeId))
 	if err != nil {
-		return f.fail("access", in.NodeId, err)
+		return f.fail("access", &in.InHeader, err)
 	}
 	if a.Type == objstore.TypeRegular && a.Mode&0o111 == 0 {
 		return fuse.EACCES
@@ -173,15 +173,9 @@ func (f *FS) Ioctl(_ <-chan struct{}, _ *fuse.IoctlIn, _ []byte, _ *fuse.IoctlOu
 
 // Readlink returns a symbolic link's target.
 func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
-	ino := f.inode(h.NodeId)
-	s, err := f.store.Readlink(f.ctx(), ino)
-	if objstore.IsKind(err, objstore.KindStale) {
-		if target, ok := f.lingeringTarget(ino); ok {
-			return []byte(target), fuse.OK
-		}
-	}
+	s, err := f.store.Readlink(f.ctx(), f.inode(h.NodeId))
 	if err != nil {
-		return nil, f.fail("readlink", h.NodeId, err)
+		return nil, f.fail("readlink", h, err)
 	}
 	return []byte(s), fuse.OK
 }

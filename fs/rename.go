@@ -25,18 +25,9 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	if flags&objstore.RenameExchange != 0 {
 		f.settleName(f.inode(in.Newdir), newName)
 	}
-	c := f.caller(&in.InHeader)
-	var replaced *left
-	if flags == 0 {
-		replaced = f.hold(f.inode(in.Newdir), newName, c)
-	}
-	err := f.store.Rename(f.ctx(), c, f.inode(in.NodeId), oldName, f.inode(in.Newdir), newName, flags)
+	err := f.store.Rename(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), oldName, f.inode(in.Newdir), newName, flags)
 	if err != nil {
-		f.drop(replaced)
-		return f.fail("rename", in.NodeId, err)
-	}
-	if replaced != nil {
-		f.keep(replaced)
+		return f.fail("rename", &in.InHeader, err)
 	}
 	return fuse.OK
 }

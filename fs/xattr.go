@@ -27,7 +27,7 @@ func (f *FS) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest []b
 	}
 	v, err := f.store.GetXattr(f.ctx(), f.inode(h.NodeId), name)
 	if err != nil {
-		return 0, f.fail("getxattr", h.NodeId, err)
+		return 0, f.fail("getxattr", h, err)
 	}
 	return fit(dest, v)
 }
@@ -36,7 +36,7 @@ func (f *FS) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest []b
 func (f *FS) ListXAttr(_ <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	names, err := f.store.ListXattr(f.ctx(), f.inode(h.NodeId))
 	if err != nil {
-		return 0, f.fail("listxattr", h.NodeId, err)
+		return 0, f.fail("listxattr", h, err)
 	}
 	var b []byte
 	for _, name := range names {
@@ -75,7 +75,7 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, value
 	case objstore.IsKind(err, objstore.KindNameTooLong):
 		return fuse.ERANGE // setxattr(2)
 	}
-	return f.fail("setxattr", in.NodeId, err)
+	return f.fail("setxattr", &in.InHeader, err)
 }
 
 // RemoveXAttr removes an attribute.
@@ -84,20 +84,20 @@ func (f *FS) RemoveXAttr(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.
 		return fuse.ENOTSUP
 	}
 	if err := f.store.RemoveXattr(f.ctx(), f.caller(h), f.inode(h.NodeId), name); err != nil {
-		return f.fail("removexattr", h.NodeId, err)
+		return f.fail("removexattr", h, err)
 	}
 	return fuse.OK
 }
 
 // dropCapabilities removes a file's capabilities before its content or owner
 // changes, which CAP_HANDLE_KILLPRIV_V2 leaves to the file system.
-func (f *FS) dropCapabilities(ino objstore.InodeID, c objstore.Caller) fuse.Status {
+func (f *FS) dropCapabilities(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
 	_, err := f.store.GetXattr(f.ctx(), ino, capability)
 	if err == nil {
-		err = f.store.RemoveXattr(f.ctx(), c, ino, capability)
+		err = f.store.RemoveXattr(f.ctx(), f.caller(h), ino, capability)
 	}
 	if err != nil && !objstore.IsKind(err, objstore.KindNoAttribute) {
-		return f.fail("removexattr", uint64(ino), err)
+		return f.fail("removexattr", h, err)
 	}
 	return fuse.OK
 }

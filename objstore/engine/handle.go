@@ -303,6 +303,26 @@ func (n *node) writerGone() {
 	}
 }
 
+// Hold keeps an inode of any type, as an open file is kept, while its last name goes:
+// its attributes, content and target can be had as before, by who has the key. The
+// caller calls release once. KindStale: it is gone.
+func (s *Store) Hold(ctx context.Context, ino objstore.InodeID) (release func(), err error) {
+	n, err := s.nodes.acquire(ctx, s, ino)
+	if err != nil {
+		return nil, err
+	}
+	release = func() { s.releaseNode(context.WithoutCancel(ctx), n) }
+	rec, err := s.readInode(ctx, ino)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	if rec.Nlink == 0 {
+		n.unlinked.Store(true)
+	}
+	return release, nil
+}
+
 // releaseNode drops a reference to an open inode, and with the last one what
 // was kept for whoever had it open.
 func (s *Store) releaseNode(ctx context.Context, n *node) {
