@@ -196,21 +196,28 @@ func (m *Mounted) syncfs(dir string, wait bool) error {
 
 // openRoot opens the mount on dir, or elsewhere; -1: no path leads to it.
 func (m *Mounted) openRoot(dir string) int {
-	dirs := []string{dir}
-	if m.fs.o.Elsewhere != nil {
-		dirs = append(dirs, m.fs.o.Elsewhere()...)
+	if fd := m.openIfMounted(dir); fd >= 0 || m.fs.o.Elsewhere == nil {
+		return fd // the usual case, which is to cost its caller's locks nothing
 	}
-	for _, dir := range dirs {
-		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-		if err != nil {
-			continue
-		}
-		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err == nil && uint64(st.Dev) == m.dev.Load() {
+	for _, dir := range m.fs.o.Elsewhere() {
+		if fd := m.openIfMounted(dir); fd >= 0 {
 			return fd
 		}
-		unix.Close(fd)
 	}
+	return -1
+}
+
+// openIfMounted opens a directory if the mount shows on it, or returns -1.
+func (m *Mounted) openIfMounted(dir string) int {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err == nil && uint64(st.Dev) == m.dev.Load() {
+		return fd
+	}
+	unix.Close(fd)
 	return -1
 }
 

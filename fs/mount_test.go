@@ -251,6 +251,20 @@ func TestAllBucketsAreDirectoriesOfTheRoot(t *testing.T) {
 	}
 }
 
+// Elsewhere can wait for a lock of its owner, and the pages are asked for all the time.
+func TestMountInItsPlaceAsksNobodyWhereItIs(t *testing.T) {
+	asked := 0
+	m := mountBucket(t, Options{Elsewhere: func() []string { asked++; return nil }})
+	fd := m.m.openRoot(m.dir)
+	if fd < 0 {
+		t.Fatal("no path leads to the mount")
+	}
+	unix.Close(fd)
+	if asked != 0 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 // The first directory is unmounted by umount(8), which tells nobody.
 func TestMountIsFoundWhereItIsBound(t *testing.T) {
 	if os.Geteuid() != 0 {
