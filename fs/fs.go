@@ -108,6 +108,7 @@ type FS struct {
 	writers atomic.Int64
 
 	lingering lingering
+	moves     moves
 	gate      gate
 	// notices are those that handlers asked for; OnUnmount waits for them.
 	notices sync.WaitGroup

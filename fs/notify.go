@@ -81,6 +81,7 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 	default:
 		f.notice("entry", f.server.EntryNotify(parent, c.Name))
 	}
+	f.follow(c.Inode, entryName{c.Parent, c.Name})
 	if parents[parent] {
 		return
 	}

@@ -29,6 +29,11 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	if err != nil {
 		return f.fail("rename", &in.InHeader, err)
 	}
+	from, to := entryName{f.inode(in.NodeId), oldName}, entryName{f.inode(in.Newdir), newName}
+	f.remember(from, to)
+	if flags&objstore.RenameExchange != 0 {
+		f.remember(to, from)
+	}
 	return fuse.OK
 }
 
