@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ type amendment struct {
 	again bool          // something was lost since the last try began
 	done  chan struct{} // closed when it is over
 	fd    atomic.Int64  // the descriptor of the try under way
+	by    atomic.Uint32 // the thread that tries: the kernel may ask on its behalf
 }
 
 const amendPrefix = ".coffer-amend-"
@@ -143,6 +145,10 @@ func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
 		return syscall.ENOENT
 	}
 	defer unix.Close(root)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	a.by.Store(uint32(unix.Gettid()))
+	defer a.by.Store(0)
 	name := f.amendments.secret + strconv.FormatUint(uint64(ino), 10)
 	fd, err := unix.Openat(root, name, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -175,10 +181,11 @@ func (m *amendments) of(ino objstore.InodeID) *amendment {
 	return m.files[ino]
 }
 
-// await returns when a file is not amended, or amendWait is over.
-func (m *amendments) await(ino objstore.InodeID) {
+// await returns when a file is not amended, or amendWait is over; at once to the thread
+// that amends it, of which a kernel that checks permissions wants to know the mode.
+func (m *amendments) await(ino objstore.InodeID, thread uint32) {
 	a := m.of(ino)
-	if a == nil {
+	if a == nil || thread != 0 && a.by.Load() == thread {
 		return
 	}
 	t := time.NewTimer(amendWait)

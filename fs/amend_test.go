@@ -114,17 +114,21 @@ func TestFailedWriteLeavesBothDoorsWithOneFile(t *testing.T) {
 			"syncfs": func(f *os.File) error { return unix.Syncfs(int(f.Fd())) },
 		} {
 			old := pattern(1, 100_000)
-			if err := os.WriteFile(m.path(name), old, 0o444); err != nil {
+			// Nobody but root can open it for writing once more.
+			f, err := os.OpenFile(m.path(name), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o444)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.Write(old); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Link(m.path(name), m.path(name+".twin")); err != nil {
 				t.Fatal(err)
 			}
-			f, err := os.OpenFile(m.path(name), os.O_RDWR|os.O_APPEND, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer f.Close()
 			disk.full.Store(true)
 			_, err = f.Write(pattern(2, 300_000))
 			if err == nil {
@@ -208,7 +212,11 @@ func TestWhatIsSyncedStaysOnADiskThatIsFullNowAndThen(t *testing.T) {
 			}
 			have := make(map[int]bool)
 			for at := 0; at+size <= len(got); at += size {
-				i := int(binary.BigEndian.Uint64(got[at:]) &^ (1 << 63))
+				head := binary.BigEndian.Uint64(got[at:])
+				if head == 0 {
+					continue // a hole: of two pieces the first found no room, the second did
+				}
+				i := int(head &^ (1 << 63))
 				want := pattern(byte(i), size)
 				have[i] = bytes.Equal(got[at+8:at+size], want[8:])
 			}

@@ -61,7 +61,7 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 	}
 	ino := f.inode(in.NodeId)
 	if !flags.Truncate { // for which the kernel holds the inode's lock
-		f.amendments.await(ino)
+		f.amendments.await(ino, in.Pid)
 	}
 	if flags.Truncate && in.Mode&fuse.OPEN_KILL_SUIDGID != 0 {
 		if st := f.killPriv(ino, &in.InHeader); !st.Ok() {

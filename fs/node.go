@@ -34,7 +34,7 @@ func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	r := f.begin()
 	ino := f.inode(in.NodeId)
-	f.amendments.await(ino)
+	f.amendments.await(ino, in.Pid)
 	a, err := f.store.GetAttr(f.ctx(), ino)
 	if objstore.IsKind(err, objstore.KindStale) {
 		if d := f.dirs.find(func(d *dir) bool { return d.ino == ino }); d != nil {
