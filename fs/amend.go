@@ -48,7 +48,8 @@ const (
 var errDirty = errors.New("pages were written meanwhile")
 
 type amendments struct {
-	secret string // of the names
+	secret string       // of the names
+	n      atomic.Int64 // len(files), for those who ask of each file
 
 	mu    sync.Mutex // guards the fields below
 	files map[objstore.InodeID]*amendment
@@ -98,6 +99,7 @@ func (f *FS) loses(ino objstore.InodeID, answered bool) {
 	}
 	a := &amendment{done: make(chan struct{})}
 	m.files[ino] = a
+	m.n.Store(int64(len(m.files)))
 	f.notices.Go(func() { f.amend(node, ino, a) })
 }
 
@@ -124,6 +126,7 @@ func (f *FS) amend(node uint64, ino objstore.InodeID, a *amendment) {
 		m.mu.Lock()
 		if err == nil && !a.again || !errors.Is(err, errDirty) && err != nil || try == amendTries {
 			delete(m.files, ino)
+			m.n.Store(int64(len(m.files)))
 			m.mu.Unlock()
 			if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTCONN) {
 				f.log.Error("a file lost what was written to it, and the kernel shows another size than the store until the file is written anew",
@@ -172,6 +175,15 @@ func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
 		_ = unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH)
 	}
 	return nil
+}
+
+// attrTime is cacheTime for the attributes of a file: not at all while it is amended, as
+// the kernel would show them with its own size.
+func (f *FS) attrTime(r reply, ino objstore.InodeID) time.Duration {
+	if f.amendments.n.Load() > 0 && f.amendments.of(ino) != nil {
+		return 0
+	}
+	return f.cacheTime(r)
 }
 
 // of returns the amendment of a file, or nil.

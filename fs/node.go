@@ -47,7 +47,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		return f.fail("getattr", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &a)
-	out.SetTimeout(f.cacheTime(r))
+	out.SetTimeout(f.attrTime(r, ino))
 	return fuse.OK
 }
 
@@ -131,7 +131,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		}
 		if same {
 			f.fillAttr(&out.Attr, &a)
-			out.SetTimeout(f.cacheTime(r))
+			out.SetTimeout(f.attrTime(r, ino))
 			return fuse.OK
 		}
 	}
@@ -146,7 +146,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		return f.fail("setattr", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &a)
-	out.SetTimeout(f.cacheTime(r))
+	out.SetTimeout(f.attrTime(r, ino))
 	return fuse.OK
 }
 
@@ -186,7 +186,7 @@ func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
 	f.fillAttr(&out.Attr, a)
 	t := f.cacheTime(r)
 	out.SetEntryTimeout(t)
-	out.SetAttrTimeout(t)
+	out.SetAttrTimeout(f.attrTime(r, a.Inode))
 }
 
 func (f *FS) fillAttr(out *fuse.Attr, a *objstore.Attr) {
