@@ -174,13 +174,19 @@ func (x *tx) setOldAside(ino objstore.InodeID, rec *record.Inode, a *aside) erro
 	if err != nil {
 		return err
 	}
-	h := d.HistoryID(dir)
+	in, err := x.histories(b, dir, d)
+	if err != nil {
+		return err
+	}
+	if err := x.tellNullsApart(in, name, rec); err != nil {
+		return err
+	}
 	if b.Versioning == objstore.VersioningSuspended {
-		if err := x.dropNull([]history{{id: h}}, name); err != nil {
+		if err := x.dropNull(in, name); err != nil {
 			return err
 		}
 	}
-	x.keep(h, name, a.ino, &old)
+	x.keep(in[0].id, name, a.ino, &old)
 	rec.Lock = objstore.Lock{}
 	if err := x.become(b, dir, name, rec); err != nil {
 		return err

@@ -267,7 +267,9 @@ func (c *treeCheck) histories() {
 	owners := make(map[objstore.InodeID]int) // directories and entries that have a history
 	for ino, n := range c.inodes {
 		if n.Type == objstore.TypeDirectory && n.Nlink > 0 {
-			owners[n.HistoryID(ino)]++
+			for _, h := range n.Histories(ino) {
+				owners[h]++
+			}
 		}
 	}
 	used := make(map[objstore.InodeID]bool)

@@ -80,7 +80,7 @@ func (x *tx) deleteVersion(root objstore.InodeID, key string, ref versionRef, by
 		if !ref.null {
 			return res, none
 		}
-		res.Existed, err = x.deleteLive(b, root, key) // the only version that there is
+		res.Existed, err = x.deleteLive(root, key) // the only version that there is
 		return res, err
 	}
 	res.Existed, res.Version = true, objstore.NullVersion
@@ -99,7 +99,10 @@ func (x *tx) deleteVersion(root objstore.InodeID, key string, ref versionRef, by
 	if err != nil {
 		return res, err
 	}
-	k, err := x.version(w.last(), w.name, ref)
+	if err := x.tellNullsApart(w.last(), w.name, n); err != nil {
+		return res, err
+	}
+	k, err := x.version(w.last(), w.name, n, ref)
 	if err != nil {
 		return res, err
 	}
@@ -121,29 +124,14 @@ func (x *tx) deleteCurrent(root objstore.InodeID, key string, ino objstore.Inode
 	if n.Lock.Holds(x.now, bypass) {
 		return objstore.E(objstore.KindLocked, "delete", key, "")
 	}
-	_, err := x.removeLive(root, key, func(_ objstore.InodeID, name string, ino objstore.InodeID) error {
+	_, err := x.removeLive(root, key, func(in []history, name string, ino objstore.InodeID) error {
+		if err := x.tellNullsApart(in, name, n); err != nil {
+			return err
+		}
 		return x.unname("delete", name, ino)
 	})
 	if err != nil {
 		return err
 	}
 	return x.promote(root, key)
-}
-
-// tidyAfter is tidy for what was done to the versions of a key since its way was
-// looked for.
-func (x *tx) tidyAfter(root objstore.InodeID, key string, in history) error {
-	if in.above == 0 {
-		return nil
-	}
-	w, err := x.way(root, key)
-	if err != nil {
-		return err
-	}
-	for _, h := range w.last() {
-		if h.id == in.id {
-			return x.tidy(w, h)
-		}
-	}
-	return nil
 }

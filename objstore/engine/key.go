@@ -106,17 +106,17 @@ func (x *tx) putKey(root objstore.InodeID, key string, ino objstore.InodeID, n *
 	}
 	n.Mode = defaultFileMode
 	x.adopt(dir, at, n)
+	in, err := x.histories(b, at, dir)
+	if err != nil {
+		return err
+	}
 	if replaces {
-		if err := x.displace(op, b, dir.HistoryID(at), last, old, n); err != nil {
+		if err := x.displace(op, b, in, last, old, n); err != nil {
 			return err
 		}
 	}
 	if b.Versioning == objstore.VersioningSuspended {
-		w, err := x.way(root, key)
-		if err != nil {
-			return err
-		}
-		if err := x.dropNull(w.last(), last); err != nil {
+		if err := x.dropNull(in, last); err != nil {
 			return err
 		}
 	}
@@ -148,10 +148,10 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 		}
 		at, dirs = d.Inode, dirs[1:]
 	}
-	var past []history
+	var in []history
 	if len(dirs) > 0 { // to be made
 		var err error
-		if past, err = x.pastOf(root, all[:len(all)-len(dirs)]); err != nil {
+		if in, err = x.pastOf(root, all[:len(all)-len(dirs)]); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -170,11 +170,12 @@ func (x *tx) makeWay(op string, root objstore.InodeID, dirs []string) (objstore.
 		sub := &record.Inode{Type: objstore.TypeDirectory, Mode: defaultDirMode}
 		x.adopt(dir, at, sub)
 		sub.Atime, sub.Mtime, sub.Ctime, sub.Btime = x.now, x.now, x.now, x.now
-		if past != nil {
-			var err error
-			if past, err = x.takeHistory(past, name, ino, sub); err != nil {
+		if in != nil {
+			if err := x.takeHistories(in, name, ino, sub, true); err != nil {
 				return 0, nil, err
 			}
+			sub.Name = name
+			in = historiesOf(ino, sub)
 		}
 		if err := x.addEntry(at, dir, name, record.Dirent{Type: objstore.TypeDirectory, Inode: ino}); err != nil {
 			return 0, nil, err
@@ -220,15 +221,15 @@ func (r reader) removedBucket(op string, root objstore.InodeID, err error) error
 }
 
 // displace takes the name from what a new object replaces, and lets n inherit
-// from it if it was a file. h is the history of the directory. Setuid and setgid do
+// from it if it was a file. in are the histories of the directory. Setuid and setgid do
 // not outlive the content that they were given to (POSIX write).
-func (x *tx) displace(op string, b *record.Bucket, h objstore.InodeID, name string, old record.Dirent, n *record.Inode) error {
+func (x *tx) displace(op string, b *record.Bucket, in []history, name string, old record.Dirent, n *record.Inode) error {
 	was, err := x.inode(old.Inode)
 	if err == nil && was.Type == objstore.TypeRegular {
 		n.Mode, n.UID, n.GID = killPriv(was.Mode), was.UID, was.GID
 	}
 	x.change(objstore.Change{Inode: old.Inode})
-	return x.retire(b, op, h, name, old.Inode)
+	return x.retire(b, op, in, name, old.Inode)
 }
 
 // step is a directory on the way to a key, with the name under which it stands
@@ -249,39 +250,52 @@ func (x *tx) deleteKey(root objstore.InodeID, key string) (res objstore.DeleteRe
 		return res, x.removedBucket(op, root, err)
 	}
 	if b.Versioning == objstore.VersioningOff {
-		res.Existed, err = x.deleteLive(b, root, key)
+		res.Existed, err = x.deleteLive(root, key)
 		return res, err
 	}
 	w, err := x.way(root, key)
 	if err != nil {
 		return res, err
 	}
-	h := x.pastWay(w)
-	number, err := x.mark(b, w.last(), h, w.name)
+	x.pastWay(w)
+	_, live, err := x.findKey(root, key)
+	if err != nil && !objstore.IsKind(err, objstore.KindNotFound) {
+		return res, err
+	}
+	if err := x.tellNullsApart(w.last(), w.name, live); err != nil {
+		return res, err
+	}
+	number, err := x.mark(b, w.last(), w.name)
 	if err != nil {
 		return res, err
+	}
+	for _, h := range w.last()[1:] { // the null version may have been the last in one
+		if err := x.tidyAfter(root, key, h); err != nil {
+			return res, err
+		}
 	}
 	res.Marker, res.Version = true, objstore.NullVersion
 	if b.Versioning == objstore.VersioningEnabled {
 		res.Version = x.s.versionID(number)
 	}
 	// The marker is there by now, so that a directory that goes leaves its history.
-	res.Existed, err = x.deleteLive(b, root, key)
+	res.Existed, err = x.removeLive(root, key, func(in []history, name string, ino objstore.InodeID) error {
+		return x.retireTold(b, op, in, name, ino)
+	})
 	return res, err
 }
 
-// deleteLive removes what a key names now: it is set aside as a version, where
-// there are versions.
-func (x *tx) deleteLive(b *record.Bucket, root objstore.InodeID, key string) (existed bool, err error) {
-	return x.removeLive(root, key, func(h objstore.InodeID, name string, ino objstore.InodeID) error {
-		return x.retire(b, "delete", h, name, ino)
+// deleteLive removes what a key names now, in a bucket that never had versions.
+func (x *tx) deleteLive(root objstore.InodeID, key string) (existed bool, err error) {
+	return x.removeLive(root, key, func(_ []history, name string, ino objstore.InodeID) error {
+		return x.unname("delete", name, ino)
 	})
 }
 
 // removeLive takes its name from the object of a key: discard says what becomes of
-// the inode, whose name was in a directory of history h. existed is false when the
+// the inode, whose name was in a directory of the histories in. existed is false when the
 // key names no object.
-func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objstore.InodeID, name string, ino objstore.InodeID) error) (existed bool, err error) {
+func (x *tx) removeLive(root objstore.InodeID, key string, discard func(in []history, name string, ino objstore.InodeID) error) (existed bool, err error) {
 	const op = "delete"
 	dirs, last := splitKey(key)
 	path := []step{{ino: root}}
@@ -297,6 +311,14 @@ func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objsto
 	if err != nil {
 		return false, err
 	}
+	b, err := x.settings(root)
+	if err != nil {
+		return false, err
+	}
+	in, err := x.histories(b, at, dir)
+	if err != nil {
+		return false, err
+	}
 	if last == "" {
 		if at == root || !dir.Explicit {
 			return false, nil
@@ -306,7 +328,7 @@ func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objsto
 			return false, err
 		}
 		if ok {
-			if err := discard(dir.HistoryID(at), "", d.Inode); err != nil {
+			if err := discard(in, "", d.Inode); err != nil {
 				return false, err
 			}
 		}
@@ -319,7 +341,7 @@ func (x *tx) removeLive(root objstore.InodeID, key string, discard func(h objsto
 		if err := x.removeEntry(at, dir, last, d.Type); err != nil {
 			return false, err
 		}
-		if err := discard(dir.HistoryID(at), last, d.Inode); err != nil {
+		if err := discard(in, last, d.Inode); err != nil {
 			return false, err
 		}
 		x.objectGone(at, last, d.Inode, d.Shadowed)

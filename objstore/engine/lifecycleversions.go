@@ -15,9 +15,10 @@ import (
 // that is taken up again begins with the key.
 type versionCursor struct {
 	key    string
-	seen   uint64 // number of the last version seen; math.MaxUint64: the current one
-	before uint64 // the same, of the current one too
-	newer  int    // noncurrent versions of the key that were seen
+	seen   uint64           // number of the last version seen; math.MaxUint64: the current one
+	seenIn objstore.InodeID // the history that has it
+	before uint64           // its number, of the current one too
+	newer  int              // noncurrent versions of the key that were seen
 }
 
 // removing says whether a rule removes versions or delete markers.
@@ -76,7 +77,7 @@ func (l *lifecycleRun) dueVersions(ctx context.Context, r reader, prefix, from s
 		page: page{req: objstore.ListRequest{Prefix: prefix}}, from: from,
 	}
 	if c = l.cursor; c.seen != 0 && c.key == from {
-		w.resumed, w.seen, w.successor = c.key, c.seen, c.before
+		w.resumed, w.seen, w.seenIn, w.successor = c.key, c.seen, c.seenIn, c.before
 	} else {
 		c = versionCursor{}
 	}
@@ -98,7 +99,7 @@ func (l *lifecycleRun) dueVersions(ctx context.Context, r reader, prefix, from s
 		}
 		l.report.Seen++
 		f := w.list[i]
-		c.seen, c.before = f.number, f.number
+		c.seen, c.seenIn, c.before = f.number, f.in, f.successorOf(c.before)
 		if f.number == 0 {
 			if c.seen, c.before, err = l.current(r, &f); err != nil {
 				return nil, c, false, err
@@ -208,7 +209,7 @@ func (r reader) stands(root objstore.InodeID, key string, ref versionRef) (lates
 	if err != nil {
 		return false, false, err
 	}
-	k, err := r.version(w.last(), w.name, ref)
+	k, err := r.version(w.last(), w.name, nil, ref)
 	if err != nil || k == nil {
 		return false, false, err
 	}

@@ -192,6 +192,13 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 			return objstore.E(objstore.KindNotPermitted, op, newName, "a file of a bucket with Object Lock has one name only")
 		default:
 			n.Parent, n.Name = newParent, newName // its versions are kept there from now on
+			in, err := x.histories(b, newParent, dir)
+			if err != nil {
+				return err
+			}
+			if err := x.tellNullsApart(in, newName, n); err != nil {
+				return err
+			}
 		}
 		x.place(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 		x.touch(newParent, dir)
@@ -255,20 +262,26 @@ func (s *Store) Unlink(ctx context.Context, c objstore.Caller, parent objstore.I
 		}
 		x.touch(parent, dir)
 		x.entryChanged(parent, name, d.Inode, true)
-		return x.vanish(b, op, dir.HistoryID(parent), name, d)
+		in, err := x.histories(b, parent, dir)
+		if err != nil {
+			return err
+		}
+		return x.vanish(b, op, in, name, d)
 	})
 }
 
 // vanish takes a name from what it stood for, whose entry was removed from a
-// directory of history h by the mount: a version stays, and a delete marker, where
-// S3's delete would leave them.
-func (x *tx) vanish(b *record.Bucket, op string, h objstore.InodeID, name string, d record.Dirent) error {
-	if b.Versioning != objstore.VersioningOff && d.Type == objstore.TypeRegular && utf8.ValidString(name) {
-		if _, err := x.mark(b, []history{{id: h}}, h, name); err != nil {
-			return err
-		}
+// directory of the histories in by the mount: a version stays, and a delete marker,
+// where S3's delete would leave them.
+func (x *tx) vanish(b *record.Bucket, op string, in []history, name string, d record.Dirent) error {
+	if err := x.retire(b, op, in, name, d.Inode); err != nil {
+		return err
 	}
-	return x.retire(b, op, h, name, d.Inode)
+	if b.Versioning == objstore.VersioningOff || d.Type != objstore.TypeRegular || !utf8.ValidString(name) {
+		return nil
+	}
+	_, err := x.mark(b, in, name)
+	return err
 }
 
 // unname takes a name from an inode whose entry was removed. An inode that is
@@ -344,12 +357,16 @@ func (x *tx) removeDirectory(op string, above objstore.InodeID, dir *record.Inod
 	if err != nil {
 		return err
 	}
+	in, err := x.histories(b, ino, n)
+	if err != nil {
+		return err
+	}
 	d, ok, err := x.takeMarker(ino, n)
 	if err != nil {
 		return err
 	}
 	if ok {
-		if err := x.vanish(b, op, n.HistoryID(ino), "", d); err != nil {
+		if err := x.vanish(b, op, in, "", d); err != nil {
 			return err
 		}
 	}
@@ -391,7 +408,7 @@ func (x *tx) takeMarker(dir objstore.InodeID, n *record.Inode) (d record.Dirent,
 }
 
 // begin gives a new inode of the mount what versioning asks for: a file its
-// number, a directory the history that its name has left.
+// number, a directory the histories that its name has left.
 func (x *tx) begin(dir *record.Inode, parent objstore.InodeID, name string, ino objstore.InodeID, n *record.Inode) error {
 	if n.Type != objstore.TypeRegular && n.Type != objstore.TypeDirectory {
 		return nil
@@ -400,13 +417,16 @@ func (x *tx) begin(dir *record.Inode, parent objstore.InodeID, name string, ino 
 	if err != nil || b.Versioning == objstore.VersioningOff {
 		return err
 	}
-	h := []history{{id: dir.HistoryID(parent)}}
-	if n.Type == objstore.TypeDirectory {
-		_, err := x.takeHistory(h, name, ino, n)
+	in, err := x.histories(b, parent, dir)
+	if err != nil {
 		return err
 	}
+	if n.Type == objstore.TypeDirectory {
+		n.Name = name
+		return x.takeHistories(in, name, ino, n, true)
+	}
 	if b.Versioning == objstore.VersioningSuspended {
-		if err := x.dropNull(h, name); err != nil {
+		if err := x.dropNull(in, name); err != nil {
 			return err
 		}
 	}

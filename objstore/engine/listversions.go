@@ -59,11 +59,21 @@ func (s *Store) ListVersions(ctx context.Context, c objstore.Caller, req objstor
 // is read.
 type foundVersion struct {
 	found
-	number uint64 // 0: that of its inode
-	null   bool
+	number uint64           // 0: that of its inode
+	in     objstore.InodeID // the history that has it; 0: none
+	null   bool             // a null version, if perhaps not the one
 	marker bool
 	made   objstore.Time // of a delete marker
 	latest bool
+}
+
+// successorOf is since when the next older version is noncurrent, and the number of
+// its successor: f's own, unless that is no time and the one before f has one.
+func (f *foundVersion) successorOf(before uint64) uint64 {
+	if before != 0 && (f.number == madeWithout || f.number == uint64(f.ino)) {
+		return before
+	}
+	return f.number
 }
 
 // versionWalker visits the versions of a bucket in order.
@@ -78,8 +88,10 @@ type versionWalker struct {
 	// Of the key at which the page begins, all versions down to the number seen
 	// were on the pages before.
 	resumed   string
-	seen      uint64 // math.MaxUint64: the current one alone
-	successor uint64 // number of the last version seen
+	seen      uint64           // math.MaxUint64: the current one alone
+	seenIn    objstore.InodeID // the history of the last one, which others with its number may follow
+	nullSeen  bool             // the null version was among them
+	successor uint64           // number of the last version seen
 
 	list      []foundVersion
 	truncated bool
@@ -97,16 +109,19 @@ func (w *versionWalker) resume(root objstore.InodeID, key string, ref versionRef
 		return nil
 	case err != nil && !objstore.IsKind(err, objstore.KindNotFound):
 		return err
+	}
+	way, err := w.r.way(root, key)
+	if err != nil {
+		return err
+	}
+	k, err := w.r.version(way.last(), way.name, n, ref)
+	switch {
+	case err != nil:
+		return err
+	case k != nil:
+		ref.number, w.seenIn = k.number, k.in.id
 	case ref.null:
-		way, err := w.r.way(root, key)
-		if err != nil {
-			return err
-		}
-		k, err := w.r.version(way.last(), way.name, ref)
-		if err != nil || k == nil {
-			return err
-		}
-		ref.number = k.number
+		return nil
 	}
 	w.from, w.resumed, w.seen, w.successor = key, key, ref.number, ref.number
 	return nil
@@ -160,11 +175,11 @@ func (w *versionWalker) descend(g group, path string) error {
 		if err != nil {
 			return err
 		}
-		h := history{id: dir}
-		if list[0] != nil {
-			h.id = list[0].HistoryID(dir)
+		if list[0] == nil {
+			in = []history{{id: dir}}
+		} else {
+			in = historiesOf(dir, list[0])
 		}
-		in = append(in, h)
 	}
 	return w.walk(dir, append(in, gone...), path)
 }
@@ -202,6 +217,9 @@ func (w *versionWalker) versions(g group, in []history, key, name string, made *
 				return err
 			}
 		}
+		if err := w.resumeNull(in, name, live.n, list); err != nil {
+			return err
+		}
 	}
 	if list {
 		if err := w.visit(live); err != nil || w.from > key {
@@ -222,7 +240,7 @@ func (w *versionWalker) versions(g group, in []history, key, name string, made *
 			return err
 		}
 		f := foundVersion{
-			found: found{key: key, ino: v.Inode}, number: c.at.Number, null: v.Null,
+			found: found{key: key, ino: v.Inode}, number: c.at.Number, in: c.in.id, null: v.Null,
 			marker: v.Inode == 0, made: v.Made, latest: latest,
 		}
 		latest = false
@@ -247,8 +265,42 @@ func (w *versionWalker) unseen(live *foundVersion, k *kept) (bool, error) {
 			return false, err
 		}
 		n = list[0]
+		live.n = n
 	}
 	return numberOf(n) < w.seen && w.seen != math.MaxUint64 && (k == nil || k.number < numberOf(n)), nil
+}
+
+// resumeNull finds out whether the null version of the key at which the page begins
+// was on a page before; live is the current version, which with listed is on this one.
+func (w *versionWalker) resumeNull(in []history, name string, live *record.Inode, listed bool) error {
+	if live != nil && live.IsNull() {
+		w.nullSeen = !listed
+		return nil
+	}
+	k, err := w.r.newestNull(in, name)
+	if err != nil || k == nil {
+		return err
+	}
+	w.nullSeen = w.wasSeen(in, k.in.id, k.number)
+	return nil
+}
+
+// wasSeen reports whether a noncurrent version of the key at which the page begins was
+// on a page before. Only of versions made without versioning there can be several of
+// a number, one in each history: they come in the order of those.
+func (w *versionWalker) wasSeen(in []history, h objstore.InodeID, number uint64) bool {
+	if w.seen == math.MaxUint64 || number != w.seen {
+		return number > w.seen
+	}
+	for _, at := range in {
+		if at.id == h {
+			return true
+		}
+		if at.id == w.seenIn {
+			return false
+		}
+	}
+	return true
 }
 
 // visit takes the next version.
@@ -278,7 +330,7 @@ func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
 	if err != nil {
 		return res, err
 	}
-	since := w.successor
+	since, nullSeen := w.successor, w.nullSeen
 	for i, f := range w.list {
 		n := f.n
 		if n == nil && f.ino != 0 {
@@ -296,20 +348,22 @@ func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
 			}
 		}
 		e.Latest, e.DeleteMarker, e.LastModified = f.latest, f.marker, f.made
-		if e.Version = objstore.NullVersion; !f.null {
-			e.Version = w.s.versionID(f.number)
-		}
 		before := w.resumed
 		if i > 0 {
 			before = w.list[i-1].key
 		}
 		if before != f.key {
-			since = 0
+			since, nullSeen = 0, false
+		}
+		if f.null && !nullSeen {
+			e.Version, nullSeen = objstore.NullVersion, true
+		} else {
+			e.Version = w.s.versionID(numberApart(f.number, f.ino))
 		}
 		if !f.latest {
 			e.NoncurrentSince = objstore.Time(since)
 		}
-		since = f.number
+		since = f.successorOf(since)
 		if n != nil {
 			w.s.entry(&e.ListEntry, n)
 			e.Lock = n.Lock

@@ -199,14 +199,11 @@ func (r reader) checkOnlyNew(root objstore.InodeID, key string) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range w.last() {
-		if k, err := r.keptNull(h, w.name); err != nil {
-			return err
-		} else if k != nil && !k.isMarker() {
-			return errReplaces("write", key)
-		}
+	k, err := r.newestNull(w.last(), w.name)
+	if err == nil && k != nil && !k.isMarker() {
+		err = errReplaces("write", key)
 	}
-	return nil
+	return err
 }
 
 func errReplaces(op, key string) error {

@@ -189,10 +189,26 @@ func (m *move) run(x *tx, e ends) (err error) {
 			return err
 		}
 	}
+	if err := m.carry(x, e.src.Inode, m.moved, m.parent, m.from, m.name); err != nil {
+		return err
+	}
 	if m.flags == objstore.RenameExchange {
 		return m.exchange(x, e)
 	}
 	return m.replace(x, e)
+}
+
+// carry gives a directory that is about to leave its name what is kept under that
+// beside its own.
+func (m *move) carry(x *tx, ino objstore.InodeID, n *record.Inode, parent objstore.InodeID, dir *record.Inode, name string) error {
+	if m.b.Versioning == objstore.VersioningOff || n.Type != objstore.TypeDirectory {
+		return nil
+	}
+	in, err := x.histories(m.b, parent, dir)
+	if err != nil {
+		return err
+	}
+	return x.takeHistories(in, name, ino, n, false)
 }
 
 // replace is rename without RENAME_EXCHANGE.
@@ -209,7 +225,7 @@ func (m *move) replace(x *tx, e ends) error {
 	if err := x.addEntry(m.newParent, m.to, m.newName, e.src); err != nil {
 		return err
 	}
-	if err := m.leaveMarker(x, e.src.Type, m.from.HistoryID(m.parent), m.name); err != nil {
+	if err := m.leaveMarker(x, m.moved, m.parent, m.from, m.name, nil); err != nil {
 		return err
 	}
 	if err := m.settle(x, e.src.Inode, m.moved, m.newParent, m.to, m.newName); err != nil {
@@ -236,7 +252,7 @@ func (m *move) clear(x *tx, e ends, isDir bool) error {
 			return err
 		}
 	default:
-		if err := x.retire(m.b, m.op, m.to.HistoryID(m.newParent), m.newName, e.dst.Inode); err != nil {
+		if err := m.displace(x, m.newParent, m.to, m.newName, e); err != nil {
 			return err
 		}
 	}
@@ -260,6 +276,9 @@ func (m *move) exchange(x *tx, e ends) (err error) {
 	if err := m.room(x.reader, e); err != nil {
 		return err
 	}
+	if err := m.carry(x, e.dst.Inode, m.target, m.newParent, m.to, m.newName); err != nil {
+		return err
+	}
 	if err := x.removeEntry(m.parent, m.from, m.name, e.src.Type); err != nil {
 		return err
 	}
@@ -270,6 +289,12 @@ func (m *move) exchange(x *tx, e ends) (err error) {
 		return err
 	}
 	if err := x.addEntry(m.parent, m.from, m.name, e.dst); err != nil {
+		return err
+	}
+	if err := m.leaveMarker(x, m.moved, m.parent, m.from, m.name, m.target); err != nil {
+		return err
+	}
+	if err := m.leaveMarker(x, m.target, m.newParent, m.to, m.newName, m.moved); err != nil {
 		return err
 	}
 	if err := m.settle(x, e.src.Inode, m.moved, m.newParent, m.to, m.newName); err != nil {
@@ -331,18 +356,41 @@ func (m *move) movable(x *tx, name string, n *record.Inode) error {
 	return nil
 }
 
+// displace takes the name from the file that what is moved replaces. Where no file
+// comes, a delete marker stays.
+func (m *move) displace(x *tx, dir objstore.InodeID, n *record.Inode, name string, e ends) error {
+	in, err := x.histories(m.b, dir, n)
+	if err != nil {
+		return err
+	}
+	if e.src.Type == objstore.TypeRegular {
+		return x.retire(m.b, m.op, in, name, e.dst.Inode)
+	}
+	return x.vanish(m.b, m.op, in, name, e.dst)
+}
+
 // leaveMarker leaves a delete marker at the old name of a file that has older
-// versions there, in history h. The current one moves with the file: it is nowhere
-// else.
-func (m *move) leaveMarker(x *tx, typ objstore.FileType, h objstore.InodeID, name string) error {
-	if m.b.Versioning == objstore.VersioningOff || typ != objstore.TypeRegular {
+// versions there, in a directory, unless other, nil for nothing, takes the name and is
+// a file too. The current one moves with the file: it is nowhere else.
+func (m *move) leaveMarker(x *tx, n *record.Inode, parent objstore.InodeID, dir *record.Inode, name string, other *record.Inode) error {
+	if m.b.Versioning == objstore.VersioningOff || n.Type != objstore.TypeRegular {
 		return nil
 	}
-	k, err := x.newest([]history{{id: h}}, name)
+	in, err := x.histories(m.b, parent, dir)
+	if err != nil {
+		return err
+	}
+	if err := x.tellNullsApart(in, name, n); err != nil {
+		return err
+	}
+	if other != nil && other.Type == objstore.TypeRegular {
+		return nil
+	}
+	k, err := x.newest(in, name)
 	if err != nil || k == nil || k.isMarker() {
 		return err
 	}
-	_, err = x.mark(m.b, []history{{id: h}}, h, name)
+	_, err = x.mark(m.b, in, name)
 	return err
 }
 
@@ -351,9 +399,13 @@ func (m *move) leaveMarker(x *tx, typ objstore.FileType, h objstore.InodeID, nam
 func (m *move) settle(x *tx, ino objstore.InodeID, n *record.Inode, parent objstore.InodeID, dir *record.Inode, name string) error {
 	n.Parent = parent
 	n.Ctime = x.now
+	in, err := x.histories(m.b, parent, dir)
+	if err != nil {
+		return err
+	}
 	if n.Type == objstore.TypeRegular && m.b.Versioning != objstore.VersioningOff {
 		if m.b.Versioning == objstore.VersioningSuspended {
-			if err := x.dropNull([]history{{id: dir.HistoryID(parent)}}, name); err != nil {
+			if err := x.dropNull(in, name); err != nil {
 				return err
 			}
 		}
@@ -363,6 +415,12 @@ func (m *move) settle(x *tx, ino objstore.InodeID, n *record.Inode, parent objst
 		if err := x.become(m.b, parent, name, n); err != nil {
 			return err
 		}
+	}
+	if n.Type == objstore.TypeDirectory && m.b.Versioning != objstore.VersioningOff {
+		if err := x.takeHistories(in, name, ino, n, false); err != nil {
+			return err
+		}
+		n.Name = name
 	}
 	if n.Type == objstore.TypeDirectory && x.fromMount() {
 		n.Explicit = true

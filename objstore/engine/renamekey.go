@@ -207,7 +207,7 @@ func (m *keyMove) checkTarget(x *tx, e ends) error {
 
 // checkNeverThere refuses a new prefix that has versions, for who may not replace
 // objects: of two null versions of one key, one from the old prefix and one that was
-// there, only the newer can be read.
+// there, only one stays the null version.
 func (m *keyMove) checkNeverThere(x *tx, prefix string) error {
 	if b, err := x.settings(m.root); err != nil || b.Versioning == objstore.VersioningOff {
 		return err
@@ -264,6 +264,9 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 			return err
 		}
 	}
+	if err := m.carry(x, e.src.Inode, m.moved, parent, from, m.old); err != nil {
+		return err
+	}
 	if err := x.removeEntry(parent, from, m.old, e.src.Type); err != nil {
 		return err
 	}
@@ -278,7 +281,7 @@ func (m *keyMove) run(x *tx, e ends) (err error) {
 		m.moved.Nlink--
 	}
 	m.moved.Renamed = m.sum
-	if err := m.leaveMarker(x, e.src.Type, from.HistoryID(parent), m.old); err != nil {
+	if err := m.leaveMarker(x, m.moved, parent, from, m.old, nil); err != nil {
 		return err
 	}
 	if err := m.settle(x, e.src.Inode, m.moved, newParent, to, last); err != nil {
@@ -327,8 +330,14 @@ func (m *keyMove) makeRoom(x *tx, newParent objstore.InodeID, to *record.Inode, 
 		if err := x.removeDirectory(m.op, newParent, to, last, d.Inode); err != nil {
 			return err
 		}
-	} else if err := x.retire(m.b, m.op, to.HistoryID(newParent), last, d.Inode); err != nil {
-		return err
+	} else {
+		in, err := x.histories(m.b, newParent, to)
+		if err != nil {
+			return err
+		}
+		if err := x.retire(m.b, m.op, in, last, d.Inode); err != nil {
+			return err
+		}
 	}
 	x.change(objstore.Change{Inode: d.Inode})
 	return x.removeEntry(newParent, to, last, d.Type)

@@ -4,7 +4,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -44,12 +43,25 @@ func versioned(b *record.Bucket, name string, n *record.Inode) bool {
 }
 
 // retire takes a name from the inode that is its current version, whose entry is
-// replaced or removed: it becomes a noncurrent version in history h, or goes, as
-// unname would have it. An inode that is missing has nothing to lose.
-func (x *tx) retire(b *record.Bucket, op string, h objstore.InodeID, name string, ino objstore.InodeID) error {
+// replaced or removed: it becomes a noncurrent version in the first of the directory's
+// histories, or goes, as unname would have it. An inode that is missing has nothing to
+// lose.
+func (x *tx) retire(b *record.Bucket, op string, in []history, name string, ino objstore.InodeID) error {
 	if b.Versioning == objstore.VersioningOff {
 		return x.unname(op, name, ino)
 	}
+	n, err := x.inode(ino)
+	if err == nil && n.Type == objstore.TypeRegular {
+		err = x.tellNullsApart(in, name, n)
+	}
+	if err != nil && !objstore.IsKind(err, objstore.KindStale) {
+		return err
+	}
+	return x.retireTold(b, op, in, name, ino)
+}
+
+// retireTold is retire in a bucket with versions, after tellNullsApart.
+func (x *tx) retireTold(b *record.Bucket, op string, in []history, name string, ino objstore.InodeID) error {
 	n, err := x.inode(ino)
 	if objstore.IsKind(err, objstore.KindStale) {
 		return x.unname(op, name, ino)
@@ -63,7 +75,7 @@ func (x *tx) retire(b *record.Bucket, op string, h objstore.InodeID, name string
 		}
 		return x.unname(op, name, ino)
 	}
-	x.keep(h, name, ino, n)
+	x.keep(in[0].id, name, ino, n)
 	return nil
 }
 
@@ -85,9 +97,9 @@ func (x *tx) setVersion(h objstore.InodeID, name string, number uint64, v record
 }
 
 // mark puts a delete marker before all versions of a name, in the place of the null
-// version where versioning is suspended; in are all histories of the directory, h
-// the one that takes it. It returns the marker's number.
-func (x *tx) mark(b *record.Bucket, in []history, h objstore.InodeID, name string) (uint64, error) {
+// version where versioning is suspended; in are all histories of the directory, the
+// first of which takes it. It returns the marker's number.
+func (x *tx) mark(b *record.Bucket, in []history, name string) (uint64, error) {
 	null := b.Versioning == objstore.VersioningSuspended
 	if null {
 		if err := x.dropNull(in, name); err != nil {
@@ -98,24 +110,8 @@ func (x *tx) mark(b *record.Bucket, in []history, h objstore.InodeID, name strin
 	if err != nil {
 		return 0, err
 	}
-	x.setVersion(h, name, number, record.Version{Null: null, Made: x.now})
+	x.setVersion(in[0].id, name, number, record.Version{Null: null, Made: x.now})
 	return number, nil
-}
-
-// dropNull removes the noncurrent null version of a name for good.
-func (x *tx) dropNull(in []history, name string) error {
-	for _, h := range in {
-		k, err := x.keptNull(h, name)
-		if err != nil {
-			return err
-		}
-		if k != nil {
-			if err := x.drop(k, false); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // drop removes a noncurrent version for good; KindLocked.
@@ -144,85 +140,6 @@ func (x *tx) forget(k *kept) {
 	if k.v.Null {
 		x.txn.Delete(record.VersionKey(k.in.id, k.name, 0))
 	}
-}
-
-// hasHistory reports whether anything is kept in a history.
-func (r reader) hasHistory(h objstore.InodeID) (bool, error) {
-	for _, err := range r.Scan(meta.Prefix(record.HistoryPrefix(h))) {
-		return err == nil, err
-	}
-	return false, nil
-}
-
-// leave keeps the history of a directory that is being removed, if there is any:
-// n is the inode ino, name its name in the directory above.
-func (x *tx) leave(b *record.Bucket, above objstore.InodeID, dir *record.Inode, name string, ino objstore.InodeID, n *record.Inode) error {
-	if b.Versioning == objstore.VersioningOff {
-		return nil
-	}
-	h := n.HistoryID(ino)
-	has, err := x.hasHistory(h)
-	if err != nil || !has {
-		return err
-	}
-	x.txn.Set(record.GoneKey(dir.HistoryID(above), name, h), emptyVersion)
-	return nil
-}
-
-// emptyVersion is the value of a record that says all with its key.
-var emptyVersion = record.Version{}.Append(nil)
-
-// takeHistory gives a new directory the history that its name has left; in are the
-// histories of the directory above. It returns those of the new one.
-func (x *tx) takeHistory(in []history, name string, ino objstore.InodeID, n *record.Inode) ([]history, error) {
-	gone, err := x.gone(in, name)
-	if err != nil {
-		return nil, err
-	}
-	if len(gone) == 0 {
-		return []history{{id: ino}}, nil
-	}
-	x.txn.Delete(record.GoneKey(gone[0].above, name, gone[0].id))
-	n.History = gone[0].id
-	gone[0].above = 0
-	return gone, nil
-}
-
-// pastWay makes the histories of a way to a key that has no directory, and returns
-// the last one.
-func (x *tx) pastWay(w *way) objstore.InodeID {
-	for i, name := range w.dirs {
-		if len(w.levels[i+1]) > 0 {
-			continue
-		}
-		h := history{id: x.nextInode(), above: w.levels[i][0].id}
-		x.txn.Set(record.GoneKey(h.above, name, h.id), emptyVersion)
-		w.levels[i+1] = []history{h}
-	}
-	return w.last()[0].id
-}
-
-// tidy removes the histories of directories that are gone and in which nothing is
-// kept any more, from the one of a version that was removed upwards.
-func (x *tx) tidy(w *way, h history) error {
-	for i := len(w.dirs); i > 0 && h.above != 0; i-- {
-		has, err := x.hasHistory(h.id)
-		if err != nil || has {
-			return err
-		}
-		x.txn.Delete(record.GoneKey(h.above, w.dirs[i-1], h.id))
-		at := -1
-		for j := range w.levels[i-1] {
-			if w.levels[i-1][j].id == h.above {
-				at = j
-			}
-		}
-		if at < 0 {
-			return nil
-		}
-		h = w.levels[i-1][at]
-	}
-	return nil
 }
 
 // promote makes the newest noncurrent version of a key the current one, unless it

@@ -38,7 +38,7 @@ const versionStep = uint64(time.Minute)
 func (x *tx) versionNumber() (uint64, error) {
 	s := x.s
 	s.versionMu.Lock()
-	n := max(uint64(max(x.now, 0)), s.lastVersion+1, 2) // 1 is what was made without versioning
+	n := max(uint64(max(x.now, 0)), s.lastVersion+1, madeWithout+1)
 	s.lastVersion = n
 	ceil := max(s.versionCeil, x.versionCeil)
 	s.versionMu.Unlock()
@@ -71,7 +71,10 @@ func isVersion(n *record.Inode, ref versionRef) bool {
 }
 
 // numberOf is the number under which a version is kept when it is set aside.
-func numberOf(n *record.Inode) uint64 { return max(n.Seq, 1) }
+func numberOf(n *record.Inode) uint64 { return max(n.Seq, madeWithout) }
+
+// madeWithout is the number of what was made without versioning. On disk.
+const madeWithout = 1
 
 // versionEncoding is base64 with the characters of AWS's ids.
 var versionEncoding = base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._").WithPadding(base64.NoPadding).Strict()
@@ -179,30 +182,6 @@ func (r reader) settings(root objstore.InodeID) (*record.Bucket, error) {
 	return b, err
 }
 
-// history is where versions are kept: that of a directory on the way to a key, or
-// of one that had its path and is gone.
-type history struct {
-	id    objstore.InodeID
-	above objstore.InodeID // the history that has the entry for it; 0: it is of a directory that is there
-}
-
-// gone returns the histories of directories of a name that are gone.
-func (r reader) gone(above []history, name string) (list []history, err error) {
-	for _, h := range above {
-		for p, err := range r.Scan(meta.Prefix(record.VersionPrefix(h.id, name+"/"))) {
-			if err != nil {
-				return nil, err
-			}
-			k, err := record.ParseVersionKey(p.Key)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, history{id: k.Gone, above: h.id})
-		}
-	}
-	return list, nil
-}
-
 // way is a key in a versioned bucket: the directories on the way to it, and the
 // histories of that path.
 type way struct {
@@ -234,7 +213,7 @@ func (r reader) way(root objstore.InodeID, key string) (*way, error) {
 					return nil, err
 				}
 				w.path = append(w.path, d.Inode)
-				here = append(here, history{id: n.HistoryID(d.Inode)})
+				here = historiesOf(d.Inode, n)
 			}
 		}
 		w.levels = append(w.levels, append(here, gone...))
@@ -312,41 +291,28 @@ func (r reader) keptAs(in []history, name string, number uint64) (*kept, error) 
 	return nil, nil
 }
 
-// keptNull returns the noncurrent null version in one history, nil when there is none.
-func (r reader) keptNull(h history, name string) (*kept, error) {
-	b, err := r.Get(record.VersionKey(h.id, name, 0))
-	if errors.Is(err, meta.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	number, err := record.ParseNullNumber(b)
-	if err != nil {
-		return nil, err
-	}
-	return r.keptAs([]history{h}, name, uint64(number))
-}
-
 // version returns the noncurrent version that is asked for, nil when there is none.
-func (r reader) version(in []history, name string, ref versionRef) (best *kept, err error) {
-	if !ref.null {
-		k, err := r.keptAs(in, name, ref.number)
-		if k != nil && k.v.Null {
-			k = nil // its id is another
+// live is the current version, nil when there is none.
+func (r reader) version(in []history, name string, live *record.Inode, ref versionRef) (*kept, error) {
+	isNull := live != nil && live.IsNull()
+	if ref.null {
+		if isNull {
+			return nil, nil // that is the one
 		}
+		return r.newestNull(in, name)
+	}
+	k, err := r.keptAs(in, name, ref.number)
+	if err == nil && k == nil {
+		k, err = r.keptBy(in, name, objstore.InodeID(ref.number))
+	}
+	if err != nil || k == nil || !k.v.Null || isNull {
 		return k, err
 	}
-	for _, h := range in {
-		k, err := r.keptNull(h, name)
-		if err != nil {
-			return nil, err
-		}
-		if k != nil && (best == nil || k.number > best.number) {
-			best = k
-		}
+	null, err := r.newestNull(in, name)
+	if err != nil || k.in.id == null.in.id {
+		return nil, err // its id is another
 	}
-	return best, nil
+	return k, nil
 }
 
 // findObject is findKey for a version: the current one, or the one that is named.
@@ -360,7 +326,7 @@ func (r reader) findObject(s *Store, op string, root objstore.InodeID, key strin
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	ino, n, err = r.findKey(root, key)
+	ino, n, err = r.findKey(root, key) // n is nil when there is none
 	found := err == nil
 	if err != nil && !objstore.IsKind(err, objstore.KindNotFound) {
 		return 0, nil, nil, err
@@ -380,16 +346,23 @@ func (r reader) findObject(s *Store, op string, root objstore.InodeID, key strin
 	if ref.current {
 		return 0, nil, nil, r.deleted(s, w, op, key)
 	}
-	k, err := r.version(w.last(), w.name, ref)
+	if r.x != nil { // who finds it here may change it
+		if err := r.x.tellNullsApart(w.last(), w.name, n); err != nil {
+			return 0, nil, nil, err
+		}
+	}
+	k, err := r.version(w.last(), w.name, n, ref)
 	switch {
 	case err != nil:
 		return 0, nil, nil, err
 	case k == nil:
 		return 0, nil, nil, objstore.E(objstore.KindNoSuchVersion, op, key, "")
 	case k.isMarker():
-		return 0, nil, nil, &objstore.Error{Kind: objstore.KindDeleteMarker, Op: op, What: key, Marker: s.keptID(k), Modified: k.v.Made}
+		return 0, nil, nil, &objstore.Error{Kind: objstore.KindDeleteMarker, Op: op, What: key, Marker: id, Modified: k.v.Made}
 	}
-	n, err = r.named(op, key, k.v.Inode)
+	if n, err = r.named(op, key, k.v.Inode); err == nil && !ref.null {
+		n.Seq, n.Null = k.numberApart(), false
+	}
 	return k.v.Inode, n, b, err
 }
 
@@ -400,7 +373,7 @@ func (r reader) deleted(s *Store, w *way, op, key string) error {
 		return err
 	}
 	e := objstore.E(objstore.KindNotFound, op, key, "")
-	if k != nil && k.isMarker() {
+	if k != nil && k.isMarker() { // the newest of all: if it is a null version, then the one
 		e.Marker, e.Modified = s.keptID(k), k.v.Made
 	}
 	return e

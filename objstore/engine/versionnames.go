@@ -64,8 +64,10 @@ func (w *versionWalker) open(dir objstore.InodeID, in []history, path, start str
 			rng.Start = record.HistoryFrom(h.id, name+"\x01")
 		case w.seen > 1 && resumed:
 			rng.Start = record.VersionKey(h.id, start, w.seen-1)
-		case w.seen == 1 && resumed:
+		case w.seen == madeWithout && resumed && w.wasSeen(in, h.id, w.seen):
 			rng.Start = record.VersionKey(h.id, start, 0)
+		case w.seen == madeWithout && resumed:
+			rng.Start = record.VersionKey(h.id, start, madeWithout)
 		}
 		if err := add(h, rng); err != nil {
 			return list, err

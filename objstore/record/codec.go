@@ -63,6 +63,15 @@ func (e *encoder) str(num int, v string) {
 	e.b = append(e.b, v...)
 }
 
+// inodes is a list of inode numbers, none of which is 0, as varints.
+func (e *encoder) inodes(num int, list []objstore.InodeID) {
+	var b []byte
+	for _, ino := range list {
+		b = binary.AppendUvarint(b, uint64(ino))
+	}
+	e.bytes(num, b)
+}
+
 // decoder walks the fields of a value: for d.next() { switch d.num { … } }.
 // The first error sticks and ends the walk.
 type decoder struct {
@@ -186,6 +195,20 @@ func (d *decoder) copy() []byte {
 		d.fail("empty field")
 	}
 	return append([]byte(nil), d.val...)
+}
+
+func (d *decoder) inodes() (list []objstore.InodeID) {
+	for b := d.val; ; {
+		v, n := binary.Uvarint(b)
+		if n <= 0 || v == 0 {
+			d.fail("list of inodes")
+			return nil
+		}
+		list = append(list, objstore.InodeID(v))
+		if b = b[n:]; len(b) == 0 {
+			return list
+		}
+	}
 }
 
 func (d *decoder) str() string {

@@ -51,12 +51,13 @@ type Inode struct {
 	HasMarker bool  // directory: it holds the empty name
 
 	// Of what has, or had, versions:
-	Seq     uint64           // regular file: number of the version that it is, ascending with time; 0: made without versioning
-	Null    bool             // regular file: it is the null version although it has a number
-	Held    bool             // regular file: a noncurrent version; Parent is its History, Name its name
-	History objstore.InodeID // directory: under which its versions are kept; 0: its own number
-	Name    string           // regular file of a versioned bucket: under which its versions are kept, in Parent
-	Lock    objstore.Lock    // regular file: what protects it as a version
+	Seq     uint64             // regular file: number of the version that it is, ascending with time; 0: made without versioning
+	Null    bool               // regular file: it is the null version although it has a number
+	Held    bool               // regular file: a noncurrent version; Parent is its History, Name its name
+	History objstore.InodeID   // directory: under which its versions are kept; 0: its own number
+	Past    []objstore.InodeID // directory: further histories, of others that had its path; never changed in place
+	Name    string             // regular file of a versioned bucket: under which its versions are kept, in Parent
+	Lock    objstore.Lock      // regular file: what protects it as a version
 
 	Target    string // symbolic link
 	Allocated int64  // bytes of Size that hold data, for st_blocks
@@ -80,6 +81,12 @@ func (n *Inode) HistoryID(ino objstore.InodeID) objstore.InodeID {
 		return n.History
 	}
 	return ino
+}
+
+// Histories are all numbers under which a directory's versions are kept, HistoryID
+// first.
+func (n *Inode) Histories(ino objstore.InodeID) []objstore.InodeID {
+	return append([]objstore.InodeID{n.HistoryID(ino)}, n.Past...)
 }
 
 // Content is what a regular file holds.
@@ -171,6 +178,7 @@ func (n *Inode) Append(dst []byte) []byte {
 	e.uint(59, uint64(n.TagCount))
 	e.uint(60, uint64(c.Logged))
 	e.bytes(61, c.ChecksumKey)
+	e.inodes(62, n.Past)
 	e.bytes(70, c.SealedMD5)
 	e.str(75, n.Name)
 	e.uint(76, uint64(n.Lock.Mode))
@@ -280,6 +288,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Held = d.bool()
 		case 58:
 			n.History = objstore.InodeID(d.uint())
+		case 62:
+			n.Past = d.inodes()
 		case 75:
 			n.Name = d.str()
 		case 76:

@@ -88,6 +88,8 @@ var kinds = []kind{
 		ParseInode, (*Inode).Append, drawInode),
 	of("directory with a history", goldenHistory, &Inode{Type: objstore.TypeDirectory, Nlink: 2, Bucket: 2, Parent: 2, History: 9},
 		ParseInode, (*Inode).Append, drawInode),
+	of("directory with several histories", goldenPast, &Inode{Type: objstore.TypeDirectory, Nlink: 2, Bucket: 2, Parent: 2, History: 9, Past: []objstore.InodeID{10, 300}},
+		ParseInode, (*Inode).Append, drawInode),
 	plain("version", goldenVersion, Version{Inode: 7, Null: true}, ParseVersion, Version.Append, drawVersion),
 	plain("delete marker", goldenDeleteMarker, Version{Made: 5}, ParseVersion, Version.Append, drawVersion),
 	plain("null number", goldenNullNumber, NullNumber(300), ParseNullNumber, NullNumber.Append, drawNullNumber),
