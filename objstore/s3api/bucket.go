@@ -121,11 +121,11 @@ func (q *request) getBucketLocation() error {
 }
 
 func (q *request) listBuckets() error {
-	max, err := q.intParam("max-buckets", maxBuckets, maxBuckets)
+	max, err := q.intParam("max-buckets", maxBuckets, maxBuckets+1)
 	if err != nil {
 		return err
 	}
-	if max == 0 {
+	if max == 0 || max > maxBuckets {
 		return errInvalidArgument("Argument max-buckets must be an integer between 1 and 10000", "max-buckets", q.query.Get("max-buckets"))
 	}
 	prefix := q.query.Get("prefix")

@@ -119,6 +119,10 @@ func TestListBucketsPages(t *testing.T) {
 		t.Errorf("%+v, %v", other, err)
 	}
 	d.do("GET", "/?bucket-region=eu-east-1", "").want(t, "no region", 400, "InvalidArgument", "Argument value eu-east-1 is not a valid AWS Region", "ArgumentName", "bucket-region")
+	for _, max := range []string{"0", "10001"} {
+		d.do("GET", "/?max-buckets="+max, "").want(t, max, 400, "InvalidArgument", "Argument max-buckets must be an integer between 1 and 10000",
+			"ArgumentName", "max-buckets", "ArgumentValue", max)
+	}
 	a := d.do("GET", "/?prefix=b-&max-buckets=1", "")
 	if a.status != 200 || element(a.body, "Prefix") != "b-" || element(a.body, "ContinuationToken") == "" {
 		t.Error(a)

@@ -80,3 +80,19 @@ func TestChecksumMD5IsNoETag(t *testing.T) {
 		t.Error(a)
 	}
 }
+
+func TestAnnouncedAlgorithmIsTheOneThatComes(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	id, _ := d.begin("/bucket/part")
+	const missing = "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+	const invalid = "Value for x-amz-sdk-checksum-algorithm header is invalid."
+	sum := checksum.Format(checksum.Of(checksum.CRC32, []byte("text")))
+	for _, target := range []string{"/bucket/k", "/bucket/part?partNumber=1&uploadId=" + id} {
+		const name = "x-amz-sdk-checksum-algorithm"
+		d.do("PUT", target, "text", name, "CRC32").want(t, target, 400, "InvalidRequest", missing)
+		d.do("PUT", target, "text", name, "CRC16").want(t, target, 400, "InvalidRequest", invalid)
+		d.do("PUT", target, "text", name, "SHA1", "x-amz-checksum-crc32", sum).want(t, target, 400, "InvalidRequest", invalid)
+		d.do("PUT", target, "text", name, "crc32", "x-amz-checksum-crc32", sum).ok(t, target, 200)
+	}
+}

@@ -20,7 +20,6 @@ type digest struct {
 }
 
 // parseDigest reads Content-MD5 and the x-amz-checksum-* headers.
-// x-amz-sdk-checksum-algorithm alone says nothing: AWS ignores it, too.
 func (q *request) parseDigest() (d digest, err error) {
 	if text, ok := q.single("Content-Md5"); ok {
 		if d.md5, err = checksum.Parse(checksum.MD5, text); err != nil {
@@ -58,6 +57,24 @@ func (q *request) parseDigest() (d digest, err error) {
 		}
 	}
 	return d, nil
+}
+
+// announced compares what the request has with x-amz-sdk-checksum-algorithm, by
+// which an SDK says of an object or a part what it sends.
+func (q *request) announced(d digest) error {
+	const name = "x-amz-sdk-checksum-algorithm"
+	text, ok := q.single("X-Amz-Sdk-Checksum-Algorithm")
+	if !ok {
+		return nil
+	}
+	alg, err := checksum.ParseAlgorithm(text)
+	switch {
+	case err == nil && d.algorithm == "":
+		return errInvalidRequest(name + " specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
+	case err != nil, alg != d.algorithm:
+		return errInvalidRequest("Value for " + name + " header is invalid.")
+	}
+	return nil
 }
 
 // algorithms are those to compute of the body: of stored, of what the client

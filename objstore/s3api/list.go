@@ -110,6 +110,7 @@ func (q *request) listObjectsV1() error {
 	// Who does not say who he is, is not told whose the objects are (recorded).
 	q.contents(&x, &l, &res, !q.auth.Anonymous)
 	x.close("ListBucketResult")
+	q.w.Header()["x-amz-bucket-region"] = []string{q.s.o.Region}
 	return q.sendXML(http.StatusOK, &x)
 }
 
@@ -151,6 +152,7 @@ func (q *request) listObjectsV2() error {
 	l.tail(&x, res.Truncated)
 	q.contents(&x, &l, &res, q.query.Get("fetch-owner") == "true")
 	x.close("ListBucketResult")
+	q.w.Header()["x-amz-bucket-region"] = []string{q.s.o.Region}
 	return q.sendXML(http.StatusOK, &x)
 }
 

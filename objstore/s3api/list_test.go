@@ -115,6 +115,16 @@ func TestRecordedListings(t *testing.T) {
 	d.do("GET", "/bucket?list-type=3", "").want(t, "list-type", 400, "InvalidArgument", "")
 }
 
+func TestListingsTellTheRegion(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	for _, query := range []string{"", "?list-type=2"} {
+		if h := d.do("GET", "/bucket"+query, "").header; h.Get("x-amz-bucket-region") != "us-east-1" {
+			t.Errorf("%q: %v", query, h)
+		}
+	}
+}
+
 func TestListingsEncodeNames(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")

@@ -113,6 +113,9 @@ func (q *request) uploadPart() error {
 		return err
 	}
 	d, err := q.parseDigest()
+	if err == nil {
+		err = q.announced(d)
+	}
 	if err != nil {
 		return err
 	}

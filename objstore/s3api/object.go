@@ -56,6 +56,9 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 		return none, err
 	}
 	d, err := q.parseDigest()
+	if err == nil {
+		err = q.announced(d)
+	}
 	if err != nil {
 		return none, err
 	}

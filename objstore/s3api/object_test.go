@@ -349,7 +349,7 @@ func TestChecksumsAreVerifiedStoredAndReturned(t *testing.T) {
 		want(t, "two", 400, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
 	d.do("PUT", "/bucket/x", "abc", "x-amz-checksum-md4", "AAAA").want(t, "unknown", 400, "InvalidRequest", "")
 	// Without one, S3 computes CRC64NVME (recorded value).
-	d.do("PUT", "/bucket/default", "test data..", "x-amz-sdk-checksum-algorithm", "SHA256").ok(t, "put", 200)
+	d.do("PUT", "/bucket/default", "test data..").ok(t, "put", 200)
 	a := d.do("GET", "/bucket/default", "", "x-amz-checksum-mode", "ENABLED")
 	if a.header.Get("x-amz-checksum-crc64nvme") != "qUVrWYOrIAM=" || a.header.Get("x-amz-checksum-type") != "FULL_OBJECT" {
 		t.Errorf("default: %v", a.header)
