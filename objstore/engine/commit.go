@@ -14,7 +14,7 @@ func (s *Store) committed(x *tx) {
 		s.raiseVersionCeil(x.versionCeil)
 	}
 	if len(x.changes) > 0 {
-		s.watch.publish(x.changes)
+		s.watch.Publish(x.changes)
 	}
 	for _, ino := range x.orphans {
 		x.release()

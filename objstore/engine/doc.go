@@ -23,7 +23,7 @@
 //     the open file's buffer and size (node.go)
 //  5. inodeMu: the numbers of inodes, held for the transaction that reserves some
 //  6. meta.Update: one transaction; its function takes none of the above
-//  7. watch.mu: the set of pending changes (watch.go)
+//  7. watch.Hub.mu: the set of pending changes
 //  8. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
 //     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), lent.mu
 //     (lent.go), and those of the caches of keys and renames

@@ -13,6 +13,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/engine/watch"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -108,7 +109,7 @@ type Store struct {
 	fresh   *freshDirectories
 	deks    *dekCache
 	lent    lentKeys
-	watch   *watchers
+	watch   *watch.Hub
 	losses  losses
 	etagKey []byte
 
@@ -206,7 +207,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		cache:      newCache(),
 		fresh:      newFreshDirectories(),
 		deks:       newDEKCache(o.Now),
-		watch:      newWatchers(),
+		watch:      watch.New(),
 		busy:       newBusySet(),
 		ingestStep: ingestStep, shareStep: shareStep, lifecyclePage: lifecyclePage,
 		encrypting: make(chan struct{}, encryptParallel),
@@ -230,7 +231,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	bg, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.background.Go(s.watch.run)
+	s.background.Go(s.watch.Run)
 	if !o.ReadOnly {
 		s.background.Go(func() { s.runFlusher(bg) })
 		s.background.Go(func() { s.runReaper(bg) })
@@ -250,7 +251,7 @@ func (s *Store) Close() error {
 		}
 		s.closed.Store(true)
 		s.stop()
-		s.watch.close()
+		s.watch.Close()
 		s.background.Wait()
 		s.deks.drop()
 		s.lent.drop()
