@@ -25,8 +25,8 @@
 //  6. meta.Update: one transaction; its function takes none of the above
 //  7. watch.Hub.mu: the set of pending changes
 //  8. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
-//     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), lent.mu
-//     (lent.go), and those of the caches of keys and renames
+//     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), those of
+//     keyring and of the memory of renames
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine

@@ -84,7 +84,7 @@ func (s *Store) keyError(op string, id kms.KeyID, err error) error {
 // file that is open keeps its key until it is closed; what begins after
 // ForgetKeys returned sees the key as it is now.
 func (s *Store) ForgetKeys(id kms.KeyID) {
-	s.deks.forget(id)
+	s.deks.Forget(id)
 	s.extents.ForgetKeys()
 }
 

@@ -133,31 +133,6 @@ func TestForgottenKeysAreAskedForAgain(t *testing.T) {
 	}
 }
 
-// TestKeyOpenedBeforeForgettingIsNotKept: the key service answered before it was
-// told, and the answer comes late.
-func TestKeyOpenedBeforeForgettingIsNotKept(t *testing.T) {
-	k, root := newStack(t, nil)
-	b, err := k.s.bucketRecord(bg, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id := b.DEK
-	k.s.ForgetKeys("")
-	rec := deksOf(t, k.s)[string(record.DEKKey(id))]
-	_, era := k.s.deks.get(id)
-	late, err := k.keys.Decrypt(bg, rec.Sealed, rec.Context)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k.s.ForgetKeys("")
-	if got := k.s.deks.put(id, EKSSES3, late, era); got != late {
-		t.Error("another key")
-	}
-	if kept, _ := k.s.deks.get(id); kept != nil {
-		t.Error("it was kept")
-	}
-}
-
 func TestRewrapMovesEveryDataKey(t *testing.T) {
 	k, _ := newStack(t, nil)
 	// More than one step, some of them under another key, one of which is locked.

@@ -10,6 +10,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine/keyring"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -73,8 +74,8 @@ func dekHash(ek kms.KeyID, purpose string, client map[string]string) [32]byte {
 
 // bucketDEKOf finds a data key of a bucket, 0 when it was never made.
 func (s *Store) bucketDEKOf(ctx context.Context, root objstore.InodeID, hash [32]byte) (record.DEKID, error) {
-	of := dekOf{root, hash}
-	if id, ok := s.deks.find(of); ok {
+	use := keyring.Use{Bucket: root, Hash: hash}
+	if id, ok := s.deks.Find(use); ok {
 		return id, nil
 	}
 	var id record.DEKID
@@ -83,7 +84,7 @@ func (s *Store) bucketDEKOf(ctx context.Context, root objstore.InodeID, hash [32
 		return err
 	})
 	if err == nil && id != 0 {
-		s.deks.note(of, id)
+		s.deks.Note(use, id)
 	}
 	return id, err
 }
@@ -139,7 +140,7 @@ func (s *Store) makeDEKOf(ctx context.Context, root objstore.InodeID, purpose st
 	if err != nil {
 		return 0, err
 	}
-	s.deks.note(dekOf{root, hash}, won)
+	s.deks.Note(keyring.Use{Bucket: root, Hash: hash}, won)
 	return won, nil
 }
 

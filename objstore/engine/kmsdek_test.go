@@ -120,7 +120,7 @@ func TestDataKeysAreSharedByWhatTheyAreFor(t *testing.T) {
 	if len(ids) != len(uses)+1 {
 		t.Errorf("%d data keys for %d uses, one of two layers", len(ids), len(uses))
 	}
-	k.s.deks.drop()
+	k.s.deks.Drop()
 	for id := range round("again") {
 		if ids[id] == "" {
 			t.Error("another data key for the same use")

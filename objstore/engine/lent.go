@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"sync"
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -20,72 +19,27 @@ import (
 // copy of its key until it is closed, so that it can be written and truncated:
 // returning a key keeps files from being opened and takes none away.
 
-// maxLent bounds the keys lent to one mount: each costs a derivation whenever a
-// file under a later one is opened.
-const maxLent = 64
-
-// lentKeys are the keys of all mounts, by Caller.Origin.
-type lentKeys struct {
-	mu     sync.RWMutex // guards the keys too: held while one is used, and to wipe it
-	mounts map[uint32][]*secret.Key
-}
-
 // LendKeys lends customers' keys to the mount of an origin, not 0: all of them or,
 // with an error, none. The keys are the store's from then on. Lending one twice is
 // the same as once. Error: KindInvalidArgument when the mount would have more than
 // 64.
 func (s *Store) LendKeys(origin uint32, keys ...*secret.Key) error {
-	l := &s.lent
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	lent := slices.Clone(l.mounts[origin])
-	had := len(lent)
-	for i, key := range keys {
-		if slices.IndexFunc(lent, key.Equal) >= 0 {
-			key.Wipe()
-			continue
-		}
-		if len(lent) == maxLent {
-			for _, k := range slices.Concat(lent[had:], keys[i:]) {
-				k.Wipe()
-			}
-			return objstore.E(objstore.KindInvalidArgument, "lend key", "", "a mount is lent 64 keys at most")
-		}
-		lent = append(lent, key)
-	}
-	if l.mounts == nil {
-		l.mounts = map[uint32][]*secret.Key{}
-	}
-	l.mounts[origin] = lent
-	return nil
+	return s.lent.Lend(origin, keys...)
 }
 
 // ReturnKey takes a key back from a mount and wipes what was lent; key stays the
 // caller's. It reports whether the mount had it.
 func (s *Store) ReturnKey(origin uint32, key *secret.Key) bool {
-	l := &s.lent
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i := l.find(origin, key)
-	if i < 0 {
-		return false
+	had := s.lent.Return(origin, key)
+	if had {
+		s.extents.ForgetKeys()
 	}
-	l.mounts[origin][i].Wipe()
-	l.mounts[origin] = slices.Delete(l.mounts[origin], i, i+1)
-	s.extents.ForgetKeys()
-	return true
+	return had
 }
 
 // ReturnKeys takes all keys back from a mount, and returns how many it had.
 func (s *Store) ReturnKeys(origin uint32) int {
-	l := &s.lent
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := len(l.mounts[origin])
-	for _, k := range l.mounts[origin] {
-		k.Wipe()
-	}
-	delete(l.mounts, origin)
+	n := s.lent.ReturnAll(origin)
 	if n > 0 {
 		s.extents.ForgetKeys()
 	}
@@ -93,22 +47,10 @@ func (s *Store) ReturnKeys(origin uint32) int {
 }
 
 // ShareLentKeys lends the keys of one mount to another that takes its place.
-func (s *Store) ShareLentKeys(from, to uint32) error {
-	s.lent.mu.RLock()
-	var keys []*secret.Key
-	for _, k := range s.lent.mounts[from] {
-		keys = append(keys, k.Clone())
-	}
-	s.lent.mu.RUnlock()
-	return s.LendKeys(to, keys...)
-}
+func (s *Store) ShareLentKeys(from, to uint32) error { return s.lent.Share(from, to) }
 
 // LentKeys returns how many keys a mount has been lent.
-func (s *Store) LentKeys(origin uint32) int {
-	s.lent.mu.RLock()
-	defer s.lent.mu.RUnlock()
-	return len(s.lent.mounts[origin])
-}
+func (s *Store) LentKeys(origin uint32) int { return s.lent.Count(origin) }
 
 // CustomerKeysInUse counts the open files that have a copy of a customer's key
 // of which their mount has been lent none, or none any more.
@@ -116,7 +58,7 @@ func (s *Store) CustomerKeysInUse() (n int) {
 	for _, node := range s.nodes.all() {
 		node.mu.RLock()
 		key := node.customer
-		if key != nil && !s.lent.anyHas(key) {
+		if key != nil && !s.lent.AnyHas(key) {
 			n++
 		}
 		node.mu.RUnlock()
@@ -125,59 +67,25 @@ func (s *Store) CustomerKeysInUse() (n int) {
 	return n
 }
 
-// find returns the place of a key among those of a mount, or -1; mu is held.
-func (l *lentKeys) find(origin uint32, key *secret.Key) int {
-	return slices.IndexFunc(l.mounts[origin], key.Equal)
-}
-
-// has reports whether a mount has been lent a key.
-func (l *lentKeys) has(origin uint32, key *secret.Key) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.find(origin, key) >= 0
-}
-
-// anyHas reports whether any mount has.
-func (l *lentKeys) anyHas(key *secret.Key) bool {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for origin := range l.mounts {
-		if l.find(origin, key) >= 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// drop wipes all keys.
-func (l *lentKeys) drop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, keys := range l.mounts {
-		for _, k := range keys {
-			k.Wipe()
-		}
-	}
-	l.mounts = nil
-}
-
 // openLent opens the object key of an SSE-C content with one of the keys that
 // the caller's mount has been lent, and returns a copy of that key too. The
 // caller wipes both. KindKeyRequired: none of them is the one.
 func (s *Store) openLent(ctx context.Context, c objstore.Caller, content *record.Content) (*extent.Keys, *secret.Key, error) {
-	s.lent.mu.RLock()
-	defer s.lent.mu.RUnlock()
-	for _, k := range s.lent.mounts[c.Origin] {
-		oek, err := s.openOEK(ctx, content, k)
+	var oek *extent.Keys
+	key, err := s.lent.Try(c.Origin, func(k *secret.Key) (opens bool, err error) {
+		oek, err = s.openOEK(ctx, content, k)
 		if objstore.IsKind(err, objstore.KindWrongKey) {
-			continue
+			return false, nil
 		}
-		if err != nil {
-			return nil, nil, err
-		}
-		return oek, k.Clone(), nil
+		return true, err
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, nil, objstore.E(objstore.KindKeyRequired, "open", "", "the file is encrypted with a customer's key, which the mount has not been lent")
+	if key == nil {
+		return nil, nil, objstore.E(objstore.KindKeyRequired, "open", "", "the file is encrypted with a customer's key, which the mount has not been lent")
+	}
+	return oek, key, nil
 }
 
 // FilesUnder are the files that are encrypted in a mode and under an external

@@ -278,37 +278,6 @@ func TestVersionsSetAsideStayUnderTheirKey(t *testing.T) {
 	}
 }
 
-func TestKeysLentToAMountAreBounded(t *testing.T) {
-	k, _ := newStack(t, nil)
-	var keys []*secret.Key
-	for range maxLent {
-		keys = append(keys, secret.Random())
-	}
-	lend(t, k, here, keys...)
-	lend(t, k, here, keys[3]) // it has it
-	k.s.ReturnKey(here.Origin, keys[0])
-	// Of those that are too many together none is lent.
-	had, last, more := keys[3].Clone(), secret.Random(), secret.Random()
-	if err := k.s.LendKeys(here.Origin, had, last, more); !objstore.IsKind(err, objstore.KindInvalidArgument) || k.s.LentKeys(here.Origin) != maxLent-1 {
-		t.Errorf("one more: %v, %d are lent", err, k.s.LentKeys(here.Origin))
-	}
-	for _, key := range []*secret.Key{had, last, more} {
-		if key.String() != "key:wiped" {
-			t.Errorf("a key that was not lent: %v", key)
-		}
-	}
-	if !k.s.lent.has(here.Origin, keys[3]) {
-		t.Error("a key that the mount had is gone")
-	}
-	lend(t, k, here, keys[0], keys[0])
-	if err := k.s.ShareLentKeys(here.Origin, there.Origin); err != nil || k.s.LentKeys(there.Origin) != maxLent {
-		t.Errorf("%d are shared: %v", k.s.LentKeys(there.Origin), err)
-	}
-	if !k.s.ReturnKey(here.Origin, keys[1]) || !k.s.lent.has(there.Origin, keys[1]) {
-		t.Error("shared keys are returned one by one")
-	}
-}
-
 func TestReturnedKeysAreWiped(t *testing.T) {
 	k, _ := newStack(t, nil)
 	var lent []*secret.Key

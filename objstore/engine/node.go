@@ -125,7 +125,7 @@ func (n *node) load(ctx context.Context, c objstore.Caller) error {
 func (n *node) mayOpen(ctx context.Context, c objstore.Caller) error {
 	switch n.content.Mode {
 	case objstore.SSEC:
-		if !n.s.lent.has(c.Origin, n.customer) {
+		if !n.s.lent.Has(c.Origin, n.customer) {
 			return objstore.E(objstore.KindKeyRequired, "open", "", "the file is encrypted with a customer's key, which the mount has not been lent")
 		}
 	case objstore.SSEKMS, objstore.SSEDSSE:

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -218,6 +220,16 @@ func (s *Store) newDEK(ctx context.Context, ek kms.KeyID, kc kms.Context) (recor
 	return newDEKID(), &record.DEK{KeyID: string(k.KeyID), Context: kc, Sealed: k.Sealed}, nil
 }
 
+func newDEKID() record.DEKID {
+	var b [8]byte
+	for {
+		rand.Read(b[:])
+		if id := record.DEKID(binary.BigEndian.Uint64(b[:])); id != 0 {
+			return id
+		}
+	}
+}
+
 // storeContext is what every data key of this store is bound to.
 func (s *Store) storeContext(purpose string) kms.Context {
 	return kms.Context{"coffer:purpose": purpose, "coffer:store": fmt.Sprintf("%x", s.o.StoreID)}
@@ -260,7 +272,7 @@ func (s *Store) bucketRecord(ctx context.Context, root objstore.InodeID) (b reco
 
 // dek returns an unsealed data key, lent by the cache.
 func (s *Store) dek(ctx context.Context, id record.DEKID) (*secret.Key, error) {
-	k, era := s.deks.get(id)
+	k, era := s.deks.Get(id)
 	if k != nil {
 		return k, nil
 	}
@@ -279,5 +291,5 @@ func (s *Store) dek(ctx context.Context, id record.DEKID) (*secret.Key, error) {
 	if k, err = s.o.KMS.Decrypt(ctx, rec.Sealed, rec.Context); err != nil {
 		return nil, s.keyError("open data key", kms.KeyID(rec.KeyID), err)
 	}
-	return s.deks.put(id, kms.KeyID(rec.KeyID), k, era), nil
+	return s.deks.Put(id, kms.KeyID(rec.KeyID), k, era), nil
 }

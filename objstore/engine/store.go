@@ -13,6 +13,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
+	"github.com/cofferfs/coffer/objstore/engine/keyring"
 	"github.com/cofferfs/coffer/objstore/engine/watch"
 	"github.com/cofferfs/coffer/objstore/extent"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -107,8 +108,8 @@ type Store struct {
 	nodes   *nodeTable
 	cache   *cache
 	fresh   *freshDirectories
-	deks    *dekCache
-	lent    lentKeys
+	deks    *keyring.DataKeys
+	lent    keyring.Lent
 	watch   *watch.Hub
 	losses  losses
 	etagKey []byte
@@ -206,7 +207,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		nodes:      newNodeTable(),
 		cache:      newCache(),
 		fresh:      newFreshDirectories(),
-		deks:       newDEKCache(o.Now),
+		deks:       keyring.NewDataKeys(o.Now),
 		watch:      watch.New(),
 		busy:       newBusySet(),
 		ingestStep: ingestStep, shareStep: shareStep, lifecyclePage: lifecyclePage,
@@ -253,8 +254,8 @@ func (s *Store) Close() error {
 		s.stop()
 		s.watch.Close()
 		s.background.Wait()
-		s.deks.drop()
-		s.lent.drop()
+		s.deks.Drop()
+		s.lent.Drop()
 	})
 	return s.closeErr
 }
