@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/lifecycle"
 	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -45,7 +46,7 @@ func (l *lifecycleRun) uploads(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if l.aborts(key, rec.Initiated) {
+			if rule, at := lifecycle.Abortion(l.rules, key, rec.Initiated); rule != nil && at <= l.now {
 				due = append(due, place{key, id})
 			}
 		}
@@ -71,15 +72,6 @@ func (l *lifecycleRun) uploads(ctx context.Context) error {
 		l.at.From = behind(prefix)
 	}
 	return nil
-}
-
-func (l *lifecycleRun) aborts(key string, began objstore.Time) bool {
-	for i := range l.rules {
-		if l.rules[i].Aborts(key, began, l.now) {
-			return true
-		}
-	}
-	return false
 }
 
 // abort ends an upload if it is still there.

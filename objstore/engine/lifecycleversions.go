@@ -143,12 +143,7 @@ func (l *lifecycleRun) current(r reader, f *foundVersion) (seen, number uint64, 
 // key.
 func (l *lifecycleRun) markerGoes(e *objstore.VersionEntry) bool {
 	o := lifecycle.Object{Key: e.Key, Since: e.LastModified}
-	for i := range l.rules {
-		if l.rules[i].MarkerGoes(&o, l.now) {
-			return true
-		}
-	}
-	return false
+	return lifecycle.MarkerGoes(l.rules, &o, l.now)
 }
 
 // noncurrentGoes says whether a noncurrent version is to go, newer than which there
@@ -164,12 +159,7 @@ func (l *lifecycleRun) noncurrentGoes(r reader, e *objstore.VersionEntry, ino ob
 			return false, err
 		}
 	}
-	for i := range l.rules {
-		if l.rules[i].NoncurrentGoes(&o, e.NoncurrentSince, newer, l.now) {
-			return true, nil
-		}
-	}
-	return false, nil
+	return lifecycle.NoncurrentGoes(l.rules, &o, e.NoncurrentSince, newer, l.now), nil
 }
 
 // remove removes a version for good if it still is what it was: noncurrent, or a

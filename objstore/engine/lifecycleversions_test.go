@@ -275,10 +275,7 @@ func expect(rules []lifecycle.Rule, all []objstore.VersionEntry, now objstore.Ti
 		newer, first := 0, 0
 		if e := key[0]; e.DeleteMarker {
 			o := lifecycle.Object{Key: e.Key, Since: e.LastModified}
-			goes := false
-			for j := range rules {
-				goes = goes || rules[j].MarkerGoes(&o, now)
-			}
+			goes := lifecycle.MarkerGoes(rules, &o, now)
 			if len(key) == 1 && goes {
 				continue
 			}
@@ -290,10 +287,7 @@ func expect(rules []lifecycle.Rule, all []objstore.VersionEntry, now objstore.Ti
 			left, first = append(left, fmt.Sprint(e.Key, e.Size)), 1
 		}
 		for _, e := range key[first:] {
-			goes := false
-			for j := range rules {
-				goes = goes || rules[j].NoncurrentGoes(&lifecycle.Object{Key: e.Key, Size: e.Size}, e.NoncurrentSince, newer, now)
-			}
+			goes := lifecycle.NoncurrentGoes(rules, &lifecycle.Object{Key: e.Key, Size: e.Size}, e.NoncurrentSince, newer, now)
 			newer++
 			switch {
 			case goes:

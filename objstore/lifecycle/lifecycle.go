@@ -177,8 +177,8 @@ type Object struct {
 	Tags  []objstore.Tag
 }
 
-// Matches reports whether the rule is about the object.
-func (r *Rule) Matches(o *Object) bool {
+// matches reports whether the rule is about the object.
+func (r *Rule) matches(o *Object) bool {
 	if !strings.HasPrefix(o.Key, r.Prefix) || r.Larger >= 0 && o.Size <= r.Larger || r.Smaller >= 0 && o.Size >= r.Smaller {
 		return false
 	}
@@ -190,11 +190,11 @@ func (r *Rule) Matches(o *Object) bool {
 	return true
 }
 
-// Expires returns when the rule lets a current version go; ok is false when it
+// expires returns when the rule lets a current version go; ok is false when it
 // does not.
-func (r *Rule) Expires(o *Object) (at objstore.Time, ok bool) {
+func (r *Rule) expires(o *Object) (at objstore.Time, ok bool) {
 	switch {
-	case r.Days == 0 && r.Date == 0 || !r.Matches(o):
+	case r.Days == 0 && r.Date == 0 || !r.matches(o):
 		return 0, false
 	case r.Days > 0:
 		return due(o.Since, r.Days), true
@@ -206,38 +206,42 @@ func (r *Rule) Expires(o *Object) (at objstore.Time, ok bool) {
 // nil when none does. Of several the first one counts.
 func Expiration(rules []Rule, o *Object) (rule *Rule, at objstore.Time) {
 	for i := range rules {
-		if t, ok := rules[i].Expires(o); ok && (rule == nil || t < at) {
+		if t, ok := rules[i].expires(o); ok && (rule == nil || t < at) {
 			rule, at = &rules[i], t
 		}
 	}
 	return rule, at
 }
 
-// MarkerGoes reports whether the rule removes a delete marker that is all that is
-// left of a key, at now. The object has key and time of the marker. A rule for
-// current versions removes it when it is old enough.
-func (r *Rule) MarkerGoes(o *Object, now objstore.Time) bool {
-	if r.Larger >= 0 || r.Smaller >= 0 || !r.Matches(o) {
+// MarkerGoes reports whether any rule removes a delete marker that is all that is
+// left of a key, at now. The object has key and time of the marker.
+func MarkerGoes(rules []Rule, o *Object, now objstore.Time) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool { return r.markerGoes(o, now) })
+}
+
+// markerGoes reports whether the rule removes a delete marker that is all that is
+// left of a key. A rule for current versions does so when it is old enough.
+func (r *Rule) markerGoes(o *Object, now objstore.Time) bool {
+	if r.Larger >= 0 || r.Smaller >= 0 || !r.matches(o) {
 		return false // a delete marker has no size
 	}
-	at, ok := r.Expires(o)
+	at, ok := r.expires(o)
 	return r.Markers || ok && at <= now
 }
 
-// NoncurrentGoes reports whether the rule removes a noncurrent version at now.
+// NoncurrentGoes reports whether any rule removes a noncurrent version at now.
 // since is when it became noncurrent, newer how many noncurrent versions of its
 // key are newer.
-func (r *Rule) NoncurrentGoes(o *Object, since objstore.Time, newer int, now objstore.Time) bool {
-	return r.Noncurrent && newer >= r.Keep && due(since, r.After) <= now && r.Matches(o)
+func NoncurrentGoes(rules []Rule, o *Object, since objstore.Time, newer int, now objstore.Time) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool { return r.noncurrentGoes(o, since, newer, now) })
 }
 
-// Aborts reports whether the rule ends an upload of a key, that began at began,
-// at now. Tags and sizes are those of objects: a rule with them ends none.
-func (r *Rule) Aborts(key string, began, now objstore.Time) bool {
-	at, ok := r.aborts(key, began)
-	return ok && at <= now
+func (r *Rule) noncurrentGoes(o *Object, since objstore.Time, newer int, now objstore.Time) bool {
+	return r.Noncurrent && newer >= r.Keep && due(since, r.After) <= now && r.matches(o)
 }
 
+// aborts returns when the rule ends an upload of a key, that began at began. Tags
+// and sizes are those of objects: a rule with them ends none.
 func (r *Rule) aborts(key string, began objstore.Time) (at objstore.Time, ok bool) {
 	if r.Abort == 0 || len(r.Tags) > 0 || r.Larger >= 0 || r.Smaller >= 0 || !strings.HasPrefix(key, r.Prefix) {
 		return 0, false

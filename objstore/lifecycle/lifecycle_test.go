@@ -123,7 +123,7 @@ func TestFilters(t *testing.T) {
 		{with(func(r *Rule) { r.Prefix, r.Tags, r.Larger = "a", tag, 1 }), Object{Key: "ab", Tags: tag, Size: 2}, true},
 		{with(func(r *Rule) { r.Prefix, r.Tags, r.Larger = "a", tag, 1 }), Object{Key: "b", Tags: tag, Size: 2}, false},
 	} {
-		if got := c.r.Matches(&c.o); got != c.want {
+		if got := c.r.matches(&c.o); got != c.want {
 			t.Errorf("%d: %+v %+v: %v", i, c.r, c.o, got)
 		}
 	}
@@ -159,15 +159,15 @@ func TestVersionsMarkersAndUploads(t *testing.T) {
 		now   objstore.Time
 		want  bool
 	}{{0, now, false}, {1, now, false}, {2, now, true}, {3, now, true}, {2, now - 1, false}} {
-		if got := r.NoncurrentGoes(&Object{}, old, c.newer, c.now); got != c.want {
+		if got := NoncurrentGoes([]Rule{{Larger: -1, Smaller: -1}, r}, &Object{}, old, c.newer, c.now); got != c.want {
 			t.Errorf("noncurrent %+v: %v", c, got)
 		}
 	}
 	all := Rule{Larger: -1, Smaller: -1, Noncurrent: true, After: 3}
-	if !all.NoncurrentGoes(&Object{}, old, 0, now) || all.NoncurrentGoes(&Object{}, old, 9, now-1) {
+	if !all.noncurrentGoes(&Object{}, old, 0, now) || all.noncurrentGoes(&Object{}, old, 9, now-1) {
 		t.Error("noncurrent by days alone")
 	}
-	if none := (&Rule{Larger: -1, Smaller: -1}); none.NoncurrentGoes(&Object{}, old, 9, now) {
+	if none := (&Rule{Larger: -1, Smaller: -1}); none.noncurrentGoes(&Object{}, old, 9, now) {
 		t.Error("noncurrent without a rule")
 	}
 
@@ -185,14 +185,17 @@ func TestVersionsMarkersAndUploads(t *testing.T) {
 		{Rule{Larger: 5, Smaller: -1, Days: 3}, now, false},
 		{Rule{Larger: -1, Smaller: -1, Noncurrent: true, After: 1}, now, false},
 	} {
-		if got := c.r.MarkerGoes(&marker, c.now); got != c.want {
+		if got := MarkerGoes([]Rule{{Larger: -1, Smaller: -1}, c.r}, &marker, c.now); got != c.want {
 			t.Errorf("marker %d: %v", i, got)
 		}
 	}
 
 	up := Rule{Larger: -1, Smaller: -1, Prefix: "a", Abort: 3}
-	if !up.Aborts("ab", old, now) || up.Aborts("ab", old, now-1) || up.Aborts("b", old, now) {
-		t.Error("uploads")
+	if r, at := Abortion([]Rule{up}, "ab", old); r == nil || at != now {
+		t.Errorf("%+v %s", r, at.Std())
+	}
+	if r, _ := Abortion([]Rule{up}, "b", old); r != nil {
+		t.Errorf("%+v", r)
 	}
 	sooner := Rule{ID: "sooner", Larger: -1, Smaller: -1, Prefix: "ab", Abort: 1}
 	if r, at := Abortion([]Rule{up, sooner, up}, "abc", old); r == nil || r.ID != "sooner" || at != now-2*day {
@@ -202,7 +205,7 @@ func TestVersionsMarkersAndUploads(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	up.Tags = []objstore.Tag{{Key: "k"}}
-	if up.Aborts("ab", old, now) {
+	if r, _ := Abortion([]Rule{up}, "ab", old); r != nil {
 		t.Error("an upload by a rule with tags")
 	}
 }
