@@ -1,12 +1,9 @@
 package checksum
 
 import (
-	"crypto/md5"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"hash/crc32"
-	"strconv"
 
 	"github.com/minio/crc64nvme"
 )
@@ -72,16 +69,6 @@ func Compose(a Algorithm, sums [][]byte) ([]byte, error) {
 		h.Write(sum)
 	}
 	return h.Sum(a), nil
-}
-
-// MultipartETag is the ETag, without quotes, of an object of several parts: the
-// MD5 of the parts' MD5s in hex, a hyphen and the number of parts.
-func MultipartETag(parts [][md5.Size]byte) string {
-	h := md5.New()
-	for i := range parts {
-		h.Write(parts[i][:])
-	}
-	return hex.EncodeToString(h.Sum(nil)) + "-" + strconv.Itoa(len(parts))
 }
 
 // field is GF(2)[x] mod P. Elements are in the reflected order of the CRCs:

@@ -220,11 +220,3 @@ func (b *buffer) compact() {
 }
 
 func (b *buffer) bytes(d dirty) []byte { return b.arena[d.pos : d.pos+d.len] }
-
-// end is the offset behind the last byte that the buffer holds.
-func (b *buffer) end() int64 {
-	if len(b.ents) == 0 {
-		return 0
-	}
-	return b.ents[len(b.ents)-1].end()
-}

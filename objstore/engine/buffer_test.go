@@ -52,7 +52,10 @@ func TestBufferHoldsTheNewestBytes(t *testing.T) {
 				store(at, p, true)
 			},
 			"put next": func(*rapid.T) { // as sequential writes do
-				at, p := b.end(), fill(length()%100)
+				at, p := int64(0), fill(length()%100)
+				if n := len(b.ents); n > 0 {
+					at = b.ents[n-1].end()
+				}
 				if len(p) > b.room() || at+100 > int64(len(model)) {
 					return
 				}
@@ -82,8 +85,8 @@ func TestBufferHoldsTheNewestBytes(t *testing.T) {
 						}
 					}
 				}
-				if live != held || live != b.live() || b.end() != max(last, 0) {
-					t.Fatalf("%d live bytes, want %d; the end is %d, want %d", b.live(), held, b.end(), last)
+				if live != held || live != b.live() {
+					t.Fatalf("%d live bytes, want %d", b.live(), held)
 				}
 				at, n := off(), int64(rapid.IntRange(1, 80).Draw(t, "window"))
 				got, want := bytes.Repeat([]byte{0xee}, int(n)), bytes.Repeat([]byte{0xee}, int(n))

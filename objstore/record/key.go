@@ -176,26 +176,10 @@ func ChunkOfKey(id ChunkID, c objstore.ContentID, off int64) []byte {
 // ChunkOfPrefix is that of all further references to a chunk.
 func ChunkOfPrefix(id ChunkID) []byte { return k128(famChunkOf, id, 0) }
 
-// ParseChunkOfKey returns the referrer in a ChunkOfKey.
-func ParseChunkOfKey(key []byte) (c objstore.ContentID, off int64, err error) {
-	if len(key) != 41 || key[0] != famChunkOf {
-		return c, 0, fmt.Errorf("%w: chunk reference", ErrCorrupt)
-	}
-	copy(c[:], key[17:33])
-	u := binary.BigEndian.Uint64(key[33:])
-	if u > 1<<62 {
-		return c, 0, fmt.Errorf("%w: chunk offset", ErrCorrupt)
-	}
-	return c, int64(u), nil
-}
-
 // MapKey is the key of the map entry that begins at off in a chunk.
 func MapKey(id ChunkID, off uint32) []byte {
 	return binary.BigEndian.AppendUint32(k128(famMap, id, 4), off)
 }
-
-// MapPrefix is that of all map entries of a chunk.
-func MapPrefix(id ChunkID) []byte { return k128(famMap, id, 0) }
 
 // ParseMapKey returns the offset in a MapKey.
 func ParseMapKey(key []byte) (uint32, error) {
@@ -261,15 +245,6 @@ func SegmentKey(id SegmentID) []byte { return k128(famSegment, id, 0) }
 
 // SegmentPrefix: see SegmentKey.
 func SegmentPrefix() []byte { return []byte{famSegment} }
-
-// ParseSegmentKey returns the segment in a SegmentKey.
-func ParseSegmentKey(key []byte) (id SegmentID, err error) {
-	if len(key) != 17 || key[0] != famSegment {
-		return id, fmt.Errorf("%w: segment key", ErrCorrupt)
-	}
-	copy(id[:], key[1:])
-	return id, nil
-}
 
 // DEKKey is the key of a data key record; DEKPrefix is that of all.
 func DEKKey(id DEKID) []byte { return k64(famDEK, uint64(id)) }

@@ -32,16 +32,12 @@ func TestKeysComeBackAsTheyWere(t *testing.T) {
 		check("orphan", i == ino, err)
 		c, o, err := ParseChunkRefKey(ChunkRefKey(a, off))
 		check("chunk reference", c == a && o == off, err)
-		c, o, err = ParseChunkOfKey(ChunkOfKey(a, b, off))
-		check("chunk of", c == b && o == off, err)
 		u, err := ParseMapKey(MapKey(a, off32))
 		check("map", u == off32, err)
 		x, err := ParseExtentRefKey(ExtentRefKey(a, b))
 		check("extent reference", x == b, err)
 		g, err := ParseGarbageKey(GarbageKey(a))
 		check("garbage", g == a, err)
-		s, err := ParseSegmentKey(SegmentKey(a))
-		check("segment", s == a, err)
 		k, id, err := ParseUploadKey(UploadKey(ino, key, a))
 		check("upload", k == key && id == a, err)
 		p, err := ParsePartKey(PartKey(a, number))
@@ -152,7 +148,6 @@ func TestPrefixesHoldTheirKeysAlone(t *testing.T) {
 		{DirentPrefix(1), [][]byte{DirentKey(1, ""), DirentKey(1, "\xff")}, [][]byte{DirentKey(0, "\xff"), DirentKey(2, "")}},
 		{ChunkRefPrefix(a), [][]byte{ChunkRefKey(a, 0), ChunkRefKey(a, 1<<62)}, [][]byte{ChunkRefKey(b, 0)}},
 		{ChunkOfPrefix(a), [][]byte{ChunkOfKey(a, b, 0)}, [][]byte{ChunkOfKey(b, a, 0)}},
-		{MapPrefix(a), [][]byte{MapKey(a, 0), MapKey(a, 1<<32-1)}, [][]byte{MapKey(b, 0)}},
 		{ExtentRefPrefix(a), [][]byte{ExtentRefKey(a, b)}, [][]byte{ExtentRefKey(b, a)}},
 		{PartPrefix(a), [][]byte{PartKey(a, 1), PartKey(a, 10000)}, [][]byte{PartKey(b, 1)}},
 		{UploadPrefix(1, "k"), [][]byte{UploadKey(1, "k", a), UploadKey(1, "k/x", a)}, [][]byte{UploadKey(1, "j", a), UploadKey(2, "k", a)}},
@@ -232,16 +227,12 @@ func FuzzParseKeys(f *testing.F) {
 		same("orphan", err, OrphanKey(i))
 		c, off, err := ParseChunkRefKey(b)
 		same("chunk reference", err, ChunkRefKey(c, off))
-		c, off, err = ParseChunkOfKey(b)
-		same("chunk of", err, ChunkOfKey(first, c, off))
 		u, err := ParseMapKey(b)
 		same("map", err, MapKey(first, u))
 		x, err := ParseExtentRefKey(b)
 		same("extent reference", err, ExtentRefKey(first, x))
 		g, err := ParseGarbageKey(b)
 		same("garbage", err, GarbageKey(g))
-		s, err := ParseSegmentKey(b)
-		same("segment", err, SegmentKey(s))
 		k, id, err := ParseUploadKey(b)
 		same("upload", err, UploadKey(ino, k, id))
 		p, err := ParsePartKey(b)
