@@ -90,8 +90,10 @@ func (d *digest) algorithms(stored checksum.Algorithm) []checksum.Algorithm {
 	return algs
 }
 
+// errChecksumAlgorithm names the five algorithms that AWS named when it was recorded,
+// before it took others.
 func errChecksumAlgorithm() *apiError {
-	return errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, MD5, SHA1, SHA256, SHA512, XXHASH128, XXHASH3, XXHASH64]")
+	return errInvalidRequest("Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]")
 }
 
 // verify compares the digest with what was computed of the body. It is the
