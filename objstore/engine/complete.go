@@ -16,7 +16,8 @@ import (
 
 // CompleteUpload makes the object from its parts, durably, and ends the upload.
 // No data is moved: the parts' chunks become the object's. A Complete that is
-// repeated after its answer was lost finds the object and answers again.
+// repeated after its answer was lost, or sent twice at once, finds the object and
+// answers again.
 func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objstore.CompleteRequest) (objstore.ObjectInfo, error) {
 	var info objstore.ObjectInfo
 	u, err := s.openUpload(ctx, "complete upload", req.Bucket, req.Key, req.Upload)
@@ -103,6 +104,9 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		version, err = x.publish(u.root, req.Key, ino, n)
 		return err
 	})
+	if objstore.IsKind(err, objstore.KindNoSuchUpload) { // another Complete was first
+		return s.completed(ctx, req, err)
+	}
 	if err != nil {
 		return info, err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 
@@ -258,6 +259,31 @@ func TestAbortedUploadLeavesNothing(t *testing.T) {
 	}
 	u.clean(0)
 	countRecords(t, k.s, map[byte]int{'e': 0, 'm': 0, 'c': 0, 'k': 0})
+}
+
+// TestCompletesAtOnceAllSucceed: a client that does not wait for an answer sends the
+// request again, and must not be told that there is no such upload.
+func TestCompletesAtOnceAllSucceed(t *testing.T) {
+	k, _ := newStack(t, nil)
+	for i := range 20 {
+		u := newUpload(t, k, "o")
+		part := u.part("o", 1, bytesOf(uint64(i), 1000))
+		var wg sync.WaitGroup
+		etags := make([]objstore.ETag, 8)
+		for j := range etags {
+			wg.Go(func() {
+				info, err := u.complete("o", part)
+				if err != nil {
+					t.Errorf("upload %d: %v", i, err)
+				}
+				etags[j] = info.ETag
+			})
+		}
+		wg.Wait()
+		if slices.ContainsFunc(etags, func(e objstore.ETag) bool { return e != etags[0] }) {
+			t.Errorf("upload %d: %q", i, etags)
+		}
+	}
 }
 
 // TestBucketGoesWithItsUploads: uploads do not keep a bucket that is empty otherwise,
