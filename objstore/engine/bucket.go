@@ -202,7 +202,7 @@ func (s *Store) DeleteBucket(ctx context.Context, c objstore.Caller, name string
 const uploadsAtOnce = 16
 
 // deleteBucket removes an empty bucket, in the words of rmdir: KindNotFound,
-// KindNotEmpty; KindBucketNotEmpty when only versions keep it. Its data key's
+// KindNotEmpty; KindBucketNotEmpty of a bucket with versioning. Its data key's
 // record stays, for files that were removed and are still open.
 //
 // Uploads under way do not keep a bucket: nothing shows them but
@@ -241,10 +241,17 @@ func (x *tx) deleteBucket(op, name string) (gone bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if empty {
+	b, err := x.settings(root)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case empty:
 		if more, err := x.abortUploads(root, uploadsAtOnce); err != nil || more {
 			return false, err
 		}
+	case b.Versioning != objstore.VersioningOff:
+		return false, objstore.E(objstore.KindBucketNotEmpty, op, name, versionsLeft)
 	}
 	if err := x.removeDirectory(op, objstore.RootInode, top, name, root); err != nil {
 		return false, err

@@ -165,6 +165,8 @@ func TestVersionsAsRecorded(t *testing.T) {
 	}
 	const notEmpty = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
 	d.do("DELETE", "/bbb", "").want(t, "delete bucket", 409, "BucketNotEmpty", notEmpty, "BucketName", "bbb")
+	d.do("PUT", "/bbb/current", "").ok(t, "put", 200)
+	d.do("DELETE", "/bbb", "").want(t, "delete bucket with an object", 409, "BucketNotEmpty", notEmpty, "BucketName", "bbb")
 	l, _ := d.versions("/bbb?versions")
 	for _, v := range l.Items {
 		if v.VersionId != "" {
