@@ -163,7 +163,12 @@ func kindOf(err error) objstore.Kind {
 	}
 	var refused *apiError
 	var unsigned *sigv4.Error
-	if errors.As(err, &refused) && refused.Status < 500 || errors.As(err, &unsigned) {
+	switch {
+	case errors.As(err, &unsigned):
+		return objstore.KindInvalidRequest
+	case errors.As(err, &refused) && refused.Status == http.StatusNotImplemented:
+		return objstore.KindNotSupported
+	case errors.As(err, &refused) && refused.Status < 500:
 		return objstore.KindInvalidRequest
 	}
 	return objstore.KindInternal

@@ -122,6 +122,9 @@ func TestReplicationIsNotPromised(t *testing.T) {
 	put().want(t, "no versions there", 400, "InvalidRequest", destination)
 	enable("dest")
 	put().want(t, "all that AWS asks for", 501, "NotImplemented", "")
+	if log := d.log.String(); !strings.Contains(log, "status=501") || strings.Contains(log, "level=ERROR") {
+		t.Errorf("what a client asks for in vain is no fault of the server: %s", log)
+	}
 	d.do("GET", "/bucket?replication", "").want(t, "none", 404, "ReplicationConfigurationNotFoundError", "The replication configuration was not found", "BucketName", "bucket")
 	d.do("DELETE", "/bucket?replication", "").ok(t, "delete", 204)
 }
