@@ -7,7 +7,6 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
-	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -205,34 +204,6 @@ func (x *tx) copyXattrs(from, to objstore.InodeID, n *record.Inode) error {
 	}
 	x.txn.Set(record.XattrKey(to), bytes.Clone(v))
 	return nil
-}
-
-// nameOf returns a name of a file: the one that is kept with it, or the first that
-// its directory has for it, which takes reading the directory. ok is false when it
-// is neither: a file that had its name before there were versions, and has
-// another one elsewhere.
-//
-// BUG(versions): such a file leaves no version when it is written to.
-func (x *tx) nameOf(ino objstore.InodeID, n *record.Inode) (dir objstore.InodeID, name string, ok bool, err error) {
-	d, ok, err := x.dirent(n.Parent, n.Name)
-	if err != nil || ok && d.Inode == ino {
-		return n.Parent, n.Name, ok, err
-	}
-	for p, err := range x.Scan(meta.Prefix(record.DirentPrefix(n.Parent))) {
-		if err != nil {
-			return 0, "", false, err
-		}
-		d, err := record.ParseDirent(p.Value)
-		if err != nil {
-			return 0, "", false, err
-		}
-		if d.Inode != ino {
-			continue
-		}
-		name, err := record.DirentName(p.Key)
-		return n.Parent, name, err == nil, err
-	}
-	return 0, "", false, nil
 }
 
 // applyAside is apply for a change that is to set the content aside. exclusive says

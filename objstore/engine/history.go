@@ -78,29 +78,6 @@ func (r reader) allHistories(b *record.Bucket, dir objstore.InodeID, n *record.I
 	return append(own, left...), err
 }
 
-// nameOfDirectory returns a directory's name: the one that is kept with it, or, of one
-// from before its bucket was versioned, what the directory above says.
-func (r reader) nameOfDirectory(dir objstore.InodeID, n *record.Inode) (string, error) {
-	if d, ok, err := r.dirent(n.Parent, n.Name+"/"); err != nil || ok && d.Inode == dir {
-		return n.Name, err
-	}
-	for p, err := range r.Scan(meta.Prefix(record.DirentPrefix(n.Parent))) {
-		if err != nil {
-			return "", err
-		}
-		if d, err := record.ParseDirent(p.Value); err != nil || d.Inode != dir {
-			if err != nil {
-				return "", err
-			}
-			continue
-		}
-		stored, err := record.DirentName(p.Key)
-		name, _ := record.SplitStored(stored)
-		return name, err
-	}
-	return "", objstore.E(objstore.KindCorrupt, "version", "", "a directory has no name")
-}
-
 // gone returns the histories of directories of a name that are gone.
 func (r reader) gone(above []history, name string) (list []history, err error) {
 	for _, h := range above {

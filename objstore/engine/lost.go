@@ -6,8 +6,6 @@ import (
 	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
-	"github.com/cofferfs/coffer/objstore/meta"
-	"github.com/cofferfs/coffer/objstore/record"
 )
 
 // losses tells whoever keeps a copy of files (a kernel's cache) that a commit failed.
@@ -85,26 +83,4 @@ func (s *Store) PathOf(ctx context.Context, ino objstore.InodeID) (path string, 
 		return nil
 	})
 	return strings.Join(names, "/"), err == nil
-}
-
-// nameIn returns the name of an inode in the directory that its record has, or "".
-func (r reader) nameIn(n *record.Inode, ino objstore.InodeID) (string, error) {
-	if n.Name != "" {
-		if d, ok, err := r.lookup(n.Parent, n.Name); err != nil || ok && d.Inode == ino {
-			return n.Name, err
-		}
-	}
-	for p, err := range r.Scan(meta.Prefix(record.DirentPrefix(n.Parent))) {
-		if err != nil {
-			return "", err
-		}
-		d, err := record.ParseDirent(p.Value)
-		if err != nil {
-			return "", err
-		}
-		if d.Inode == ino {
-			return record.DirentName(p.Key)
-		}
-	}
-	return "", nil
 }

@@ -205,3 +205,19 @@ func TestMountReplacesTheNullVersionOfARenamedDirectory(t *testing.T) {
 	b.must(b.s.Unlink(bg, mountC, b.dir("old"), "k"))
 	b.listed("old/*  null", "old/j* j", "old/k* marker null", "old/k marker")
 }
+
+// A file whose last link is gone has lost the name at which its versions are kept. What
+// it was stays a version of the name that it has left.
+func TestWrittenAfterItsOtherNameWasRemoved(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningEnabled)
+	b.put("d/sub/x", "old")
+	b.put("e/k", "k")
+	if _, err := b.s.Link(bg, mountC, b.dir("d", "sub", "x"), b.dir("e"), "y"); err != nil {
+		t.Fatal(err)
+	}
+	b.must(b.s.Unlink(bg, mountC, b.dir("e"), "y"))
+	b.file(b.dir("d", "sub"), "x", "new")
+	b.file(b.dir("d", "sub"), "x", "newer")
+	b.listed("d/sub/x* newer", "d/sub/x new", "d/sub/x old", "e/*  null", "e/k* k", "e/y* marker")
+	b.headed()
+}
