@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -20,7 +21,13 @@ import (
 // socket and no mount. stop ends it as a signal would.
 func startDaemon(t *testing.T, c Config) (d *Daemon, stop func()) {
 	t.Helper()
-	d, _, err := StartDaemon(t.Context(), c, discard())
+	return startLogged(t, c, discard())
+}
+
+// startLogged is startDaemon with a log that the test reads.
+func startLogged(t *testing.T, c Config, log *slog.Logger) (d *Daemon, stop func()) {
+	t.Helper()
+	d, _, err := StartDaemon(t.Context(), c, log)
 	if err != nil {
 		t.Fatal(err)
 	}

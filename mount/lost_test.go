@@ -75,9 +75,8 @@ func TestHungMountTakesNoTimeFromOthers(t *testing.T) {
 	}
 	c := testConfig(t)
 	mustInit(t, c)
-	d, _ := startDaemon(t, c)
 	var said safeBuffer
-	d.log = slog.New(slog.NewTextHandler(&said, nil))
+	d, _ := startLogged(t, c, slog.New(slog.NewTextHandler(&said, nil)))
 	good, hung := t.TempDir(), t.TempDir()
 	if _, err := d.Mount(t.Context(), MountRequest{Mountpoint: good, Bucket: "good"}); err != nil {
 		t.Fatal(err)
