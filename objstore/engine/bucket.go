@@ -237,25 +237,17 @@ func (x *tx) deleteBucket(op, name string) (gone bool, err error) {
 		return false, objstore.E(objstore.KindNotFound, op, name, "")
 	}
 	root := d.Inode
-	empty, err := x.emptyBucket(root)
+	n, err := x.named(op, name, root)
 	if err != nil {
 		return false, err
 	}
-	b, err := x.settings(root)
-	if err != nil {
+	if err := x.checkEmpty(op, name, root); err != nil {
 		return false, err
 	}
-	switch {
-	case empty:
-		if more, err := x.abortUploads(root, uploadsAtOnce); err != nil || more {
-			return false, err
-		}
-	case b.Versioning != objstore.VersioningOff:
-		return false, objstore.E(objstore.KindBucketNotEmpty, op, name, versionsLeft)
-	}
-	if err := x.removeDirectory(op, objstore.RootInode, top, name, root); err != nil {
+	if more, err := x.abortUploads(root, uploadsAtOnce); err != nil || more {
 		return false, err
 	}
+	x.dropLink(root, n)
 	if err := x.removeEntry(objstore.RootInode, top, name, d.Type); err != nil {
 		return false, err
 	}
@@ -271,14 +263,31 @@ func (x *tx) deleteBucket(op, name string) (gone bool, err error) {
 	return true, nil
 }
 
-// emptyBucket reports whether a bucket has neither names nor versions.
-func (x *tx) emptyBucket(root objstore.InodeID) (bool, error) {
-	empty, err := x.vacant(root)
-	if err != nil || !empty {
-		return false, err
+// versionsLeft is what S3 says of a bucket that has versions.
+const versionsLeft = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+
+// checkEmpty returns what keeps a bucket: names, or versions that are left of them. S3
+// says the same of both in a bucket with versioning.
+func (x *tx) checkEmpty(op, name string, root objstore.InodeID) error {
+	vacant, err := x.vacant(root)
+	if err != nil {
+		return err
+	}
+	b, err := x.settings(root)
+	if err != nil {
+		return err
+	}
+	if !vacant && b.Versioning == objstore.VersioningOff {
+		return objstore.E(objstore.KindNotEmpty, op, name, "")
 	}
 	has, err := x.hasHistory(root)
-	return !has, err
+	if err != nil {
+		return err
+	}
+	if !vacant || has {
+		return objstore.E(objstore.KindBucketNotEmpty, op, name, versionsLeft)
+	}
+	return nil
 }
 
 // abortUploads ends up to max uploads of a bucket. more: others are left.

@@ -350,9 +350,6 @@ func (x *tx) removeDirectory(op string, above objstore.InodeID, dir *record.Inod
 	if !empty {
 		return objstore.E(objstore.KindNotEmpty, op, name, "")
 	}
-	if above == objstore.RootInode {
-		return x.removeRoot(op, name, ino, n)
-	}
 	b, err := x.settings(n.Bucket)
 	if err != nil {
 		return err
@@ -376,23 +373,6 @@ func (x *tx) removeDirectory(op string, above objstore.InodeID, dir *record.Inod
 	x.dropLink(ino, n)
 	return nil
 }
-
-// removeRoot is removeDirectory for that of a bucket. KindBucketNotEmpty: it has
-// versions.
-func (x *tx) removeRoot(op, name string, root objstore.InodeID, n *record.Inode) error {
-	has, err := x.hasHistory(root)
-	if err != nil {
-		return err
-	}
-	if has {
-		return objstore.E(objstore.KindBucketNotEmpty, op, name, versionsLeft)
-	}
-	x.dropLink(root, n)
-	return nil
-}
-
-// versionsLeft is what S3 says of a bucket that has versions.
-const versionsLeft = "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
 
 // takeMarker removes the entry of a directory's marker object where it has one,
 // and returns what it was. The caller writes the directory back.
