@@ -70,14 +70,14 @@ func (s *Store) PathOf(ctx context.Context, ino objstore.InodeID) (path string, 
 			if err != nil {
 				return err
 			}
-			name, err := r.nameIn(n, at)
+			name, ok, err := r.nameIn(n, at)
 			if err != nil {
 				return err
 			}
-			if name == "" || n.Parent == at || len(names) > maxPathNames {
+			if !ok || n.Parent == at || len(names) > maxPathNames {
 				return objstore.E(objstore.KindNotFound, "path", "", "")
 			}
-			names = append([]string{strings.TrimSuffix(name, "/")}, names...)
+			names = append([]string{name}, names...)
 			at = n.Parent
 		}
 		return nil
