@@ -15,15 +15,11 @@ const maxLosses = 1000
 // and whose programs have not been told yet. The kernel does not tell everybody: a
 // syncfs for another file's sake may have had the answer.
 type losses struct {
-	mu    sync.Mutex // guards the fields below
-	files map[objstore.InodeID]loss
+	mu sync.Mutex // guards the fields below
+	// files: true, if the kernel was answered so of the last loss. It fails the next
+	// fsync of the file then, before it asks us for one.
+	files map[objstore.InodeID]bool
 	more  int
-}
-
-type loss struct {
-	// answered: the kernel knows of the last one, and fails the next fsync of the file
-	// before it asks us for one.
-	answered bool
 }
 
 func (l *losses) add(ino objstore.InodeID, answered bool) {
@@ -34,16 +30,16 @@ func (l *losses) add(ino objstore.InodeID, answered bool) {
 		return
 	}
 	if l.files == nil {
-		l.files = make(map[objstore.InodeID]loss)
+		l.files = make(map[objstore.InodeID]bool)
 	}
-	l.files[ino] = loss{answered}
+	l.files[ino] = answered
 }
 
 // told notes that a program's close or fsync has come, and what it was answered.
 func (l *losses) told(ino objstore.InodeID, synced bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if old, ok := l.files[ino]; ok && (err != nil || synced && old.answered) {
+	if answered, ok := l.files[ino]; ok && (err != nil || synced && answered) {
 		delete(l.files, ino)
 	}
 }
