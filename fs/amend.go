@@ -49,7 +49,7 @@ var errDirty = errors.New("pages were written meanwhile")
 
 type amendments struct {
 	secret string       // of the names
-	n      atomic.Int64 // len(files), for those who ask of each file
+	n      atomic.Int64 // len(files)
 
 	mu    sync.Mutex // guards the fields below
 	files map[objstore.InodeID]*amendment
@@ -180,14 +180,18 @@ func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
 // attrTime is cacheTime for the attributes of a file: not at all while it is amended, as
 // the kernel would show them with its own size.
 func (f *FS) attrTime(r reply, ino objstore.InodeID) time.Duration {
-	if f.amendments.n.Load() > 0 && f.amendments.of(ino) != nil {
+	if f.amendments.of(ino) != nil {
 		return 0
 	}
 	return f.cacheTime(r)
 }
 
-// of returns the amendment of a file, or nil.
+// of returns the amendment of a file, or nil. Every request for attributes asks, so
+// while nothing is amended it takes no lock.
 func (m *amendments) of(ino objstore.InodeID) *amendment {
+	if m.n.Load() == 0 {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.files[ino]
