@@ -19,6 +19,15 @@ type digest struct {
 	value     []byte // nil: in the trailer, or none
 }
 
+// bodyDigest is parseDigest for the body of an object or of a part.
+func (q *request) bodyDigest() (digest, error) {
+	d, err := q.parseDigest()
+	if err == nil {
+		err = q.announced(d)
+	}
+	return d, err
+}
+
 // parseDigest reads Content-MD5 and the x-amz-checksum-* headers.
 func (q *request) parseDigest() (d digest, err error) {
 	if text, ok := q.single("Content-Md5"); ok {

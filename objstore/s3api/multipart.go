@@ -112,10 +112,7 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	d, err := q.parseDigest()
-	if err == nil {
-		err = q.announced(d)
-	}
+	d, err := q.bodyDigest()
 	if err != nil {
 		return err
 	}

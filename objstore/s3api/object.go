@@ -55,10 +55,7 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 	if err != nil {
 		return none, err
 	}
-	d, err := q.parseDigest()
-	if err == nil {
-		err = q.announced(d)
-	}
+	d, err := q.bodyDigest()
 	if err != nil {
 		return none, err
 	}
