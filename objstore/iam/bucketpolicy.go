@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"strings"
-	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/policy"
@@ -92,14 +91,8 @@ func errNoPolicy(bucket string) error {
 // maxPolicies bounds the compiled policies of buckets that are kept.
 const maxPolicies = 1024
 
-// policyCache keeps the policies of buckets compiled, beside the documents that
-// they were compiled from, which the store keeps in memory: comparing the two
-// tells whether a policy is the one in force.
-type policyCache struct {
-	mu sync.RWMutex
-	m  map[string]*compiledPolicy // guarded by mu, by bucket
-}
-
+// compiledPolicy is kept beside the document that it was compiled from, which the
+// store keeps in memory: comparing the two tells whether it is the one in force.
 type compiledPolicy struct {
 	document []byte
 	policy   *policy.Policy
@@ -124,8 +117,8 @@ func (s *Service) compiledPolicy(ctx context.Context, bucket string) (*compiledP
 	if err != nil || document == nil {
 		return nil, access, err
 	}
-	c := s.policies.get(bucket, document)
-	if c == nil {
+	c := s.policies.get(bucket)
+	if c == nil || !bytes.Equal(c.document, document) {
 		c = &compiledPolicy{document: document}
 		if c.policy, c.err = policy.Parse(document, policy.Resource); c.err == nil {
 			c.public = c.policy.Public()
@@ -136,25 +129,4 @@ func (s *Service) compiledPolicy(ctx context.Context, bucket string) (*compiledP
 		return nil, access, objstore.Wrap(objstore.KindCorrupt, "policy", bucket, c.err)
 	}
 	return c, access, nil
-}
-
-func (c *policyCache) get(bucket string, document []byte) *compiledPolicy {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if p := c.m[bucket]; p != nil && bytes.Equal(p.document, document) {
-		return p
-	}
-	return nil
-}
-
-func (c *policyCache) put(bucket string, p *compiledPolicy) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.m) >= maxPolicies {
-		for victim := range c.m {
-			delete(c.m, victim)
-			break
-		}
-	}
-	c.m[bucket] = p
 }

@@ -15,8 +15,8 @@
 // lent to whoever verifies with them. It reaches data and metadata through the
 // engine alone.
 //
-// Locks: Service.mu and sessionCache.mu are held while the engine is called, which
-// takes neither; policyCache.mu is a leaf.
+// Locks: Service.mu and tokenKey.mu are held while the engine is called, which takes
+// neither.
 package iam
 
 import (
@@ -47,8 +47,9 @@ type Service struct {
 
 	mu       sync.Mutex                // one change of the users at a time
 	users    atomic.Pointer[userTable] // replaced as a whole
-	sessions sessionCache
-	policies policyCache
+	tokenKey tokenKey
+	sessions bounded[[sha256.Size]byte, *session] // whose tokens were opened lately, by the token's digest
+	policies bounded[string, *compiledPolicy]     // by bucket
 }
 
 // Open reads the users of a store, which stays the caller's. A store has one
@@ -61,8 +62,7 @@ func Open(ctx context.Context, store *engine.Store, o Options) (*Service, error)
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{store: store, now: o.Now, log: o.Logger}
-	s.sessions.m = make(map[[sha256.Size]byte]*session)
-	s.policies.m = make(map[string]*compiledPolicy)
+	s.sessions.max, s.policies.max = maxSessions, maxPolicies
 	if err := s.loadUsers(ctx); err != nil {
 		return nil, err
 	}

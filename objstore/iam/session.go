@@ -52,15 +52,13 @@ type session struct {
 	policy *policy.Policy
 }
 
-// sessionCache keeps sessions whose tokens were opened lately, by a digest of
-// the token, and the key of the tokens.
-type sessionCache struct {
-	mu  sync.Mutex // guards the fields below
-	m   map[[sha256.Size]byte]*session
-	key *secret.Key // nil: not read yet
+// tokenKey is the key of the tokens.
+type tokenKey struct {
+	mu  sync.Mutex
+	key *secret.Key // guarded by mu; nil: not read yet
 }
 
-// maxSessions bounds a sessionCache.
+// maxSessions bounds the sessions that are kept.
 const maxSessions = 1024
 
 // Credentials are what the holder of a session that was just made is given.
@@ -129,7 +127,7 @@ func (s *Service) sessionBinding() coffercrypto.Binding {
 // sessionKey returns the key of the tokens, lent; KindNotFound if there is none
 // and it is not to be made.
 func (s *Service) sessionKey(ctx context.Context, create bool) (*secret.Key, error) {
-	c := &s.sessions
+	c := &s.tokenKey
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.key != nil {
@@ -161,9 +159,7 @@ func (s *Service) openSession(ctx context.Context, keyID, token string) (*sessio
 		return nil, ErrInvalidToken
 	}
 	name := sha256.Sum256([]byte(token))
-	s.sessions.mu.Lock()
-	n := s.sessions.m[name]
-	s.sessions.mu.Unlock()
+	n := s.sessions.get(name)
 	if n == nil {
 		sealed, err := base64.RawURLEncoding.DecodeString(token)
 		if err != nil {
@@ -196,18 +192,6 @@ func (s *Service) openSession(ctx context.Context, keyID, token string) (*sessio
 		return nil, ErrInvalidToken
 	}
 	return n, nil
-}
-
-func (c *sessionCache) put(name [sha256.Size]byte, n *session) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.m) >= maxSessions {
-		for victim := range c.m {
-			delete(c.m, victim)
-			break
-		}
-	}
-	c.m[name] = n
 }
 
 // SessionPrincipal opens a session token: who holds it, and the session's
