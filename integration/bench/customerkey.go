@@ -6,11 +6,9 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 )
 
@@ -59,10 +57,8 @@ type keySide struct {
 	headers      []string
 	values       map[string]float64 // of the round, until they are asked for
 
-	rates []float64       // of the turns of the row under way
-	reqs  []*http.Request // of a row of small objects
-	sent  atomic.Int64
-	there int // small objects that were put
+	rates []float64 // of the turns of the row under way
+	there int       // small objects that were put
 }
 
 // turn is how long a side works before the other does.
@@ -93,8 +89,8 @@ func (p *keyPair) round(ctx context.Context, m *meter) (err error) {
 	}{
 		{rowPutKey, func() error { return p.large(ctx, e, http.MethodPut) }},
 		{rowGetKey, func() error { return p.large(ctx, e, http.MethodGet) }},
-		{rowPutKeySmall, func() error { return p.small(ctx, e, http.MethodPut) }},
-		{rowGetKeySmall, func() error { return p.small(ctx, e, http.MethodGet) }},
+		{rowPutKeySmall, func() error { return p.small(ctx, e, true) }},
+		{rowGetKeySmall, func() error { return p.small(ctx, e, false) }},
 	} {
 		later := rowGetKey // what is put is read by the row after it
 		if v.row.name == rowPutKeySmall.name {
@@ -146,8 +142,8 @@ func (p *keyPair) takeTurns(n int, work func(*keySide) (amount float64, err erro
 func (p *keyPair) large(ctx context.Context, e *endpoint, method string) error {
 	size := p.s.c.object
 	var body []byte
-	for method == http.MethodPut && int64(len(body)) < size {
-		body = append(body, noise[:min(int64(len(noise)), size-int64(len(body)))]...)
+	if method == http.MethodPut {
+		body = noiseOf(size)
 	}
 	return p.takeTurns(objectsEach, func(side *keySide) (float64, error) {
 		err := parallel(objectClients, func(i int) error {
@@ -158,50 +154,24 @@ func (p *keyPair) large(ctx context.Context, e *endpoint, method string) error {
 	})
 }
 
-// small puts 4 KiB objects from eight clients, or gets them. The requests are signed
-// before the clock runs: the clients share the processors with the server, and what a
-// signature costs them, more with more headers, is none of its.
-func (p *keyPair) small(ctx context.Context, e *endpoint, method string) error {
+// small puts 4 KiB objects from eight clients, or gets those that were put.
+func (p *keyPair) small(ctx context.Context, e *endpoint, put bool) error {
+	batches := map[*keySide]*signed{}
 	for _, side := range p.sides {
-		side.sent.Store(0)
-		side.reqs = make([]*http.Request, int(p.s.c.duration.Seconds()*signedRate)+1)
-		for i := range side.reqs {
-			var body []byte
-			k := i
-			if method == http.MethodPut {
-				body = noise[i%1024*page:][:page]
-			} else {
-				k = i % side.there
-			}
-			var err error
-			key := fmt.Sprintf("%ssmall/%d/%d", side.prefix, k/perDir, k)
-			if side.reqs[i], err = e.sign(ctx, method, bucket, key, body, side.headers...); err != nil {
-				return err
-			}
+		if put {
+			side.there = 0
+		}
+		var err error
+		if batches[side], err = p.s.sign(ctx, e, side.prefix+"small/", side.there, side.headers); err != nil {
+			return err
 		}
 	}
 	err := p.takeTurns(max(int(p.s.c.duration/turn), 1), func(side *keySide) (float64, error) {
-		before := side.done()
-		end := time.Now().Add(turn)
-		err := parallel(smallClients, func(int) error {
-			for time.Now().Before(end) {
-				i := int(side.sent.Add(1)) - 1
-				if i >= len(side.reqs) {
-					return nil
-				}
-				if _, err := e.send(side.reqs[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		return float64(side.done() - before), err
+		n, err := batches[side].send(turn)
+		return float64(n), err
 	})
-	for _, side := range p.sides {
-		side.there = max(side.done(), 1)
+	for side, batch := range batches {
+		side.there = max(batch.sent(), 1)
 	}
 	return err
 }
-
-// done is how many of the requests were sent.
-func (side *keySide) done() int { return min(int(side.sent.Load()), len(side.reqs)) }

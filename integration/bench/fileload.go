@@ -47,6 +47,15 @@ func noiseAt(off int64) []byte {
 	return noise[at : at+block]
 }
 
+// noiseOf is the body of a large object.
+func noiseOf(size int64) []byte {
+	b := make([]byte, size)
+	for at := 0; at < len(b); {
+		at += copy(b[at:], noise)
+	}
+	return b
+}
+
 // writeLarge writes a file of size bytes and syncs it.
 func writeLarge(ctx context.Context, path string, size int64, flags int) (err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|flags, 0o600)

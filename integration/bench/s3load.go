@@ -249,10 +249,7 @@ func (s *stage) largeObjectGroup() group {
 
 func (s *stage) largeObjects(ctx context.Context, e *endpoint, m *meter) error {
 	defer e.http.CloseIdleConnections()
-	body := make([]byte, 0, s.c.object)
-	for int64(len(body)) < s.c.object {
-		body = append(body, noise[:min(int64(len(noise)), s.c.object-int64(len(body)))]...)
-	}
+	body := noiseOf(s.c.object)
 	all := func(f func(key string) error) error {
 		return parallel(objectClients, func(i int) error {
 			for j := range objectsEach {

@@ -19,50 +19,18 @@ import (
 
 // Rows of the S3 door alone: listings of a large bucket, copies, and other S3 servers.
 
-// signedRate is how many small requests for each second of a row are signed before
-// the clock runs. A row whose requests are all sent ends early.
-const signedRate = 8000
-
 // smallBothWays puts 4 KiB objects from eight clients for a while, and gets them.
-// The requests are signed beforehand: the clients share the processors with the
-// server, and what a signature costs them, more with more headers, is none of its.
 func (s *stage) smallBothWays(ctx context.Context, e *endpoint, m *meter, put, get row, prefix string, headers []string) error {
-	key := func(i int) string { return fmt.Sprintf("%s%d/%d", prefix, i/perDir, i) }
 	there := 0
 	for _, r := range []row{put, get} {
-		reqs := make([]*http.Request, int(s.c.duration.Seconds()*signedRate)+1)
-		for i := range reqs {
-			var err error
-			if r.name == put.name {
-				reqs[i], err = e.sign(ctx, http.MethodPut, bucket, key(i), noise[i%1024*page:][:page], headers...)
-			} else {
-				reqs[i], err = e.sign(ctx, http.MethodGet, bucket, key(i%there), nil, headers...)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		var sent atomic.Int64
-		err := m.count(r, func() (int, error) {
-			end := time.Now().Add(s.c.duration)
-			err := parallel(smallClients, func(int) error {
-				for time.Now().Before(end) {
-					i := int(sent.Add(1)) - 1
-					if i >= len(reqs) {
-						return nil
-					}
-					if _, err := e.send(reqs[i]); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-			return min(int(sent.Load()), len(reqs)), err
-		})
+		batch, err := s.sign(ctx, e, prefix, there, headers)
 		if err != nil {
 			return err
 		}
-		there = max(min(int(sent.Load()), len(reqs)), 1)
+		if err := m.count(r, func() (int, error) { return batch.send(s.c.duration) }); err != nil {
+			return err
+		}
+		there = max(batch.sent(), 1)
 	}
 	return nil
 }
