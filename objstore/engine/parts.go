@@ -40,7 +40,11 @@ func (r reader) parts(n *record.Inode) (*record.Parts, error) {
 	if err != nil {
 		return nil, absent(err, "parts")
 	}
-	return record.ParseParts(v)
+	p, err := record.ParseParts(v)
+	if err == nil && len(p.Sizes) != int(n.Content.PartCount) {
+		return nil, fmt.Errorf("%w: %d parts are kept of %d", record.ErrCorrupt, len(p.Sizes), n.Content.PartCount)
+	}
+	return p, err
 }
 
 // sealPartSums keeps the checksums of parts under the key that the content's is
