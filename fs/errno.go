@@ -93,7 +93,9 @@ func (f *FS) fail(op string, h *fuse.InHeader, err error) fuse.Status {
 	errno := toErrno(err)
 	switch errno {
 	case syscall.EIO:
-		f.log.Error("request failed", "op", op, "inode", uint64(f.inode(h.NodeId)), "err", err,
+		ino := f.inode(h.NodeId)
+		path, _ := f.store.PathOf(f.ctx(), ino)
+		f.log.Error("request failed", "op", op, "path", path, "inode", uint64(ino), "err", err,
 			"corrupt", objstore.IsKind(err, objstore.KindCorrupt))
 	case syscall.ESTALE:
 		f.wasStale(h.Pid)
