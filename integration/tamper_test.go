@@ -17,7 +17,7 @@ import (
 
 // Each file of a cleanly stopped store is flipped, cut or removed. The store is
 // refused, or reads fail with InternalError and a line in the log: never is
-// there other data, and the daemon lives on.
+// there other data, and the daemon lives on. fsck knows before anybody reads.
 func TestDamageIsDetected(t *testing.T) {
 	h := NewHouse(t)
 	r := rand.New(rand.NewSource(seed(t)))
@@ -80,10 +80,17 @@ func TestDamageIsDetected(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			check := h.Exec(nil, program, "fsck")
+			if check.Code == 0 != strings.Contains(check.Stdout, " 0 damaged") {
+				t.Errorf("%s %s: fsck says %v", how, file, check)
+			}
 			// serve would stay; status tells whether it did.
 			if out := h.Exec(nil, "sh", "-c", `exec timeout 0.4 "$0" serve 2>&1`, program); out.Code == 1 {
 				if !strings.Contains(out.Stdout, "coffer: ") || strings.Contains(out.Stdout, "panic") {
 					t.Errorf("%s %s: %v", how, file, out)
+				}
+				if check.Code == 0 {
+					t.Errorf("%s %s: refused, but not by fsck: %v", how, file, out)
 				}
 				refused++
 				continue
@@ -99,9 +106,12 @@ func TestDamageIsDetected(t *testing.T) {
 					t.Errorf("%s %s: %s reads as %s", how, file, key, brief(got))
 				}
 			}
-			if bad > 0 {
+			switch {
+			case bad > 0 && check.Code == 0:
+				t.Errorf("%s %s: fsck did not find what cannot be read", how, file)
+			case bad > 0:
 				failed++
-			} else {
+			default:
 				harmless++
 			}
 			h.Signal(syscall.SIGTERM)

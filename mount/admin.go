@@ -28,6 +28,7 @@ import (
 //	POST /v1/bucket/etag   bucketETag -> bucketETag
 //	POST /v1/user          UserRequest -> UserReply
 //	POST /v1/lifecycle     {} -> LifecycleReport
+//	POST /v1/fsck          fsckRequest -> fsckEvent, one after another
 //	POST /v1/key           KeyRequest -> KeyReply
 //	POST /v1/key/lend      LendRequest -> LendReply
 //	POST /v1/key/return    LendRequest -> LendReply
@@ -43,6 +44,14 @@ type apiError struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
 	Code  Code   `json:"code"`
+}
+
+func newAPIError(err error) *apiError {
+	return &apiError{Error: err.Error(), Hint: HintOf(err), Code: CodeOf(err)}
+}
+
+func (e *apiError) problem() error {
+	return &Problem{Err: errors.New(e.Error), Hint: e.Hint, Code: e.Code}
 }
 
 type umountRequest struct {
@@ -189,6 +198,7 @@ func (d *Daemon) adminHandler() http.Handler {
 	mux.HandleFunc("POST /v1/lifecycle", answer(func(ctx context.Context, _ struct{}) (LifecycleReport, error) {
 		return d.Lifecycle(ctx)
 	}))
+	mux.HandleFunc("POST /v1/fsck", d.answerFsck)
 	mux.HandleFunc("POST /v1/key", answer(d.keys.do))
 	mux.HandleFunc("POST /v1/key/lend", answer(func(ctx context.Context, r LendRequest) (LendReply, error) {
 		return d.Lend(r)
@@ -227,7 +237,7 @@ func answer[Q, A any](fn func(context.Context, Q) (A, error)) http.HandlerFunc {
 
 func refuse(w http.ResponseWriter, status int, err error) {
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(apiError{Error: err.Error(), Hint: HintOf(err), Code: CodeOf(err)})
+	_ = json.NewEncoder(w).Encode(newAPIError(err))
 }
 
 // Env is what `coffer env` prints.

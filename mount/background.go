@@ -97,7 +97,7 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 	}
 	if res.Failed != nil {
 		_ = cmd.Wait()
-		return fail(&Problem{Err: errors.New(res.Failed.Error), Hint: res.Failed.Hint, Code: res.Failed.Code})
+		return fail(res.Failed.problem())
 	}
 	res.Report.LogFile = cfg.LogFile
 	return res.Report, res.Mount, cmd.Process.Release()
@@ -117,7 +117,7 @@ func RunBackground() int {
 		ready.Close()
 	}
 	fail := func(err error) int {
-		reply(backgroundResult{Failed: &apiError{Error: err.Error(), Hint: HintOf(err), Code: CodeOf(err)}})
+		reply(backgroundResult{Failed: newAPIError(err)})
 		return 1
 	}
 	var c backgroundConfig

@@ -40,14 +40,33 @@ func newClient(socket string) *client {
 
 // call posts q, or gets if q is nil, and decodes the answer into a.
 func (c *client) call(ctx context.Context, path string, q, a any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://coffer"+path, nil)
+	body, err := c.ask(ctx, path, q)
 	if err != nil {
 		return err
+	}
+	defer body.Close()
+	text, err := io.ReadAll(io.LimitReader(body, maxAdminBody))
+	if err != nil {
+		return c.silent(err)
+	}
+	return json.Unmarshal(text, a)
+}
+
+// silent is what a daemon that broke off is said to have done.
+func (c *client) silent(err error) error {
+	return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
+}
+
+// ask is call for an answer that the caller reads, and closes.
+func (c *client) ask(ctx context.Context, path string, q any) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://coffer"+path, nil)
+	if err != nil {
+		return nil, err
 	}
 	if q != nil {
 		text, err := encodeRequest(q)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		body := &wipedReader{rest: text}
 		defer body.Close()
@@ -56,30 +75,29 @@ func (c *client) call(ctx context.Context, path string, q, a any) error {
 	resp, err := c.http.Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return errNoDaemon
+		return nil, errNoDaemon
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the daemon at %q belongs to another user", c.socket)
+		return nil, fmt.Errorf("the daemon at %q belongs to another user", c.socket)
 	case err != nil && ctx.Err() != nil:
-		return ctx.Err()
+		return nil, ctx.Err()
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), closedIdle(err):
 		// Its last mount was removed while we asked, or it was killed.
-		return &Problem{Err: fmt.Errorf("the daemon at %q ended before it answered", c.socket), Code: CodeStopping}
+		return nil, &Problem{Err: fmt.Errorf("the daemon at %q ended before it answered", c.socket), Code: CodeStopping}
 	case err != nil:
-		return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
+		return nil, c.silent(err)
+	case resp.StatusCode == http.StatusOK:
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminBody))
 	if err != nil {
-		return fmt.Errorf("the daemon at %q does not answer: %w", c.socket, err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return json.Unmarshal(text, a)
+		return nil, c.silent(err)
 	}
 	var e apiError
 	if json.Unmarshal(text, &e) != nil || e.Error == "" {
-		return fmt.Errorf("the daemon at %q answers %s", c.socket, resp.Status)
+		return nil, fmt.Errorf("the daemon at %q answers %s", c.socket, resp.Status)
 	}
-	return &Problem{Err: errors.New(e.Error), Hint: e.Hint, Code: e.Code}
+	return nil, e.problem()
 }
 
 // closedIdle knows the error of net/http for a connection that the server closed

@@ -23,6 +23,8 @@ func encodeRequest(q any) ([]byte, error) {
 		keys := r.Keys
 		r.Keys = nil
 		return encodeWithKeys(r, "keys", keys)
+	case fsckRequest:
+		return encodeWithKeys(struct{}{}, "keys", r.Keys)
 	case MountRequest:
 		keys := r.SSECKeys
 		r.SSECKeys = nil
@@ -42,8 +44,7 @@ func encodeRequest(q any) ([]byte, error) {
 	return json.Marshal(q)
 }
 
-// encodeWithKeys encodes a request that is an object with a field or more and lacks
-// the field with the keys.
+// encodeWithKeys encodes a request that is an object and lacks the field with the keys.
 func encodeWithKeys(without any, name string, keys [][]byte) ([]byte, error) {
 	head, err := json.Marshal(without)
 	if err != nil || len(keys) == 0 {
@@ -55,7 +56,10 @@ func encodeWithKeys(without any, name string, keys [][]byte) ([]byte, error) {
 		size += base64.StdEncoding.EncodedLen(len(k)) + len(`"",`)
 	}
 	b := append(make([]byte, 0, size), head...) // never moved: a copy would stay behind
-	b = append(b, `,"`+name+`":[`...)
+	if len(head) > 1 {
+		b = append(b, ',')
+	}
+	b = append(b, `"`+name+`":[`...)
 	for i, k := range keys {
 		if i > 0 {
 			b = append(b, ',')
@@ -69,6 +73,8 @@ func encodeWithKeys(without any, name string, keys [][]byte) ([]byte, error) {
 func wipeRequest(q any) {
 	switch r := q.(type) {
 	case *LendRequest:
+		wipeAll(r.Keys)
+	case *fsckRequest:
 		wipeAll(r.Keys)
 	case *MountRequest:
 		wipeAll(r.SSECKeys)

@@ -19,7 +19,16 @@ func RunKey(ctx context.Context, cfg Config, q KeyRequest) (KeyReply, error) {
 
 // askOrDo has the daemon that has a store open do something or, if none has,
 // does it directly.
-func askOrDo[Q, A any](ctx context.Context, cfg Config, path string, q Q, directly func(context.Context, Config, Q) (A, error)) (a A, err error) {
+func askOrDo[Q, A any](ctx context.Context, cfg Config, path string, q Q, directly func(context.Context, Config, Q) (A, error)) (A, error) {
+	return throughOrDo(ctx, cfg, func(c *client) (a A, err error) {
+		err = c.call(ctx, path, q, &a)
+		return a, err
+	}, func(cfg Config) (A, error) { return directly(ctx, cfg, q) })
+}
+
+// throughOrDo does something through the daemon that has a store open or, if none
+// has, directly.
+func throughOrDo[A any](ctx context.Context, cfg Config, through func(*client) (A, error), directly func(Config) (A, error)) (a A, err error) {
 	if err := cfg.Resolve(); err != nil {
 		return a, err
 	}
@@ -29,15 +38,14 @@ func askOrDo[Q, A any](ctx context.Context, cfg Config, path string, q Q, direct
 		c := newClient(cfg.socketPath())
 		_, err := aliveStatus(ctx, &cfg, c)
 		if err == nil {
-			err = c.call(ctx, path, q, &a)
-			if !errors.Is(err, errNoDaemon) {
+			if a, err = through(c); !errors.Is(err, errNoDaemon) {
 				return a, err
 			}
 		}
 		if !errors.Is(err, errNoDaemon) {
 			return a, err
 		}
-		a, err = directly(ctx, cfg, q)
+		a, err = directly(cfg)
 		if CodeOf(err) != CodeInUse || time.Now().After(deadline) {
 			return a, err
 		}

@@ -58,7 +58,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		Commands: []*cli.Command{
 			mountCommand(), serveCommand(), umountCommand(), envCommand(),
-			initCommand(), statusCommand(), bucketCommand(), keyCommand(), userCommand(), versionCommand(),
+			initCommand(), statusCommand(), fsckCommand(), bucketCommand(), keyCommand(), userCommand(), versionCommand(),
 		},
 	}
 	reportUsage(app.Commands)

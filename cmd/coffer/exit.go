@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ const (
 	exitFailed     = 1
 	exitUsage      = 2
 	exitNotRunning = 3
+	exitDamaged    = 4
 )
 
 const exitCodes = `
@@ -21,7 +23,8 @@ Exit codes:
    0  done
    1  it failed; standard error says why
    2  the command line is wrong; nothing was done
-   3  no daemon has the store open (status, env, bucket)`
+   3  no daemon has the store open (status, env, bucket)
+   4  something in the store is damaged (fsck)`
 
 // usageError is a mistake in the command line.
 type usageError struct{ msg string }
@@ -35,6 +38,9 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	fmt.Fprintf(stderr, "coffer: %v\n", err)
 	var usage *usageError
 	if errors.As(err, &usage) {
@@ -43,6 +49,10 @@ func report(stderr io.Writer, err error) int {
 	}
 	if hint := mount.HintOf(err); hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	var damaged errDamaged
+	if errors.As(err, &damaged) {
+		return exitDamaged
 	}
 	if mount.CodeOf(err) == mount.CodeNotRunning {
 		return exitNotRunning

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/cofferfs/coffer/mount"
+)
+
+func fsckCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "fsck",
+		Usage: "read everything in a store, and name what is damaged",
+		Description: `Reads all names, all contents, all versions and all parts of uploads of a store,
+and all of its metadata, as they stand on the disk, and decrypts them: what was
+altered, cut, swapped or lost since it was written does not authenticate. Each
+such thing is printed, by its bucket and key. Nothing is changed: bring what is
+damaged back from a copy, or remove it.
+
+A running daemon does it beside its other work, and mounts and S3 go on; without
+one the store is opened read-only, which takes its key file or passphrase. What is
+encrypted under a customer's key (SSE-C) is read with the keys that are given, and
+otherwise counted only; so is what is under a key that is disabled or deleted.
+
+With --json the answer is one object: the figures, and damage with a path and an
+error for each thing.
+
+   coffer fsck
+   coffer fsck --sse-c-key sse-c.key`,
+		Flags: []cli.Flag{
+			storeFlag, keyFileFlag, passphraseFlag,
+			&cli.StringSliceFlag{
+				Name: "sse-c-key", Usage: "read what is under the customer's key in `FILE`, too; can be given several times",
+				EnvVars: []string{"COFFER_SSE_C_KEY"},
+			},
+			jsonFlag,
+		},
+		Action: func(c *cli.Context) error {
+			if err := noArgs(c); err != nil {
+				return err
+			}
+			return fsck(c)
+		},
+	}
+}
+
+// errDamaged is the end of an fsck that found something.
+type errDamaged int
+
+func (e errDamaged) Error() string {
+	return fmt.Sprintf("%s cannot be read as written", count(int(e), "thing"))
+}
+
+func fsck(c *cli.Context) error {
+	out, asJSON := c.App.Writer, c.Bool("json")
+	line := statusLine{w: c.App.ErrWriter, on: !asJSON && isTerminal(c.App.ErrWriter)}
+	damage := []mount.FsckDamage{}
+	r, err := mount.RunFsck(c.Context, config(c), c.StringSlice("sse-c-key"), mount.FsckTold{
+		Damaged: func(d mount.FsckDamage) {
+			if asJSON {
+				damage = append(damage, d)
+				return
+			}
+			line.clear()
+			where := printable(d.Path)
+			if d.Path == "" {
+				where = "(metadata)"
+			}
+			fmt.Fprintf(out, "DAMAGED %s: %s\n", where, printable(d.Error))
+		},
+		Progress: func(r mount.FsckReport) {
+			line.set(fmt.Sprintf("%s, %s read, %d damaged", count(r.Files, "file"), size(uint64(r.Bytes)), r.Damaged))
+		},
+		Note: func(n string) { fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n) },
+	})
+	line.clear()
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = printJSON(out, struct {
+			mount.FsckReport
+			Damage []mount.FsckDamage `json:"damage"`
+		}{r, damage})
+	} else {
+		printFsck(out, r)
+	}
+	if err == nil && r.Damaged > 0 {
+		err = errDamaged(r.Damaged)
+	}
+	return err
+}
+
+func printFsck(w io.Writer, r mount.FsckReport) {
+	fmt.Fprintf(w, "%s, %s, %s, %s, %s: %s read and authentic, %d damaged\n",
+		count(r.Buckets, "bucket"), directories(r.Directories), count(r.Files, "file"), count(r.Versions, "older version"), count(r.Parts, "part"),
+		size(uint64(r.Bytes)), r.Damaged)
+	if r.KeyRequired > 0 {
+		fmt.Fprintf(w, "not read: %s under customers' keys that were not given (--sse-c-key)\n", count(r.KeyRequired, "content"))
+	}
+	if r.KeyLocked > 0 {
+		fmt.Fprintf(w, "not read: %s under keys that are disabled or deleted (coffer key list)\n", count(r.KeyLocked, "content"))
+	}
+}
+
+func directories(n int) string {
+	if n == 1 {
+		return "1 directory"
+	}
+	return fmt.Sprintf("%d directories", n)
+}
+
+// printable quotes what a terminal should not be sent.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// statusLine is one line of a terminal that is written again and again.
+type statusLine struct {
+	w     io.Writer
+	on    bool
+	width int
+}
+
+func (l *statusLine) set(text string) {
+	if l.on {
+		fmt.Fprintf(l.w, "\r%s%s", text, strings.Repeat(" ", max(l.width-len(text), 0)))
+		l.width = len(text)
+	}
+}
+
+func (l *statusLine) clear() {
+	if l.width > 0 {
+		fmt.Fprintf(l.w, "\r%s\r", strings.Repeat(" ", l.width))
+		l.width = 0
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}
