@@ -159,7 +159,8 @@ func (s *Store) reapOrphan(ctx context.Context, ino objstore.InodeID) error {
 			return err
 		}
 		if !x.markDying(ino) {
-			return nil // its last close comes here again
+			x.orphans = append(x.orphans, ino) // its last close comes here again
+			return nil
 		}
 		n, err := x.inode(ino)
 		if err != nil && !objstore.IsKind(err, objstore.KindStale) {
