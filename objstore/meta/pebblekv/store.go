@@ -71,6 +71,7 @@ const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 16 << 20
 	minMemTableBytes     = 256 << 10
+	maxMemTableBytes     = 256 << 20 // its log stays far below sealedfs.MaxLog
 )
 
 func (o *Options) setDefaults() {
@@ -99,7 +100,7 @@ func (o *Options) validate() error {
 		return errors.New("pebblekv: Options.Create excludes ReadOnly")
 	case o.CacheBytes < 0:
 		return fmt.Errorf("pebblekv: Options.CacheBytes is %d", o.CacheBytes)
-	case o.MemTableBytes < minMemTableBytes || o.MemTableBytes > 1<<30:
+	case o.MemTableBytes < minMemTableBytes || o.MemTableBytes > maxMemTableBytes:
 		return fmt.Errorf("pebblekv: Options.MemTableBytes is %d", o.MemTableBytes)
 	}
 	return nil

@@ -239,7 +239,7 @@ func (fs *FS) checkManifest(l *listing, a anchor) (manifestState, error) {
 // process that was killed leaves bytes that only the kernel has, and what is
 // built on them must not outlive them.
 func (fs *FS) openDurable(name string) (vfs.File, error) {
-	base, err := fs.base.Open(name, vfs.SequentialReadsOption)
+	base, err := fs.openRegular(name, vfs.SequentialReadsOption)
 	if err != nil {
 		return nil, err
 	}

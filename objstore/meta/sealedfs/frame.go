@@ -11,6 +11,10 @@ const (
 	// allocates up to this.
 	MaxFrame = 8 << 20
 
+	// MaxLog bounds the length of a log or manifest in bytes: reading it looks at all
+	// of it. Pebble begins a new log with each memtable, and a new manifest far earlier.
+	MaxLog = 1 << 30
+
 	frameHeader   = 24 // on disk
 	frameOverhead = frameHeader + tagSize
 )

@@ -319,7 +319,7 @@ func (fs *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: open %q", errUnsupported, path.Base(name))
 	}
-	base, err := fs.base.Open(name, opts...)
+	base, err := fs.openRegular(name, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -334,6 +334,19 @@ func (fs *FS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// openRegular opens a file below. To open a pipe that stands in its place would wait
+// for ever.
+func (fs *FS) openRegular(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	fi, err := fs.base.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, corrupt(name, "is no regular file")
+	}
+	return fs.base.Open(name, opts...)
 }
 
 // Remove implements vfs.FS. What an anchor must precede can still be there when

@@ -35,6 +35,9 @@ func (fs *FS) openLog(name string, base vfs.File) (*logReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fi.Size() > MaxLog {
+		return nil, corrupt(name, "has %d bytes", fi.Size())
+	}
 	r := &logReader{name: name, base: base, ahead: aheadReader{base: base}, size: fi.Size(), off: HeaderSize}
 	var b [HeaderSize]byte
 	n, err := r.ahead.ReadAt(b[:], 0)
