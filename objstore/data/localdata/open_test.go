@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore/data"
@@ -467,6 +468,30 @@ func TestFullRealDisk(t *testing.T) {
 	for _, r := range runs {
 		if err := datatest.Check(t.Context(), s, r.l, r.bytes()); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A pipe would make whoever opens it wait.
+func TestWhatIsNoRegularFileIsCorrupt(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"pipe":          func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"directory":     func(path string) error { return os.Mkdir(path, 0o700) },
+		"symbolic link": func(path string) error { return os.Symlink("/dev/zero", path) },
+	} {
+		dir := t.TempDir()
+		runs := fill(t, dir, 1)
+		path := segmentPath(dir, runs[0])
+		if err := errors.Join(os.Remove(path), put(path)); err != nil {
+			t.Fatal(err)
+		}
+		// With a writer, opening a pipe does not wait.
+		if p, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0); err == nil {
+			defer p.Close()
+		}
+		s := open(t, localdata.Options{Dir: dir})
+		if err := s.ReadAt(t.Context(), runs[0].l, make([]byte, 10), 0); !errors.Is(err, data.ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -2,11 +2,13 @@ package localdata
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
+	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/durable"
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +42,14 @@ func (d *osFS) Create(name string) (File, error) {
 }
 
 func (d *osFS) OpenRead(name string) (File, error) {
+	// To open a pipe that stands in the place of a segment would wait for ever.
+	st, err := os.Lstat(filepath.Join(d.dir, name))
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: it is no regular file", data.ErrCorrupt)
+	}
 	return d.open(name, os.O_RDONLY)
 }
 
