@@ -52,7 +52,7 @@ func processState(pid int) byte {
 
 // lockHolder returns the pid in a store's lock file, 0 if there is none.
 func lockHolder(store string) int {
-	text, err := os.ReadFile(filepath.Join(store, nameLock))
+	text, err := readSmall(filepath.Join(store, nameLock), 33)
 	if err != nil || len(text) > 32 {
 		return 0
 	}

@@ -121,13 +121,7 @@ type superblockFile struct {
 }
 
 func readSuperblock(c *Config) (*superblockFile, error) {
-	path := c.path(nameSuperblock)
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("superblock: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, record.MaxSuperblock+1))
+	b, err := readSmall(c.path(nameSuperblock), record.MaxSuperblock+1)
 	if err != nil {
 		return nil, fmt.Errorf("superblock: %w", err)
 	}
@@ -168,19 +162,34 @@ func writeSuperblock(c *Config, s *record.Superblock, key *secret.Key) error {
 
 // readKeystore reads the keystore file.
 func readKeystore(c *Config) ([]byte, error) {
-	f, err := os.Open(c.path(nameKeystore))
+	b, err := readSmall(c.path(nameKeystore), maxKeystoreFile+1)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, hinted(fmt.Errorf("store %q has no keystore: %w", c.Store, err), "bring the file keystore back from a backup of the store")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxKeystoreFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("keystore: %w", err)
-	}
 	return b, nil
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+// readSmall returns the first most bytes of a file. To open a pipe that stands in its
+// place would wait for ever.
+func readSmall(path string, most int64) ([]byte, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %q", errNotRegular, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // maxKeystoreFile bounds what is read of a keystore, in bytes; package kms
