@@ -103,7 +103,7 @@ func checkFormat(fs vfs.FS, dir string) error {
 		}
 		_, value, _ := strings.Cut(rest, ".")
 		found = found || value == formatVersion.String()
-		if value > formatVersion.String() {
+		if len(value) != len(formatVersion.String()) || value > formatVersion.String() {
 			return fmt.Errorf("%w: %q", ErrFormat, name)
 		}
 	}

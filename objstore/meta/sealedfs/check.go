@@ -20,8 +20,19 @@ type listing struct {
 	partial   []string // shutdown files that were never finished
 	inForce   uint64   // manifest of the marker that Pebble follows
 	marked    bool
-	empty     bool // nothing here is a store's
+	empty     bool   // nothing here is a store's
+	highest   uint64 // number of a file of any kind
+	farthest  string // its path
 }
+
+// maxAhead is how far the number of a file can be beyond that of the newest log:
+// Pebble counts all files, and begins a log long before it has made so many others.
+// It takes the numbers that it gives from the names that it finds, too, and panics
+// where there is none left.
+const maxAhead = 1 << 20
+
+// maxIteration bounds the iteration in a marker's name: each new manifest is one.
+const maxIteration = 1 << 40
 
 func (fs *FS) list() (*listing, error) {
 	names, err := fs.base.List(fs.o.Dir)
@@ -39,7 +50,7 @@ func (fs *FS) list() (*listing, error) {
 		// Pebble follows the manifest marker of the highest iteration.
 		if which, i, _, ok := marker(name); ok && which == "manifest" {
 			n, ok := markedManifest(name)
-			if !ok {
+			if !ok || i > maxIteration {
 				return nil, corrupt(name, "names no manifest")
 			}
 			if !l.marked || i > iteration {
@@ -53,6 +64,9 @@ func (fs *FS) list() (*listing, error) {
 			continue
 		}
 		l.empty = false
+		if number >= l.highest {
+			l.highest, l.farthest = number, full
+		}
 		byNumber := map[kind]map[uint64]string{kindLog: l.logs, kindManifest: l.manifests, kindShutdown: l.shutdown}[k]
 		if byNumber == nil {
 			continue
@@ -95,6 +109,9 @@ func (fs *FS) Check() error {
 	newest, end, err := fs.checkChain(l)
 	if err != nil {
 		return err
+	}
+	if l.highest > newest && l.highest-newest > maxAhead {
+		return corrupt(l.farthest, "is no file of this store, whose newest log is %q", logName(newest))
 	}
 	if err := fs.checkShutdown(l, newest, end); err != nil {
 		return err

@@ -131,7 +131,9 @@
 // Pebble's markers are empty files whose names carry a manifest's number and a format
 // version. They pass through and must stay empty; Check holds the first
 // against the anchor. LOCK passes through. Any other name is refused, so
-// nothing unsealed can be written by oversight.
+// nothing unsealed can be written by oversight. A file whose number is far beyond
+// that of the newest log is none of the store's, and Check says so: Pebble would
+// count on from it.
 //
 // # What is not detected
 //
@@ -140,5 +142,6 @@
 // vouches for. A cut of log and manifest together with
 // removal of the shutdown file. A table that was
 // written and lost in a crash, put back in place of the one that was given the
-// same number after it. Sizes, times and numbers of files are visible.
+// same number after it; nor a table, in that place, from a copy of the store that
+// was used by itself since it was made: it has the same store key. Sizes, times and numbers of files are visible.
 package sealedfs
