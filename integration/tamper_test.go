@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand"
@@ -15,7 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// Each file of a cleanly stopped store is flipped, cut or removed. The store is
+// Each file of a cleanly stopped store is flipped, cut, removed or replaced by a pipe,
+// which would make whoever opens it wait. The store is
 // refused, or reads fail with InternalError and a line in the log: never is
 // there other data, and the daemon lives on. fsck knows before anybody reads.
 func TestDamageIsDetected(t *testing.T) {
@@ -59,7 +61,7 @@ func TestDamageIsDetected(t *testing.T) {
 	}
 	refused, failed, harmless := 0, 0, 0
 	for _, file := range files {
-		for _, how := range []string{"flip", "cut", "remove"} {
+		for _, how := range []string{"flip", "cut", "remove", "pipe"} {
 			restore()
 			path := h.Path("store/" + file)
 			b, err := os.ReadFile(path)
@@ -69,6 +71,8 @@ func TestDamageIsDetected(t *testing.T) {
 			switch {
 			case how == "remove":
 				err = os.Remove(path)
+			case how == "pipe":
+				err = errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
 			case len(b) == 0:
 				continue
 			case how == "flip":
