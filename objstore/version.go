@@ -69,8 +69,8 @@ type VersionEntry struct {
 	Version      VersionID
 	Latest       bool
 	DeleteMarker bool
-	// NoncurrentSince is when the version became noncurrent: when its successor was
-	// made. 0 for the latest one.
+	// NoncurrentSince is when the version became noncurrent. 0 for the latest one, and
+	// where nothing tells: of what is from before times of versions were kept.
 	NoncurrentSince Time
 	// Lock is what protects the version from being deleted.
 	Lock Lock

@@ -146,8 +146,16 @@ func (x *tx) setOldAside(ino objstore.InodeID, rec *record.Inode, a *aside) erro
 	old := *rec
 	old.Nlink = 0
 	if rec.Held {
+		k, err := x.keptAs([]history{{id: rec.Parent}}, rec.Name, rec.Seq)
+		if err != nil {
+			return err
+		}
+		if k == nil {
+			return objstore.E(objstore.KindCorrupt, "write", rec.Name, "a version's record is missing")
+		}
 		x.setInode(a.ino, &old)
-		x.setVersion(rec.Parent, rec.Name, rec.Seq, record.Version{Inode: a.ino, Null: rec.Null})
+		k.v.Inode = a.ino
+		x.setVersion(rec.Parent, rec.Name, rec.Seq, k.v)
 		rec.Held, rec.Seq, rec.Null, rec.Name, rec.Lock = false, 0, false, "", objstore.Lock{}
 		x.txn.Set(record.OrphanKey(ino), []byte{1})
 		x.orphans = append(x.orphans, ino)

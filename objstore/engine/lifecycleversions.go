@@ -17,7 +17,7 @@ type versionCursor struct {
 	key    string
 	seen   uint64           // number of the last version seen; math.MaxUint64: the current one
 	seenIn objstore.InodeID // the history that has it
-	before uint64           // its number, of the current one too
+	before objstore.Time    // what foundVersion.supersedes says of it
 	newer  int              // noncurrent versions of the key that were seen
 }
 
@@ -77,7 +77,7 @@ func (l *lifecycleRun) dueVersions(ctx context.Context, r reader, prefix, from s
 		page: page{req: objstore.ListRequest{Prefix: prefix}}, from: from,
 	}
 	if c = l.cursor; c.seen != 0 && c.key == from {
-		w.resumed, w.seen, w.seenIn, w.successor = c.key, c.seen, c.seenIn, c.before
+		w.resumed, w.seen, w.seenIn, w.before = c.key, c.seen, c.seenIn, c.before
 	} else {
 		c = versionCursor{}
 	}
@@ -99,12 +99,14 @@ func (l *lifecycleRun) dueVersions(ctx context.Context, r reader, prefix, from s
 		}
 		l.report.Seen++
 		f := w.list[i]
-		c.seen, c.seenIn, c.before = f.number, f.in, f.successorOf(c.before)
+		c.seen, c.seenIn = f.number, f.in
 		if f.number == 0 {
-			if c.seen, c.before, err = l.current(r, &f); err != nil {
+			c.seen = math.MaxUint64
+			if f.number, err = l.current(r, &f); err != nil {
 				return nil, c, false, err
 			}
 		}
+		c.before = f.supersedes(c.before)
 		if e.Latest {
 			lone := e.DeleteMarker && (i+1 == len(res.Entries) || res.Entries[i+1].Key != e.Key)
 			if lone && l.markerGoes(e) {
@@ -124,19 +126,19 @@ func (l *lifecycleRun) dueVersions(ctx context.Context, r reader, prefix, from s
 	return due, c, res.Truncated, nil
 }
 
-// current returns what a cursor keeps of a current version.
-func (l *lifecycleRun) current(r reader, f *foundVersion) (seen, number uint64, err error) {
+// current returns the number of a current version.
+func (l *lifecycleRun) current(r reader, f *foundVersion) (uint64, error) {
 	n := f.n
 	if n == nil {
 		list, err := l.s.intact(r, "lifecycle", []objstore.InodeID{f.ino})
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		if n = list[0]; n == nil {
-			return math.MaxUint64, 1, nil // as the listing takes one that is damaged
+			return madeWithout, nil // as the listing takes one that is damaged
 		}
 	}
-	return math.MaxUint64, numberOf(n), nil
+	return numberOf(n), nil
 }
 
 // markerGoes says whether a delete marker is to go if nothing else is left of its
@@ -149,6 +151,9 @@ func (l *lifecycleRun) markerGoes(e *objstore.VersionEntry) bool {
 // noncurrentGoes says whether a noncurrent version is to go, newer than which there
 // are so many. ino is its inode, 0 of a delete marker.
 func (l *lifecycleRun) noncurrentGoes(r reader, e *objstore.VersionEntry, ino objstore.InodeID, newer int) (bool, error) {
+	if e.NoncurrentSince == 0 {
+		return false, nil // nothing tells since when
+	}
 	o := lifecycle.Object{Key: e.Key, Size: e.Size}
 	if ino != 0 && lifecycle.NeedTags(l.rules) {
 		list, err := l.s.intact(r, "lifecycle", []objstore.InodeID{ino})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/lifecycle"
+	"github.com/cofferfs/coffer/objstore/meta"
+	"github.com/cofferfs/coffer/objstore/record"
 )
 
 // versionedStack is a store whose bucket is versioned, with a clock of its own and
@@ -260,6 +263,127 @@ func TestVersionsThatChangeMeanwhileStay(t *testing.T) {
 	}
 	if got := k.versionsLeft(); got != "a1+ b-+ b3 b-" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A version is noncurrent from when it was replaced or deleted on, whatever is listed
+// before it: directories that were renamed bring versions of other times.
+func TestNoncurrentVersionsOfRenamedDirectoriesStayAsLongAsOthers(t *testing.T) {
+	for _, page := range []int{1, 2, 3, 100} {
+		k, c := lifecycleStack(t)
+		k.s.lifecyclePage = page
+		k.putAt(c, "01T10:00:00", "a/k", 1)
+		k.putAt(c, "01T11:00:00", "b/k", 2)
+		k.putAt(c, "01T12:00:00", "c/k", 3)
+		k.versioning(objstore.VersioningEnabled)
+		k.putAt(c, "02T12:00:00", "new/k", 4)
+		k.putAt(c, "10T12:00:00", "old/k", 5)
+		k.deleteAt(c, "10T13:00:00", "old/k")
+		// All of d/k are from before versioning: only the markers tell a time, and go.
+		for _, from := range []string{"a/", "b/", "c/"} {
+			c.set("20T10:00:00")
+			if from != "a/" {
+				k.deleteAt(c, "20T10:00:00", "d/k")
+			}
+			if err := renameKey(k.s, "bucket", from, "d/"); err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range k.versionEntries() {
+				if e.Key == "d/k" && e.DeleteMarker {
+					if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: e.Key, Version: e.Version}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if err := renameKey(k.s, "bucket", "new/", "old/"); err != nil {
+			t.Fatal(err)
+		}
+		k.putAt(c, "23T12:00:00", "old/k", 6)
+		const all = "d/k3+ d/k2 d/k1 old/k6+ old/k- old/k5 old/k4"
+		if got := k.versionsLeft(); got != all {
+			t.Fatalf("%q", got)
+		}
+		k.rules("<Filter></Filter><NoncurrentVersionExpiration><NoncurrentDays>5</NoncurrentDays></NoncurrentVersionExpiration>")
+		// The 5 of old/ was deleted on the 10th, the 4 of new/ replaced on the 23rd.
+		k.lookVersions(c, "24T00:00:00", "d/k3+ d/k2 d/k1 old/k6+ old/k- old/k4")
+		k.lookVersions(c, "26T00:00:00", "d/k3+ old/k6+ old/k- old/k4")
+		k.lookVersions(c, "28T23:00:00", "d/k3+ old/k6+ old/k- old/k4")
+		k.lookVersions(c, "29T00:00:00", "d/k3+ old/k6+")
+	}
+}
+
+// What was set aside before times were noted is taken for younger than it may be, and
+// left alone where nothing tells at all.
+func TestNoncurrentVersionsWithoutATimeGoLater(t *testing.T) {
+	for _, page := range []int{1, 2, 100} {
+		k, c := lifecycleStack(t)
+		k.s.lifecyclePage = page
+		k.putAt(c, "01T10:00:00", "a/k", 1)
+		k.putAt(c, "01T11:00:00", "b/k", 2)
+		k.versioning(objstore.VersioningEnabled)
+		k.putAt(c, "01T12:00:00", "c", 3)
+		k.putAt(c, "02T12:00:00", "c", 4)
+		k.putAt(c, "10T12:00:00", "c", 5)
+		k.deleteAt(c, "10T12:00:00", "b/k")
+		marker := k.versionEntries()[1]
+		if err := renameKey(k.s, "bucket", "a/", "b/"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: "b/k", Version: marker.Version}); err != nil {
+			t.Fatal(err)
+		}
+		if got := k.versionsLeft(); got != "b/k1+ b/k2 c5+ c4 c3" {
+			t.Fatalf("%q", got)
+		}
+		err := k.s.update(bg, objstore.Caller{}, "forget", "", func(x *tx) error {
+			for p, err := range x.Scan(meta.Prefix([]byte{'v'})) {
+				if err != nil {
+					return err
+				}
+				at, err := record.ParseVersionKey(p.Key)
+				if err != nil || at.Number == 0 || at.Gone != 0 {
+					continue
+				}
+				v, err := record.ParseVersion(p.Value)
+				if err != nil {
+					return err
+				}
+				v.Made = 0
+				x.txn.Set(bytes.Clone(p.Key), v.Append(nil))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.rules("<Filter></Filter><NoncurrentVersionExpiration><NoncurrentDays>5</NoncurrentDays></NoncurrentVersionExpiration>")
+		k.lookVersions(c, "12T00:00:00", "b/k1+ b/k2 c5+ c4")
+		k.lookVersions(c, "25T00:00:00", "b/k1+ b/k2 c5+")
+	}
+}
+
+// What somebody writes who still has a version open makes it no younger.
+func TestWrittenVersionIsNoncurrentAsLongAsBefore(t *testing.T) {
+	k, c := versionedStack(t, 10)
+	k.putAt(c, "01T10:00:00", "a", 1)
+	root, err := k.s.Lookup(bg, objstore.RootInode, "bucket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &versionedBucket{t: t, s: k.s, name: "bucket", root: root.Inode}
+	f := b.open(b.root, "a")
+	k.putAt(c, "02T10:00:00", "a", 2)
+	since := k.versionEntries()[1].NoncurrentSince
+	c.set("03T10:00:00")
+	if _, err := f.WriteAt(bg, []byte("new"), 0); err != nil {
+		t.Fatal(err)
+	}
+	b.must(f.Close(bg))
+	k.deleteAt(c, "04T10:00:00", "a")
+	b.del("a", k.versionEntries()[1].Version)
+	if got := k.versionEntries()[1].NoncurrentSince; got != since || k.versionsLeft() != "a-+ a1" {
+		t.Errorf("noncurrent since %d, not %d: %s", got, since, k.versionsLeft())
 	}
 }
 

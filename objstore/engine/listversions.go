@@ -63,17 +63,33 @@ type foundVersion struct {
 	in     objstore.InodeID // the history that has it; 0: none
 	null   bool             // a null version, if perhaps not the one
 	marker bool
-	made   objstore.Time // of a delete marker
+	made   objstore.Time // as in its record
+	many   bool          // it is one of several histories of its directory
 	latest bool
 }
 
-// successorOf is since when the next older version is noncurrent, and the number of
-// its successor: f's own, unless that is no time and the one before f has one.
-func (f *foundVersion) successorOf(before uint64) uint64 {
-	if before != 0 && (f.number == madeWithout || f.number == uint64(f.ino)) {
-		return before
+// noncurrentSince is since when it is noncurrent, 0 when nothing tells. before is what
+// supersedes returned of the one that is listed before it.
+func (f *foundVersion) noncurrentSince(before objstore.Time) objstore.Time {
+	if !f.marker && f.made != 0 {
+		return f.made
 	}
-	return f.number
+	return max(before, f.supersedes(0))
+}
+
+// supersedes is a time from which on what is listed behind f is noncurrent, if that does
+// not say so itself: when f was made. Of several histories nothing tells what was the
+// successor of what: then it is when the last of all before was made. before is what it
+// returned of the one before f; 0: there is none, or no time is known.
+func (f *foundVersion) supersedes(before objstore.Time) objstore.Time {
+	switch number := objstore.Time(f.number); {
+	case f.number == madeWithout || f.number == uint64(f.ino): // which is no time
+		return before
+	case f.many:
+		return max(before, number)
+	default:
+		return number
+	}
 }
 
 // versionWalker visits the versions of a bucket in order.
@@ -87,11 +103,11 @@ type versionWalker struct {
 
 	// Of the key at which the page begins, all versions down to the number seen
 	// were on the pages before.
-	resumed   string
-	seen      uint64           // math.MaxUint64: the current one alone
-	seenIn    objstore.InodeID // the history of the last one, which others with its number may follow
-	nullSeen  bool             // the null version was among them
-	successor uint64           // number of the last version seen
+	resumed  string
+	seen     uint64           // math.MaxUint64: the current one alone
+	seenIn   objstore.InodeID // the history of the last one, which others with its number may follow
+	nullSeen bool             // the null version was among them
+	before   objstore.Time    // what supersedes says of the last version seen
 
 	list      []foundVersion
 	truncated bool
@@ -102,10 +118,14 @@ func (w *versionWalker) resume(root objstore.InodeID, key string, ref versionRef
 	if _, in := w.page.common(key); in || objstore.CheckKey("list versions", key) != nil {
 		return nil // it was passed over as a whole
 	}
-	_, n, err := w.r.findKey(root, key)
+	ino, n, err := w.r.findKey(root, key)
+	if err == nil {
+		live := foundVersion{found: found{ino: ino}, number: numberOf(n)}
+		w.before = live.supersedes(0)
+	}
 	switch {
 	case err == nil && isVersion(n, ref):
-		w.from, w.resumed, w.seen, w.successor = key, key, math.MaxUint64, numberOf(n)
+		w.from, w.resumed, w.seen = key, key, math.MaxUint64
 		return nil
 	case err != nil && !objstore.IsKind(err, objstore.KindNotFound):
 		return err
@@ -123,7 +143,14 @@ func (w *versionWalker) resume(root objstore.InodeID, key string, ref versionRef
 	case ref.null:
 		return nil
 	}
-	w.from, w.resumed, w.seen, w.successor = key, key, ref.number, ref.number
+	w.from, w.resumed, w.seen = key, key, ref.number
+	if k == nil || len(way.last()) > 1 {
+		if k, err = w.r.newest(way.last(), way.name); err != nil || k == nil {
+			return err
+		}
+	}
+	seen := foundVersion{found: found{ino: k.v.Inode}, number: k.number, many: len(way.last()) > 1}
+	w.before = seen.supersedes(w.before)
 	return nil
 }
 
@@ -187,7 +214,8 @@ func (w *versionWalker) descend(g group, path string) error {
 // versions visits the versions of a key; made is the object that its directory
 // makes up, or nil.
 func (w *versionWalker) versions(g group, in []history, key, name string, made *record.Inode) error {
-	live := foundVersion{found: found{key: key, n: made}, latest: true}
+	many := len(in) > 1
+	live := foundVersion{found: found{key: key, n: made}, many: many, latest: true}
 	for _, c := range g.list {
 		if c.in.id != 0 {
 			continue
@@ -241,7 +269,7 @@ func (w *versionWalker) versions(g group, in []history, key, name string, made *
 		}
 		f := foundVersion{
 			found: found{key: key, ino: v.Inode}, number: c.at.Number, in: c.in.id, null: v.Null,
-			marker: v.Inode == 0, made: v.Made, latest: latest,
+			marker: v.Inode == 0, made: v.Made, many: many, latest: latest,
 		}
 		latest = false
 		if err := c.step(); err != nil {
@@ -330,7 +358,7 @@ func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
 	if err != nil {
 		return res, err
 	}
-	since, nullSeen := w.successor, w.nullSeen
+	superseded, nullSeen := w.before, w.nullSeen
 	for i, f := range w.list {
 		n := f.n
 		if n == nil && f.ino != 0 {
@@ -347,13 +375,16 @@ func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
 				f.number, f.null = numberOf(n), n.IsNull()
 			}
 		}
-		e.Latest, e.DeleteMarker, e.LastModified = f.latest, f.marker, f.made
+		e.Latest, e.DeleteMarker = f.latest, f.marker
+		if f.marker {
+			e.LastModified = f.made
+		}
 		before := w.resumed
 		if i > 0 {
 			before = w.list[i-1].key
 		}
 		if before != f.key {
-			since, nullSeen = 0, false
+			superseded, nullSeen = 0, false
 		}
 		if f.null && !nullSeen {
 			e.Version, nullSeen = objstore.NullVersion, true
@@ -361,9 +392,9 @@ func (w *versionWalker) result() (objstore.ListVersionsResult, error) {
 			e.Version = w.s.versionID(numberApart(f.number, f.ino))
 		}
 		if !f.latest {
-			e.NoncurrentSince = objstore.Time(since)
+			e.NoncurrentSince = f.noncurrentSince(superseded)
 		}
-		since = f.successorOf(since)
+		superseded = f.supersedes(superseded)
 		if n != nil {
 			w.s.entry(&e.ListEntry, n)
 			e.Lock = n.Lock

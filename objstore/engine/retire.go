@@ -86,7 +86,7 @@ func (x *tx) keep(h objstore.InodeID, name string, ino objstore.InodeID, n *reco
 	n.Held, n.Nlink = true, 0
 	n.Parent, n.Name = h, name
 	x.setInode(ino, n)
-	x.setVersion(h, name, n.Seq, record.Version{Inode: ino, Null: n.Null})
+	x.setVersion(h, name, n.Seq, record.Version{Inode: ino, Null: n.Null, Made: x.versionTime()})
 }
 
 func (x *tx) setVersion(h objstore.InodeID, name string, number uint64, v record.Version) {

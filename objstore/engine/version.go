@@ -55,6 +55,13 @@ func (x *tx) versionNumber() (uint64, error) {
 	return n, nil
 }
 
+// versionTime is the time by the clock of the numbers, which never goes backwards.
+func (x *tx) versionTime() objstore.Time {
+	x.s.versionMu.Lock()
+	defer x.s.versionMu.Unlock()
+	return max(x.now, objstore.Time(x.s.lastVersion))
+}
+
 // raiseVersionCeil is told of a ceiling that was committed.
 func (s *Store) raiseVersionCeil(ceil uint64) {
 	s.versionMu.Lock()

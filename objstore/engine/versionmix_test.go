@@ -323,14 +323,9 @@ func (m *versionMix) check() {
 	}
 }
 
-// listAll lists the bucket in pages of max. Since when a version is noncurrent is left
-// out: behind one that has its inode's number for its own a page does not know it.
+// listAll lists the bucket in pages of max.
 func (m *versionMix) listAll(max int) []objstore.VersionEntry {
-	all := m.pages(objstore.ListVersionsRequest{Bucket: m.name, MaxKeys: max})
-	for i := range all {
-		all[i].NoncurrentSince = 0
-	}
-	return all
+	return m.pages(objstore.ListVersionsRequest{Bucket: m.name, MaxKeys: max})
 }
 
 func keysOf(list []objstore.ListEntry) (keys []string) {

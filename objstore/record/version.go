@@ -25,7 +25,9 @@ import (
 type Version struct {
 	Inode objstore.InodeID // 0: a delete marker
 	Null  bool             // it is the null version
-	Made  objstore.Time    // of a delete marker
+	// Made is when a delete marker was made, or since when a version is noncurrent; 0 of
+	// a version from before that was noted.
+	Made objstore.Time
 }
 
 // Append encodes v behind dst.
