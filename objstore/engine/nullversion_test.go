@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -170,6 +171,75 @@ func TestNameTakenByWhatIsNoObjectGetsAMarker(t *testing.T) {
 	b.must(b.s.Rename(bg, mountC, b.root, "g", b.root, "f", objstore.RenameExchange))
 	b.want("f", "", "")
 	b.listed("f* marker", "f one", "g* two", "g marker", "g other")
+}
+
+// Who deletes a delete marker has the object again, whatever has its name in the mount.
+func TestVersionThatIsCurrentAgainTakesItsName(t *testing.T) {
+	for typ, take := range map[objstore.FileType]func(*versionedBucket, objstore.InodeID, string) error{
+		objstore.TypeSymlink: func(b *versionedBucket, dir objstore.InodeID, name string) error {
+			_, err := b.s.Symlink(bg, mountC, dir, name, "target")
+			return err
+		},
+		objstore.TypeFIFO: func(b *versionedBucket, dir objstore.InodeID, name string) error {
+			_, err := b.s.Mknod(bg, mountC, dir, name, objstore.TypeFIFO, 0644, 0)
+			return err
+		},
+		objstore.TypeCharDev: func(b *versionedBucket, dir objstore.InodeID, name string) error {
+			_, err := b.s.Mknod(bg, mountC, dir, name, objstore.TypeCharDev, 0644, 0x103)
+			return err
+		},
+		objstore.TypeDirectory: func(b *versionedBucket, dir objstore.InodeID, name string) error {
+			_, err := b.s.Mkdir(bg, mountC, dir, name, 0755)
+			return err
+		},
+	} {
+		b := newVersioned(t, objstore.VersioningEnabled)
+		b.put("d/k", "one")
+		b.put("d/k", "two")
+		b.put("d/other", "x")
+		m := b.del("d/k", "")
+		b.must(take(b, b.dir("d"), "k"))
+		if _, err := b.s.Link(bg, mountC, b.dir("d", "k"), b.root, "link"); err != nil && typ != objstore.TypeDirectory {
+			t.Fatal(err)
+		}
+		changes := changesOf(t, b.s, func() { b.del("d/k", m.Version) })
+		a, err := b.s.Lookup(bg, b.dir("d"), "k")
+		b.must(err)
+		if typ == objstore.TypeDirectory { // both have the name
+			b.listed("d/*  null", "d/k* two", "d/k one", "d/k/*  null", "d/other* x")
+			if a.Type != typ {
+				t.Errorf("%v: %v", typ, a.Type)
+			}
+			b.must(b.s.Rmdir(bg, mountC, b.dir("d"), "k"))
+			continue
+		}
+		b.listed("d/*  null", "d/k* two", "d/k one", "d/other* x")
+		b.want("d/k", "", "two")
+		b.headed()
+		if a.Type != objstore.TypeRegular || a.Size != 3 || !slices.ContainsFunc(changes, func(c objstore.Change) bool { return c.Name == "k" }) {
+			t.Errorf("%v: the mount shows %+v, was told %+v", typ, a, changes)
+		}
+		if l := b.dir("link"); l == a.Inode {
+			t.Errorf("%v: %+v", typ, l)
+		}
+	}
+}
+
+// The object that a directory is has versions behind it, and stays the current one when
+// one of them is deleted.
+func TestDirectoryStaysTheCurrentVersionOfItsKey(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningEnabled)
+	b.put("d/", "one")
+	m := b.del("d/", "")
+	if _, err := b.s.Mkdir(bg, mountC, b.root, "d", 0755); err != nil {
+		t.Fatal(err)
+	}
+	b.listed("d/*  null", "d/ marker", "d/ one")
+	b.del("d/", m.Version)
+	b.listed("d/*  null", "d/ one")
+	b.headed()
+	b.del("d/", objstore.NullVersion)
+	b.listed("d/* one")
 }
 
 // A further name for a file that is a null version takes no null version's place.

@@ -143,20 +143,35 @@ func (x *tx) forget(k *kept) {
 }
 
 // promote makes the newest noncurrent version of a key the current one, unless it
-// is a delete marker or the name is taken.
+// is a delete marker or the key has one. What has the name in the mount and is no
+// object, a symbolic link or a pipe, gives way, as for an object that is put there: S3
+// knows nothing of it, and the version would be the latest and not to be read.
 func (x *tx) promote(root objstore.InodeID, key string) error {
+	switch _, _, err := x.findKey(root, key); {
+	case err == nil:
+		return nil
+	case !objstore.IsKind(err, objstore.KindNotFound):
+		return err
+	}
 	w, err := x.way(root, key)
 	if err != nil {
 		return err
 	}
-	if at := w.dir(); at != 0 {
-		if _, taken, err := x.dirent(at, w.name); err != nil || taken {
-			return err
-		}
-	}
 	k, err := x.newest(w.last(), w.name)
 	if err != nil || k == nil || k.isMarker() {
 		return err
+	}
+	if at := w.dir(); at != 0 {
+		d, taken, err := x.dirent(at, w.name)
+		if err != nil {
+			return err
+		}
+		if taken {
+			x.change(objstore.Change{Inode: d.Inode})
+			if err := x.unname("promote", w.name, d.Inode); err != nil {
+				return err
+			}
+		}
 	}
 	n, err := x.named("promote", key, k.v.Inode)
 	if err != nil {

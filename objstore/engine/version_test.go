@@ -288,6 +288,12 @@ func TestClockGoingBackwardsKeepsTheOrderOfVersions(t *testing.T) {
 	}
 	want[0] = strings.Replace(want[0], "k ", "k* ", 1)
 	b.listed(want...)
+	all := b.pages(objstore.ListVersionsRequest{Bucket: b.name, MaxKeys: 10})
+	for i := 2; i < len(all); i++ {
+		if all[i].NoncurrentSince > all[i-1].NoncurrentSince {
+			t.Errorf("version %d is noncurrent since %d, the next newer one since %d", i, all[i].NoncurrentSince, all[i-1].NoncurrentSince)
+		}
+	}
 }
 
 func TestVersionsAreListedInPagesByPrefixAndDelimiter(t *testing.T) {
