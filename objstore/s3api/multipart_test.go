@@ -69,7 +69,11 @@ func TestRecordedMultipartChecksums(t *testing.T) {
 		header := "x-amz-checksum-" + strings.ToLower(string(c.alg))
 		var done []string
 		for i, p := range parts {
-			a := d.do("PUT", fmt.Sprintf("%s&partNumber=%d", target, i+1), p)
+			var sent []string
+			if c.typ == "COMPOSITE" {
+				sent = []string{header, c.sums[i]}
+			}
+			a := d.do("PUT", fmt.Sprintf("%s&partNumber=%d", target, i+1), p, sent...)
 			if a.status != 200 || c.alg != "" && a.header.Get(header) != c.sums[i] || a.header.Get("x-amz-server-side-encryption") != "AES256" {
 				t.Fatalf("%s: part %d: %v %v", name, i+1, a, a.header)
 			}
@@ -188,6 +192,10 @@ func TestRecordedMultipartRefusals(t *testing.T) {
 	id2, part2 := d.begin("/bucket/c", "x-amz-checksum-algorithm", "SHA256")
 	d.do("PUT", part2(1), "abc", "x-amz-checksum-crc32", "NSRBwg==").want(t, "mismatch", 400, "InvalidRequest",
 		"Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: crc32")
+	d.do("PUT", part2(1), "abc").want(t, "none", 400, "InvalidRequest",
+		"Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: null")
+	d.do("PUT", part2(1), "abc", "Content-MD5", "kAFQmDzST7DWlj99KOF/cg==").want(t, "MD5 alone", 400, "InvalidRequest",
+		"Checksum Type mismatch occurred, expected checksum Type: sha256, actual checksum Type: null")
 	d.do("PUT", part2(1), "abc", "x-amz-checksum-sha256", "AAAA").want(t, "value", 400, "InvalidRequest", "Value for x-amz-checksum-sha256 header is invalid.")
 	d.do("DELETE", "/bucket/c?uploadId="+id2, "").ok(t, "abort", 204)
 
@@ -201,7 +209,7 @@ func TestRecordedMultipartRefusals(t *testing.T) {
 	// The only part is the whole object; of a composite checksum it shows its own.
 	for _, typ := range []string{"FULL_OBJECT", "COMPOSITE"} {
 		id, part := d.begin("/bucket/one", "x-amz-checksum-algorithm", "CRC32C", "x-amz-checksum-type", typ)
-		a := d.do("PUT", part(1), "test content 123")
+		a := d.do("PUT", part(1), "test content 123", "x-amz-checksum-crc32c", "fwuu0Q==")
 		a = d.do("POST", "/bucket/one?uploadId="+id, completeXML(partXML(1, a.header.Get("Etag"), "<ChecksumCRC32C>fwuu0Q==</ChecksumCRC32C>")))
 		if want := map[string]string{"FULL_OBJECT": "fwuu0Q==", "COMPOSITE": "sZB91Q==-1"}[typ]; element(a.body, "ChecksumCRC32C") != want {
 			t.Error(a)
