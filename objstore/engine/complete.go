@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -75,7 +76,7 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 		} else {
 			content.ChecksumKey = nil
 		}
-		size, err := x.joinParts(u, parts, sum, key)
+		size, err := x.joinParts(u, parts, askedParts(req.Parts), sum, key)
 		if err != nil {
 			return err
 		}
@@ -135,8 +136,18 @@ func (x *tx) checkComplete(u *upload, req objstore.CompleteRequest) error {
 	return nil
 }
 
+// askedParts is the hash by which a Complete that is repeated is known: what
+// decides which parts an object is made of.
+func askedParts(parts []objstore.CompletePart) [16]byte {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d %s\n", p.Number, strings.Trim(string(p.ETag), `"`))
+	}
+	return [16]byte(h.Sum(nil)[:16])
+}
+
 // completed answers a Complete whose upload is gone: with the object, when it
-// is what the upload became.
+// is what the upload became of the same parts.
 func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gone error) (objstore.ObjectInfo, error) {
 	var info objstore.ObjectInfo
 	id, ok := uploadID(req.Upload)
@@ -146,15 +157,22 @@ func (s *Store) completed(ctx context.Context, req objstore.CompleteRequest, gon
 	var ino objstore.InodeID
 	var n *record.Inode
 	var b *record.Bucket
+	var parts *record.Parts
 	err := s.view(ctx, "complete upload", req.Key, func(r reader) error {
 		root, err := r.bucketRoot(req.Bucket)
 		if err == nil {
 			ino, n, b, err = r.findObject(s, "complete upload", root, req.Key, "")
 		}
+		if err == nil {
+			parts, err = r.parts(n)
+		}
 		return err
 	})
 	// A content that was changed since has no parts any more.
-	if err != nil || n.Content.ID != objstore.ContentID(id) || n.Content.PartCount == 0 {
+	if err != nil || n.Content.ID != objstore.ContentID(id) || parts == nil {
+		return info, gone
+	}
+	if parts.Asked != ([16]byte{}) && parts.Asked != askedParts(req.Parts) {
 		return info, gone
 	}
 	oek, err := s.completeOEK(ctx, &n.Content, req)
@@ -274,11 +292,11 @@ func (u *upload) checksum(parts []*record.Part, req objstore.CompleteRequest) (*
 
 // joinParts makes the parts' chunks the content's and returns its size. With a
 // composite checksum those of the parts are kept, too.
-func (x *tx) joinParts(u *upload, parts []*record.Part, sum *objstore.Checksum, key *secret.Key) (int64, error) {
+func (x *tx) joinParts(u *upload, parts []*record.Part, asked [16]byte, sum *objstore.Checksum, key *secret.Key) (int64, error) {
 	e := x.s.extents.Edit(x.txn)
 	dst := extent.Of(u.rec.Content.ID, nil)
 	size := int64(0)
-	joined := record.Parts{Sizes: make(record.PartSizes, len(parts))}
+	joined := record.Parts{Sizes: make(record.PartSizes, len(parts)), Asked: asked}
 	var sums []byte
 	for i, p := range parts {
 		if err := e.Move(dst, u.part(p.ID, nil), size); err != nil {

@@ -100,6 +100,7 @@ func (x *tx) copyParts(src *source, dst *record.Content, oek *extent.Keys) error
 	if err != nil || p == nil {
 		return err
 	}
+	p.Asked = [16]byte{}
 	switch {
 	case dst.ChecksumType != checksum.Composite:
 		p.Algorithm, p.Checksums = "", nil

@@ -113,3 +113,33 @@ func TestWhatIsSeenBeforeItIsCountedIsMadeDurable(t *testing.T) {
 		t.Error("the transaction counts as durable for who made it before it is counted")
 	}
 }
+
+// A Complete that is repeated names the parts that the object was made of. One that
+// names others is no repetition: the upload that it means is gone.
+func TestCompleteIsRepeatedWithTheSamePartsAlone(t *testing.T) {
+	k, _ := newStack(t, nil)
+	u := newUpload(t, k, "k")
+	body := bytesOf(1, 5<<20)
+	one, two, three := u.part("k", 1, body), u.part("k", 2, body), u.part("k", 3, body)
+	made, err := u.complete("k", one, three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := u.complete("k", one, three); err != nil || again.ETag != made.ETag {
+		t.Error(again, err)
+	}
+	quoted := three
+	quoted.ETag = `"` + quoted.ETag + `"`
+	if _, err := u.complete("k", one, quoted); err != nil {
+		t.Error("quoted:", err)
+	}
+	other := three
+	other.ETag = "0123456789abcdef0123456789abcdef"
+	for what, parts := range map[string][]objstore.CompletePart{
+		"other numbers": {one, two}, "fewer": {one}, "more": {one, two, three}, "other ETag": {one, other}, "other order": {three, one},
+	} {
+		if _, err := u.complete("k", parts...); !objstore.IsKind(err, objstore.KindNoSuchUpload) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -222,6 +222,9 @@ func drawParts(t *rapid.T) *Parts {
 	if rapid.Bool().Draw(t, "with checksums") {
 		p.Algorithm, p.Checksums = checksum.SHA256, some(t, "sums")
 	}
+	if rapid.Bool().Draw(t, "completed") {
+		p.Asked = sure(t, "asked")
+	}
 	return p
 }
 
