@@ -56,6 +56,7 @@ type CopyPartRequest struct {
 	Upload            UploadID
 	Number            int
 	Encryption        Encryption
+	CheckSource       func(tags []Tag) error // see CopyRequest
 }
 
 // PartInfo describes a stored part.

@@ -149,10 +149,16 @@ type CopyRequest struct {
 	Encryption        Encryption
 	// Meta replaces the source's when it is not nil (x-amz-metadata-directive: REPLACE).
 	Meta *ObjectMeta
+	// StorageClass and WebsiteRedirect are the copy's where Meta is nil: they never
+	// come from the source (AWS, CopyObject).
+	StorageClass, WebsiteRedirect string
 	// Tags replace the source's when the pointer is not nil (x-amz-tagging-directive: REPLACE).
 	Tags *[]Tag
 	// Store is the algorithm whose checksum the copy carries; empty: the source's.
 	Store checksum.Algorithm
+	// CheckSource, if not nil, gets the tags of what is copied, in the transaction
+	// that copies it, which may call it again. Its error ends the copy.
+	CheckSource func(tags []Tag) error
 }
 
 // RenameRequest renames an object, or all keys below a prefix.

@@ -181,7 +181,7 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	rec.Allocated = a.src.n.Allocated + added
 	var version objstore.VersionID
 	err = s.update(ctx, c, "append", req.Key, func(x *tx) error {
-		from, now, err := x.same(req.Bucket, req.Key, "", a.src.n)
+		from, now, err := x.same(s, req.Bucket, req.Key, "", a.src.n)
 		if errors.Is(err, errLostRace) {
 			if _, n, err := x.findKey(root, req.Key); err == nil && n.Size != req.Offset {
 				return errOffset(req.Key, n.Size)

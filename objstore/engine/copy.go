@@ -74,12 +74,12 @@ func (s *Store) openSource(ctx context.Context, bucket, key string, version objs
 
 // same returns the source as it is now, or errLostRace when its content is no
 // longer what it was.
-func (x *tx) same(bucket, key string, version objstore.VersionID, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
-	root, err := x.bucketRoot(bucket)
+func (r reader) same(s *Store, bucket, key string, version objstore.VersionID, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
+	root, err := r.bucketRoot(bucket)
 	if err != nil {
 		return 0, nil, err
 	}
-	ino, now, _, err := x.findObject(x.s, "copy", root, key, version)
+	ino, now, _, err := r.findObject(s, "copy", root, key, version)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -113,7 +113,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	var info objstore.ObjectInfo
 	meta := req.Meta
 	if meta == nil {
-		meta = &objstore.ObjectMeta{}
+		meta = &objstore.ObjectMeta{StorageClass: req.StorageClass, WebsiteRedirect: req.WebsiteRedirect}
 	}
 	var tags []objstore.Tag
 	if req.Tags != nil {
@@ -133,12 +133,6 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	root, etags, err := s.openTarget(ctx, "copy", req.DstBucket)
 	if err != nil {
 		return info, err
-	}
-	if req.Meta == nil {
-		meta = &objstore.ObjectMeta{ContentType: guessType(src.n, req.SrcKey)}
-		if src.n.Meta != nil {
-			meta = src.n.Meta
-		}
 	}
 	content, oek, err := s.newContent(ctx, root, req.Encryption)
 	if err != nil {
@@ -167,7 +161,11 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	rec.Lock = req.Lock
 	var version objstore.VersionID
 	err = s.update(ctx, c, "copy", req.DstKey, func(x *tx) error {
-		from, now, err := x.same(req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		from, now, err := x.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		if err != nil {
+			return err
+		}
+		of, err := x.checkSource(from, now, req.CheckSource)
 		if err != nil {
 			return err
 		}
@@ -176,6 +174,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		}
 		n := *rec
 		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+		if req.Meta == nil {
+			n.Meta = copiedMeta(&req, now)
+		}
 		if err := cp.finish(x); err != nil {
 			return err
 		}
@@ -189,9 +190,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 			}
 		}
 		if req.Tags == nil {
-			if tags, err = x.tags(from, now); err != nil {
-				return err
-			}
+			tags = of
 		}
 		if err := x.setTags(ino, &n, tags); err != nil {
 			return err
@@ -212,6 +211,26 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	info, err = s.info(req.DstBucket, req.DstKey, ino, rec, oek)
 	info.Version, info.SourceVersion = version, src.version
 	return info, err
+}
+
+// checkSource returns the tags of a copy's source once check, if there is one, has
+// agreed to them.
+func (x *tx) checkSource(ino objstore.InodeID, n *record.Inode, check func([]objstore.Tag) error) ([]objstore.Tag, error) {
+	tags, err := x.tags(ino, n)
+	if err == nil && check != nil {
+		err = check(tags)
+	}
+	return tags, err
+}
+
+// copiedMeta is what a copy has of its source's headers.
+func copiedMeta(req *objstore.CopyRequest, src *record.Inode) *objstore.ObjectMeta {
+	meta := objstore.ObjectMeta{ContentType: guessType(src, req.SrcKey)}
+	if src.Meta != nil {
+		meta = *src.Meta
+	}
+	meta.StorageClass, meta.WebsiteRedirect = req.StorageClass, req.WebsiteRedirect
+	return &meta
 }
 
 // copyHead gives the copy its ETag and checksum. An opaque ETag is never taken

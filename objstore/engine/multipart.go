@@ -342,7 +342,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	defer batch.Release()
 	var small []extent.Mapping
 	if cp.layout == record.LayoutInline {
-		if small, err = s.copySmall(ctx, batch, req.SrcKey, cp); err != nil {
+		if small, err = s.copySmall(ctx, batch, req, src, cp); err != nil {
 			return info, up, err
 		}
 		cp.layout = record.LayoutEmpty
@@ -352,7 +352,11 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		}
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
-		if _, _, err := x.same(req.SrcBucket, req.SrcKey, req.SrcVersion, src.n); err != nil {
+		from, now, err := x.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		if err != nil {
+			return err
+		}
+		if _, err := x.checkSource(from, now, req.CheckSource); err != nil {
 			return err
 		}
 		if len(small) > 0 {
@@ -380,11 +384,16 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 
 // copySmall encrypts the wanted range of a source that is kept inline: parts
 // are made of extents.
-func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, key string, cp *share) ([]extent.Mapping, error) {
-	plain, err := s.readInline(ctx, key, cp.src)
-	if objstore.IsKind(err, objstore.KindCorrupt) {
-		return nil, err
-	}
+func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, req objstore.CopyPartRequest, src *source, cp *share) ([]extent.Mapping, error) {
+	var plain []byte
+	err := s.view(ctx, "copy part", req.SrcKey, func(r reader) error {
+		// What was replaced since has no data any more.
+		_, _, err := r.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		if err == nil {
+			plain, err = r.inlineData(cp.src)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -396,7 +405,7 @@ func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, key string, 
 	}
 	piece, err := batch.Encrypt(ctx, out)
 	if err != nil {
-		return nil, s.wrap("copy part", key, err)
+		return nil, s.wrap("copy part", req.SrcKey, err)
 	}
 	return []extent.Mapping{{Len: uint32(len(out)), Piece: piece}}, nil
 }

@@ -1,8 +1,10 @@
 package s3api
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,6 +67,46 @@ func (q *request) copySource() (copySource, error) {
 	return parseCopySource(q.get("X-Amz-Copy-Source"), q.s.parseVersionID)
 }
 
+// errOtherTags says that what was copied has other tags than what the policies were
+// asked about.
+var errOtherTags = errors.New("the source of the copy has other tags than were authorized")
+
+// checkSource holds a copy to the tags of its source by which it was authorized; nil
+// if no policy asked for them.
+func (q *request) checkSource(src copySource) func([]objstore.Tag) error {
+	seen, ok := q.seen[objectName{src.bucket, src.key, string(src.version)}]
+	if !ok {
+		return nil
+	}
+	return func(tags []objstore.Tag) error {
+		if !slices.Equal(seen, tags) {
+			return errOtherTags
+		}
+		return nil
+	}
+}
+
+// copyAs makes a copy, which is what the request's operation turned out to be. A
+// source that was replaced since the copy was authorized is asked about again.
+func (q *request) copyAs(op string, copy func() error) error {
+	const attempts = 8 // at a source that keeps changing
+	route := q.op
+	for i := 1; ; i++ {
+		q.op = op
+		err := copy()
+		if !errors.Is(err, errOtherTags) {
+			return err
+		}
+		if i == attempts {
+			return objstore.E(objstore.KindConflict, "copy", q.key, "the source keeps changing")
+		}
+		q.op, q.seen = route, nil
+		if err := q.authorize(route); err != nil {
+			return err
+		}
+	}
+}
+
 func (q *request) copyObject() error {
 	src, err := q.copySource()
 	if err != nil {
@@ -124,10 +166,12 @@ func (q *request) copyObject() error {
 	if replace {
 		req.Meta = &meta
 	}
+	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
+	req.CheckSource = q.checkSource(src)
 	if replaceTags {
 		req.Tags = &tags
 	}
-	info, err := q.copyKeeping(&req, meta)
+	info, err := q.s.store.CopyObject(q.ctx, q.caller, req)
 	if err != nil {
 		return q.copyFailed(src, req.SrcPrecondition, err)
 	}
@@ -164,40 +208,6 @@ func (q *request) directive(name string) (replace bool, err error) {
 			what = "tagging"
 		}
 		return false, errInvalidArgument("Unknown "+what+" directive.", strings.ToLower(name), v)
-	}
-}
-
-// copyKeeping copies. Storage class and redirect never come from the source
-// (AWS, CopyObject): where the two differ, the source's other headers are read
-// and the copy is bound to what they were read from.
-func (q *request) copyKeeping(req *objstore.CopyRequest, own objstore.ObjectMeta) (objstore.ObjectInfo, error) {
-	if req.Meta != nil {
-		return q.s.store.CopyObject(q.ctx, q.caller, *req)
-	}
-	const attempts = 3 // at a source that keeps changing
-	for i := 0; ; i++ {
-		bound := *req
-		head := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, NoKey: true} // the copy verifies it
-		src, err := q.s.store.HeadObject(q.ctx, q.caller, head)
-		if err != nil {
-			return objstore.ObjectInfo{}, q.sourceError(err, req.SrcBucket, req.SrcKey)
-		}
-		if src.Meta.StorageClass == own.StorageClass && src.Meta.WebsiteRedirect == own.WebsiteRedirect {
-			return q.s.store.CopyObject(q.ctx, q.caller, bound)
-		}
-		meta := src.Meta
-		meta.StorageClass, meta.WebsiteRedirect = own.StorageClass, own.WebsiteRedirect
-		bound.Meta = &meta
-		if len(bound.SrcPrecondition.IfMatch) == 0 && bound.SrcPrecondition.IfUnmodifiedSince == 0 {
-			bound.SrcPrecondition.IfMatch = []string{string(src.ETag)}
-		}
-		info, err := q.s.store.CopyObject(q.ctx, q.caller, bound)
-		if !objstore.IsKind(err, objstore.KindPreconditionFailed) || i+1 == attempts {
-			return info, err
-		}
-		if now, herr := q.s.store.HeadObject(q.ctx, q.caller, head); herr != nil || now.ETag == src.ETag {
-			return info, err // it was another condition
-		}
 	}
 }
 
@@ -269,6 +279,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		SrcPrecondition: q.conditions(copyConditions),
 		Bucket:          q.bucket, Key: q.key,
 		Upload: upload, Number: number,
+		CheckSource: q.checkSource(src),
 	}
 	const rangeHeader = "x-amz-copy-source-range"
 	text, ranged := q.single("X-Amz-Copy-Source-Range")

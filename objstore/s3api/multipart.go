@@ -101,8 +101,7 @@ func (q *request) uploadPart() error {
 		return err
 	}
 	if _, ok := q.single("X-Amz-Copy-Source"); ok {
-		q.op = "UploadPartCopy"
-		return q.copyPart(id, number)
+		return q.copyAs("UploadPartCopy", func() error { return q.copyPart(id, number) })
 	}
 	enc, err := q.partKey()
 	if err != nil {

@@ -13,8 +13,7 @@ import (
 // putObject stores an object. A request with a copy source is CopyObject.
 func (q *request) putObject() error {
 	if _, ok := q.single("X-Amz-Copy-Source"); ok {
-		q.op = "CopyObject"
-		return q.copyObject()
+		return q.copyAs("CopyObject", q.copyObject)
 	}
 	size, err := q.contentLength(maxPutSize)
 	if err != nil {

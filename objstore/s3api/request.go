@@ -34,8 +34,9 @@ type request struct {
 	// they forbid him to replace an object.
 	principal        *iam.Principal
 	bounded, onlyNew bool
-	sts              bool   // it is for STS, whose answers look otherwise
-	peeked           []byte // of the body, for policies; nil: nothing
+	seen             map[objectName][]objstore.Tag // by the policies that were asked; see existingTags
+	sts              bool                          // it is for STS, whose answers look otherwise
+	peeked           []byte                        // of the body, for policies; nil: nothing
 	body             body
 
 	keys       []*secret.Key // wiped at the end

@@ -77,11 +77,27 @@ func completeTags(list []tagElement) (tags []objstore.Tag) {
 	return tags
 }
 
-// existingTags are the tags of the object as it is.
+type objectName struct{ bucket, key, version string }
+
+// existingTags are the tags of the object as it is. They are looked at once for all
+// that is asked of a request, which a copy of the object is then held to.
 func (c *conditionKeys) existingTags() []objstore.Tag {
 	if c.key == "" {
 		return nil
 	}
+	name := objectName{c.bucket, c.key, c.version}
+	tags, ok := c.q.seen[name]
+	if !ok {
+		if c.q.seen == nil {
+			c.q.seen = map[objectName][]objstore.Tag{}
+		}
+		tags = c.lookUpTags()
+		c.q.seen[name] = tags
+	}
+	return tags
+}
+
+func (c *conditionKeys) lookUpTags() []objstore.Tag {
 	req := objstore.TagsRequest{Bucket: c.bucket, Key: c.key}
 	if c.version != "" {
 		version, err := c.q.s.parseVersionID(c.version)
