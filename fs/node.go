@@ -142,12 +142,23 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		// Nobody can see them any more; an error would be held against syncfs.
 		return fuse.OK
 	}
+	if objstore.IsKind(err, objstore.KindLocked) && f.writtenBack(in) {
+		// S3 has locked the version since it got the bytes that the times are of. It
+		// keeps those that it has, and nothing is lost: close(2) must not fail.
+		a, err = f.store.GetAttr(f.ctx(), ino)
+	}
 	if err != nil {
 		return f.fail("setattr", &in.InHeader, err)
 	}
 	f.fillAttr(&out.Attr, &a)
 	out.SetTimeout(f.attrTime(r, ino))
 	return fuse.OK
+}
+
+// writtenBack reports whether the kernel hands over times that it kept of a file that
+// is open for writing. utimensat(2) names no open file, whatever it is called for.
+func (f *FS) writtenBack(in *fuse.SetAttrIn) bool {
+	return f.o.Writeback && in.Valid&^fuse.FATTR_LOCKOWNER == fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_FH
 }
 
 // Access answers access(2) and chdir(2) where the kernel does not check

@@ -257,3 +257,60 @@ func TestProgramsThatCopyKeepTimesUnderARetention(t *testing.T) {
 		}
 	})
 }
+
+// A lock that S3 sets between the data and the times of a file, which the kernel
+// writes back one after the other, keeps the version's time. Nothing is lost, and
+// close(2) says so.
+func TestLockBeforeTheKernelsTimesDoesNotFailClose(t *testing.T) {
+	eachVersioned(t, func(t *testing.T, m *mounted) {
+		if err := m.store.SetLockDefault(t.Context(), s3, testBucket, objstore.DefaultRetention{}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"created", "written"} {
+			lockBeforeTimes(t, m, name)
+		}
+	})
+}
+
+// lockBeforeTimes locks a file whose time the kernel keeps since it was made, or
+// since it was written to.
+func lockBeforeTimes(t *testing.T, m *mounted, name string) {
+	t.Helper()
+	f, err := os.Create(m.path(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if name == "written" {
+		nextTick(t)
+	}
+	if _, err := f.WriteString("data"); err != nil {
+		t.Fatal(err)
+	}
+	nextTick(t) // what the daemon takes for the time of the write
+	if err := unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.store.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.store.SetLegalHold(t.Context(), s3, testBucket, name, "", objstore.HoldOn); err != nil {
+		t.Fatal(err)
+	}
+	locked, err := m.store.HeadObject(t.Context(), s3, objstore.GetRequest{Bucket: testBucket, Key: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Errorf("%s: close: %v", name, err)
+	}
+	wantContent(t, m.path(name), "data")
+	now, err := m.store.HeadObject(t.Context(), s3, objstore.GetRequest{Bucket: testBucket, Key: name})
+	if err != nil || now.LastModified != locked.LastModified {
+		t.Errorf("%s: %v, %v is %v", name, err, locked.LastModified, now.LastModified)
+	}
+	// Who sets a time is still told.
+	if err := os.Chtimes(m.path(name), time.Time{}, time.Unix(1000, 0)); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("%s: utimensat: %v", name, err)
+	}
+}

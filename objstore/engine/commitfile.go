@@ -60,7 +60,10 @@ func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 		n.fail(ctx, err)
 		return err
 	}
-	n.stored = stored{ch.content, ch.size, ch.mtime}
+	n.stored = stored{ch.content, ch.size, ch.stored}
+	if n.mtime == ch.mtime {
+		n.mtime = ch.stored
+	}
 	return nil
 }
 
@@ -69,6 +72,7 @@ type change struct {
 	origin  uint32
 	size    int64
 	mtime   objstore.Time
+	stored  objstore.Time // the mtime that the file then has
 	atime   objstore.Time
 	ctime   objstore.Time
 	told    bool           // see node
@@ -222,8 +226,12 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 			}
 		}
 		rec.Size = ch.size
+		ch.stored = ch.mtime
 		if ch.attrs && !rec.Held {
-			rec.Mtime = ch.mtime
+			if !ch.changed && x.sealedOff(n.ino, rec) {
+				ch.stored = rec.Mtime // S3 has locked the version since it was written
+			}
+			rec.Mtime = ch.stored
 			rec.Ctime = laterCtime(rec.Ctime, ch.ctime, ch.told)
 			if ch.atime != 0 {
 				rec.Atime = ch.atime

@@ -159,6 +159,8 @@ func (n *node) applyLogged(ctx context.Context, w *logWrite) (done bool, err err
 			x.touchContent(i, &ch.content)
 			i.Content.Logged = ch.content.Logged + 1
 			x.set(record.LoggedKey(i.Content.ID, i.Content.Logged), rec.Append)
+		} else if x.sealedOff(n.ino, i) {
+			return nil // the commit knows what to do
 		}
 		i.Size, i.Mtime, i.Ctime = ch.size, ch.mtime, laterCtime(i.Ctime, ch.ctime, ch.told)
 		if ch.atime != 0 {
