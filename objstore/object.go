@@ -2,6 +2,7 @@ package objstore
 
 import (
 	"io"
+	"time"
 
 	"github.com/cofferfs/coffer/objstore/checksum"
 )
@@ -94,7 +95,8 @@ type GetRequest struct {
 	Version      VersionID
 	Precondition Precondition
 	Range        *Range
-	PartNumber   int // 0: the whole object
+	IfRange      *RangeCondition // without which Range counts; nil: it counts
+	PartNumber   int             // 0: the whole object
 	CustomerKey  Encryption
 	// NoChecksum: HeadObject leaves the checksum out, for which it takes the
 	// object's key. A customer's key is verified all the same.
@@ -102,6 +104,25 @@ type GetRequest struct {
 	// NoKey: HeadObject describes the object to whoever has no key, without its
 	// checksum.
 	NoKey bool
+}
+
+// RangeCondition is If-Range (RFC 9110, 13.1.5): Range counts for an object that the
+// validator is of, and otherwise all of it is wanted. One without a validator is of
+// no object.
+type RangeCondition struct {
+	ETag     ETag
+	Modified Time // in whole seconds, where ETag is empty
+}
+
+// Holds reports whether the object is the one.
+func (c *RangeCondition) Holds(etag ETag, modified Time) bool {
+	switch {
+	case c == nil:
+		return true
+	case c.ETag != "":
+		return c.ETag == etag
+	}
+	return c.Modified != 0 && c.Modified == TimeOf(modified.Std().Truncate(time.Second))
 }
 
 // TagsRequest names the object whose tags are meant.

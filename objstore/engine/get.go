@@ -76,6 +76,8 @@ type Object struct {
 	Info objstore.ObjectInfo
 	// Offset and Length are the requested part of it in bytes.
 	Offset, Length int64
+	// Partial: that is the range or the part that was asked for, be it all of it.
+	Partial bool
 	// PartChecksum is that of the part that PartNumber asked for; nil when none
 	// is kept.
 	PartChecksum *objstore.Checksum
@@ -114,6 +116,7 @@ func (o *Object) narrow(req objstore.GetRequest) error {
 	outside := objstore.E(objstore.KindInvalidRange, "get", req.Key, "")
 	switch {
 	case req.PartNumber > 0:
+		o.Partial = true
 		parts, err := o.r.parts(o.n)
 		if err != nil {
 			return err
@@ -139,7 +142,8 @@ func (o *Object) narrow(req objstore.GetRequest) error {
 		if sums != nil {
 			o.PartChecksum = &sums[req.PartNumber-1]
 		}
-	case req.Range != nil:
+	case req.Range != nil && req.IfRange.Holds(o.Info.ETag, o.Info.LastModified):
+		o.Partial = true
 		var ok bool
 		if o.Offset, o.Length, ok = req.Range.Resolve(o.n.Size); !ok {
 			return outside

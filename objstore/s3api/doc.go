@@ -21,8 +21,7 @@
 //
 // Differences from AWS, where AWS has no answer of its own: a full disk is 507
 // InsufficientStorage (no SDK repeats it), a read-only store 403 AccessDenied.
-// A Range beside If-Range is ignored, as it may be. docs/s3.md lists every
-// operation and what differs.
+// docs/s3.md lists every operation and what differs.
 //
 // BUG(http): what is no HTTP (a bad escape in the request line, a head over 32
 // KiB) gets the plain answer of net/http, 400 or 431, without a document.

@@ -32,8 +32,10 @@ func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, 
 		req.PartNumber, err = parsePartNumber(part)
 		return req, overrides, err
 	}
-	// Without If-Range: a range that is ignored is always right (RFC 9110, 14.2).
-	if _, conditional := q.single("If-Range"); ranged && !conditional {
+	if ranged {
+		if condition, ok := q.single("If-Range"); ok {
+			req.IfRange = parseIfRange(condition, q.s.o.Now())
+		}
 		var unsatisfiable bool
 		req.Range, unsatisfiable = parseRange(rangeHeader)
 		if unsatisfiable {
@@ -120,7 +122,7 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 		if err := guard(o.Info.SSE.Mode); err != nil {
 			return err
 		}
-		if (req.Range != nil || req.PartNumber != 0) && o.Info.Size > 0 {
+		if o.Partial && o.Info.Size > 0 {
 			status = http.StatusPartialContent
 			q.w.Header()["Content-Range"] = []string{contentRange(o)}
 		}

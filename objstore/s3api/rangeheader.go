@@ -1,8 +1,10 @@
 package s3api
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cofferfs/coffer/objstore"
 )
@@ -41,6 +43,21 @@ func parseRange(s string) (r *objstore.Range, unsatisfiable bool) {
 		return nil, false
 	}
 	return &objstore.Range{First: first, Last: last}, false
+}
+
+// parseIfRange reads If-Range: a strong entity tag, or a date. A date is no strong
+// validator while the object could be written again in that second (RFC 9110,
+// 8.8.2.2). What is neither is of no object.
+func parseIfRange(s string, now time.Time) *objstore.RangeCondition {
+	s = strings.Trim(s, " \t")
+	if len(s) > 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		return &objstore.RangeCondition{ETag: objstore.ETag(s[1 : len(s)-1])}
+	}
+	t, err := http.ParseTime(s)
+	if err != nil || now.Sub(t) < time.Second {
+		return &objstore.RangeCondition{}
+	}
+	return &objstore.RangeCondition{Modified: objstore.TimeOf(t)}
 }
 
 // parseCopyRange reads x-amz-copy-source-range, which must be whole.
