@@ -14,7 +14,7 @@ import (
 type completeDocument struct {
 	Part []struct {
 		PartNumber        string
-		ETag              string
+		ETag              *string
 		ChecksumCRC32     string
 		ChecksumCRC32C    string
 		ChecksumCRC64NVME string
@@ -48,7 +48,7 @@ func (q *request) completeUpload() error {
 	if v := q.get("X-Amz-Mp-Object-Size"); v != "" {
 		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil || n < 0 {
-			return errInvalidRequest("Value for x-amz-mp-object-size header is invalid.")
+			return errInvalidRequest("Value for x-amz-mp-object-size header is invalid: '" + v + "'")
 		}
 		req.Size = n
 	}
@@ -143,13 +143,13 @@ func (q *request) readComplete() ([]objstore.CompletePart, error) {
 	for i := range doc.Part {
 		p := &doc.Part[i]
 		n, err := strconv.Atoi(strings.TrimSpace(p.PartNumber))
-		if err != nil {
+		if err != nil || p.ETag == nil {
 			return nil, errMalformedXML()
 		}
 		if n < 1 || n > objstore.MaxPartNumber {
 			return nil, errInvalidArgument("PartNumber must be >= 1", "PartNumber", p.PartNumber)
 		}
-		parts[i] = objstore.CompletePart{Number: n, ETag: objstore.ETag(strings.Trim(strings.TrimSpace(p.ETag), `"`))}
+		parts[i] = objstore.CompletePart{Number: n, ETag: objstore.ETag(strings.Trim(strings.TrimSpace(*p.ETag), `"`))}
 		values := [...]string{p.ChecksumCRC32, p.ChecksumCRC32C, p.ChecksumCRC64NVME, p.ChecksumMD5, p.ChecksumSHA1,
 			p.ChecksumSHA256, p.ChecksumSHA512, p.ChecksumXXHASH128, p.ChecksumXXHASH3, p.ChecksumXXHASH64}
 		for j, a := range checksum.Algorithms() {

@@ -170,6 +170,11 @@ func TestRecordedMultipartRefusals(t *testing.T) {
 	d.do("POST", "/bucket/k?uploadId="+id, completeXML()).want(t, "no parts", 400, "InvalidRequest", "You must specify at least one part")
 	d.do("POST", "/bucket/k?uploadId="+id, "").want(t, "no document", 400, "InvalidRequest", "You must specify at least one part")
 	d.do("POST", "/bucket/k?uploadId="+id, completeXML(partXML(1, data))+"x").want(t, "trailing", 400, "MalformedXML", "")
+	for _, incomplete := range []string{"<Part><PartNumber>1</PartNumber></Part>", "<Part><ETag>" + data + "</ETag></Part>"} {
+		d.do("POST", "/bucket/k?uploadId="+id, completeXML(incomplete)).want(t, incomplete, 400, "MalformedXML", "")
+	}
+	d.do("POST", "/bucket/k?uploadId="+id, completeXML(partXML(1, data)), "x-amz-mp-object-size", "size").want(t, "size", 400, "InvalidRequest",
+		"Value for x-amz-mp-object-size header is invalid: 'size'")
 	d.do("PUT", part(1), "data").ok(t, "part 1", 200)
 	d.do("POST", "/bucket/k?uploadId="+id, completeXML(partXML(2, data))).want(t, "wrong number", 400, "InvalidPart", missing, "ETag", data, "PartNumber", "2", "UploadId", id)
 	d.do("POST", "/bucket/k?uploadId="+id, completeXML(partXML(1, `"d41d8cd98f00b204e9800998ecf8427e"`))).want(t, "wrong tag", 400, "InvalidPart", missing, "ETag", "d41d8cd98f00b204e9800998ecf8427e", "PartNumber", "1", "UploadId", id)
