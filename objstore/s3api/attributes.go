@@ -14,9 +14,11 @@ func (q *request) partsPage() (p partsPage, err error) {
 	if p.after, err = q.intHeader("X-Amz-Part-Number-Marker", "x-amz-part-number-marker", 0); err != nil {
 		return p, err
 	}
-	p.max, err = q.intHeader("X-Amz-Max-Parts", "x-amz-max-parts", objstore.MaxListKeys)
+	if p.max, err = q.intHeader("X-Amz-Max-Parts", "x-amz-max-parts", objstore.MaxListKeys); err != nil {
+		p.max = objstore.MaxListKeys // AWS does not mind here what is no number
+	}
 	p.max = min(p.max, objstore.MaxListKeys)
-	return p, err
+	return p, nil
 }
 
 // intHeader is intParam of a header; name is as clients write it.

@@ -237,6 +237,9 @@ func (q *request) getAttributes() error {
 	}
 	wanted := map[string]bool{}
 	for _, line := range q.header["X-Amz-Object-Attributes"] {
+		if line == "" {
+			continue
+		}
 		for name := range strings.SplitSeq(line, ",") {
 			name = strings.Trim(name, " \t")
 			switch name {
@@ -248,8 +251,7 @@ func (q *request) getAttributes() error {
 		}
 	}
 	if len(wanted) == 0 {
-		return errInvalidArgument("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty",
-			"x-amz-object-attributes", "")
+		return errInvalidRequest("The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	key, err := q.readKey()
 	if err != nil {

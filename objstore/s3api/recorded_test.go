@@ -155,8 +155,14 @@ func TestPartsOfCompositeObjectsAreDescribed(t *testing.T) {
 		t.Error("full object:", got)
 	}
 	for _, v := range []string{"x", "-1", "99999999999"} {
-		d.do("GET", "/bucket/composite?attributes", "", "x-amz-object-attributes", "ObjectParts", "x-amz-max-parts", v).want(t, v, 400, "InvalidArgument", "")
+		if got := attributes("composite", "x-amz-max-parts", v); !strings.HasPrefix(got, "<IsTruncated>false</IsTruncated><MaxParts>1000</MaxParts>") || !strings.Contains(got, both) {
+			t.Errorf("max-parts %s: %s", v, got)
+		}
+		d.do("GET", "/bucket/composite?attributes", "", "x-amz-object-attributes", "ObjectParts", "x-amz-part-number-marker", v).want(t, v, 400, "InvalidArgument", "")
 	}
+	const missing = "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty"
+	d.do("GET", "/bucket/composite?attributes", "").want(t, "none", 400, "InvalidRequest", missing)
+	d.do("GET", "/bucket/composite?attributes", "", "x-amz-object-attributes", "").want(t, "empty", 400, "InvalidRequest", missing)
 }
 
 func crc32cOf(s string) string { return checksum.Format(checksum.Of(checksum.CRC32C, []byte(s))) }
