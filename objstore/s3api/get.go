@@ -55,6 +55,9 @@ func parsePartNumber(s string) (int, error) {
 }
 
 func (q *request) getObject() error {
+	if _, ok := q.query["versions"]; ok {
+		return errInvalidRequest("There is no such thing as the ?versions sub-resource for a key")
+	}
 	return q.serveObject(func(o *engine.Object, status int) error {
 		n, err := o.WriteTo(&objectWriter{q.w, status})
 		if err == nil && n != o.Length {

@@ -91,6 +91,9 @@ func (q *request) listObjectsV1() error {
 	if err != nil {
 		return err
 	}
+	if q.query.Get("start-after") != "" {
+		return newError(http.StatusBadRequest, "InvalidArgument", "startAfter only supported in REST.GET.BUCKET with list-type=2", field("ArgumentName", "start-after"))
+	}
 	marker := q.query.Get("marker")
 	l.after = l.outside(marker)
 	res, err := q.page(l)

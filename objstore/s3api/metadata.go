@@ -210,6 +210,12 @@ var overrides = [...][2]string{
 
 // parseOverrides reads the response-* parameters into headers to be set.
 func (q *request) parseOverrides() (http.Header, error) {
+	for name, values := range q.query {
+		if strings.HasPrefix(name, "response-") && !slices.ContainsFunc(overrides[:], func(o [2]string) bool { return o[0] == name }) {
+			return nil, errInvalidArgument(name+" is not in the set of overridable response headers. Please refer to the S3 API documentation for a complete list of overridable response headers.",
+				name, values[0])
+		}
+	}
 	var h http.Header
 	for _, o := range overrides {
 		v, ok := q.param(o[0])
