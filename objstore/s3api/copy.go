@@ -24,13 +24,14 @@ type copySource struct {
 // of a URL, which AWS takes too; it does not matter which host.
 func parseCopySource(s string, parseVersion func(string) (objstore.VersionID, error)) (copySource, error) {
 	var version objstore.VersionID
-	bad := func() (copySource, error) {
-		return copySource{}, errInvalidArgument("Invalid copy source object key", "x-amz-copy-source", "x-amz-copy-source")
+	refuse := func(what string) (copySource, error) {
+		return copySource{}, errInvalidArgument("Invalid copy source "+what, "x-amz-copy-source", "x-amz-copy-source")
 	}
+	const badBucket, badKey, badEncoding = "bucket name", "object key", "encoding"
 	if at := strings.LastIndex(s, "?versionId="); at >= 0 {
 		id, err := url.QueryUnescape(s[at+len("?versionId="):])
 		if err != nil {
-			return bad()
+			return refuse(badEncoding)
 		}
 		if version, err = parseVersion(id); err != nil {
 			return copySource{}, err
@@ -45,26 +46,44 @@ func parseCopySource(s string, parseVersion func(string) (objstore.VersionID, er
 	}
 	path, err := url.QueryUnescape(s)
 	if err != nil {
-		return bad()
+		return refuse(badEncoding)
 	}
-	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if !ok || bucket == "" || key == "" {
-		return bad()
-	}
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if !objstore.ValidBucketName(bucket) {
-		return copySource{}, newError(http.StatusBadRequest, "InvalidBucketName", "The specified bucket is not valid.", field("BucketName", bucket))
+		return refuse(badBucket)
+	}
+	if key == "" {
+		return refuse(badKey)
 	}
 	if err := objstore.CheckKey("copy", key); err != nil {
 		if objstore.IsKind(err, objstore.KindNameTooLong) {
 			return copySource{}, err
 		}
-		return bad()
+		return refuse(badKey)
 	}
 	return copySource{bucket, key, version}, nil
 }
 
 func (q *request) copySource() (copySource, error) {
 	return parseCopySource(q.get("X-Amz-Copy-Source"), q.s.parseVersionID)
+}
+
+// checkCopyHeader refuses a copy source where nothing is copied. A POST that begins
+// an upload has none either, but is not refused for it.
+func (q *request) checkCopyHeader() error {
+	source, ok := q.single("X-Amz-Copy-Source")
+	if !ok {
+		return nil
+	}
+	switch q.r.Method {
+	case http.MethodPut:
+		return nil
+	case http.MethodPost:
+		if _, ok := q.param("uploadId"); !ok {
+			return nil
+		}
+	}
+	return errInvalidArgument("You can only specify a copy source header for copy requests.", "x-amz-copy-source", source)
 }
 
 // errOtherTags says that what was copied has other tags than what the policies were
@@ -89,6 +108,9 @@ func (q *request) checkSource(src copySource) func([]objstore.Tag) error {
 // copyAs makes a copy, which is what the request's operation turned out to be. A
 // source that was replaced since the copy was authorized is asked about again.
 func (q *request) copyAs(op string, copy func() error) error {
+	if q.auth.ContentLength > 0 {
+		return errInvalidRequest("The request included a body. Requests of this type must not include a non-empty body.")
+	}
 	const attempts = 8 // at a source that keeps changing
 	route := q.op
 	for i := 1; ; i++ {

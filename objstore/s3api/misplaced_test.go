@@ -1,6 +1,9 @@
 package s3api
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // What AWS S3 answers where a parameter or header belongs to another request, as
 // users of other servers have reported its answers.
@@ -33,4 +36,29 @@ func TestKeysHaveNoListOfVersions(t *testing.T) {
 	d.put("bucket", "k", "data")
 	d.do("GET", "/bucket/k?versions", "").want(t, "key", 400, "InvalidRequest", "There is no such thing as the ?versions sub-resource for a key")
 	d.do("GET", "/bucket?versions", "").ok(t, "bucket", 200)
+}
+
+func TestCopySourceIsForCopiesAlone(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	id, part := d.begin("/bucket/parts", "x-amz-copy-source", "bucket/k") // AWS does not mind that one
+	const only = "You can only specify a copy source header for copy requests."
+	for target, methods := range map[string]string{"/bucket": "GET DELETE", "/bucket/k": "GET DELETE", "/bucket/parts?uploadId=" + id: "GET POST DELETE"} {
+		for method := range strings.SplitSeq(methods, " ") {
+			d.do(method, target, "", "x-amz-copy-source", "bucket/k").want(t, method+" "+target, 400, "InvalidArgument", only,
+				"ArgumentName", "x-amz-copy-source", "ArgumentValue", "bucket/k")
+		}
+	}
+	d.do("HEAD", "/bucket/k", "", "x-amz-copy-source", "bucket/k").ok(t, "HEAD", 400)
+	for _, target := range []string{"/bucket/copy", part(1)} {
+		d.do("PUT", target, "a body", "x-amz-copy-source", "bucket/k").want(t, target, 400, "InvalidRequest",
+			"The request included a body. Requests of this type must not include a non-empty body.")
+		for source, what := range map[string]string{"": "bucket name", "/": "bucket name", "Upper/k": "bucket name", "bucket": "object key", "bucket/": "object key",
+			"bucket/%zz": "encoding", "bucket/k?versionId=%zz": "encoding"} {
+			d.do("PUT", target, "", "x-amz-copy-source", source).want(t, target+" from "+source, 400, "InvalidArgument", "Invalid copy source "+what,
+				"ArgumentName", "x-amz-copy-source", "ArgumentValue", "x-amz-copy-source")
+		}
+		d.do("PUT", target, "", "x-amz-copy-source", "bucket/k").ok(t, target, 200)
+	}
 }

@@ -117,8 +117,8 @@ func TestCopySourceIsDecodedOnce(t *testing.T) {
 	for header, code := range map[string]string{
 		"": "InvalidArgument", "wrongformat": "InvalidArgument", "/": "InvalidArgument", "bucket/": "InvalidArgument",
 		"bucket/%zz": "InvalidArgument", "bucket/%00": "InvalidArgument", "bucket/%ff": "InvalidArgument",
-		"Upper/key":                           "InvalidBucketName",
-		"https:/bucket/key":                   "InvalidBucketName",
+		"Upper/key":                           "InvalidArgument",
+		"https:/bucket/key":                   "InvalidArgument",
 		"https://bucket/key":                  "InvalidArgument",
 		"https://":                            "InvalidArgument",
 		"bucket/key?versionId=abc":            "InvalidArgument",

@@ -220,6 +220,9 @@ func (q *request) run() (err error) {
 	if err := q.checkOwner(); err != nil {
 		return err
 	}
+	if err := q.checkCopyHeader(); err != nil {
+		return err
+	}
 	if err := q.authorize(route.name); err != nil {
 		return err
 	}
