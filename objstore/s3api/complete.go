@@ -127,16 +127,13 @@ func (q *request) objectChecksum() (*objstore.Checksum, error) {
 
 func (q *request) readComplete() ([]objstore.CompletePart, error) {
 	if q.auth.ContentLength == 0 {
-		return nil, errNoParts()
+		return nil, errInvalidRequest("You must specify at least one part")
 	}
 	var doc completeDocument
 	if err := q.decodeXML(maxCompleteBytes, "CompleteMultipartUpload", &doc); err != nil {
 		return nil, err
 	}
-	if len(doc.Part) == 0 {
-		return nil, errNoParts()
-	}
-	if len(doc.Part) > objstore.MaxPartNumber {
+	if len(doc.Part) == 0 || len(doc.Part) > objstore.MaxPartNumber {
 		return nil, errMalformedXML()
 	}
 	parts := make([]objstore.CompletePart, len(doc.Part))
@@ -164,8 +161,6 @@ func (q *request) readComplete() ([]objstore.CompletePart, error) {
 	}
 	return parts, nil
 }
-
-func errNoParts() *apiError { return errInvalidRequest("You must specify at least one part") }
 
 // checkComplete compares what the request says of checksums with what the
 // upload was begun with.

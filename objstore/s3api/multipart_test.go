@@ -167,7 +167,7 @@ func TestRecordedMultipartRefusals(t *testing.T) {
 	}
 	d.do("PUT", "/bucket/k?partNumber=1", "data").want(t, "no id", 400, "InvalidArgument", "")
 
-	d.do("POST", "/bucket/k?uploadId="+id, completeXML()).want(t, "no parts", 400, "InvalidRequest", "You must specify at least one part")
+	d.do("POST", "/bucket/k?uploadId="+id, completeXML()).want(t, "no parts", 400, "MalformedXML", "")
 	d.do("POST", "/bucket/k?uploadId="+id, "").want(t, "no document", 400, "InvalidRequest", "You must specify at least one part")
 	d.do("POST", "/bucket/k?uploadId="+id, completeXML(partXML(1, data))+"x").want(t, "trailing", 400, "MalformedXML", "")
 	for _, incomplete := range []string{"<Part><PartNumber>1</PartNumber></Part>", "<Part><ETag>" + data + "</ETag></Part>"} {
