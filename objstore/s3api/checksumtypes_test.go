@@ -64,6 +64,19 @@ func TestUploadWithEachAlgorithm(t *testing.T) {
 	}
 }
 
+// Headers that name an algorithm and a type are read in either case, and told in capitals.
+func TestChecksumOfAnUploadIsNamedInEitherCase(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	for _, c := range [][2]string{{"crc32", "composite"}, {"Crc32", "Full_Object"}, {"crc64nvme", "full_object"}, {"SHA1", "COMPOSITE"}} {
+		a := d.do("POST", "/bucket/k?uploads", "", "x-amz-checksum-algorithm", c[0], "x-amz-checksum-type", c[1])
+		if a.status != 200 || a.header.Get("x-amz-checksum-algorithm") != strings.ToUpper(c[0]) || a.header.Get("x-amz-checksum-type") != strings.ToUpper(c[1]) {
+			t.Errorf("%v: %v %v", c, a, a.header)
+		}
+	}
+	d.do("POST", "/bucket/k?uploads", "", "x-amz-checksum-algorithm", "SHA1", "x-amz-checksum-type", "full").want(t, "other type", 400, "InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+}
+
 // The MD5 that is asked for as a checksum is not made the ETag of a part where ETags
 // are no MD5s.
 func TestChecksumMD5IsNoETag(t *testing.T) {

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
@@ -67,7 +68,7 @@ func (q *request) uploadChecksum() (alg checksum.Algorithm, typ checksum.Type, e
 	if typeName == "" {
 		return alg, checksum.DefaultType(alg), nil
 	}
-	if typ, err = checksum.ParseType(typeName); err != nil {
+	if typ, err = checksum.ParseType(strings.ToUpper(typeName)); err != nil {
 		return "", "", errInvalidRequest("Value for x-amz-checksum-type header is invalid.")
 	}
 	if err := typ.Check(alg); err != nil {
