@@ -243,7 +243,13 @@ func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *sou
 		if parts && src.n.Size <= rereadLimit {
 			return s.copyOfParts(ctx, get, req.Store, src, c, oek)
 		}
-		if err := copyETag(from, src.oek, c, oek); err != nil {
+		if plainETags(c.Mode) && leftMD5(src.n) {
+			sums, err := s.reread(ctx, get, from, checksum.MD5)
+			if err != nil {
+				return err
+			}
+			setETag(c, oek, record.ETagMD5, [16]byte(sums[checksum.MD5]))
+		} else if err := copyETag(from, src.oek, c, oek); err != nil {
 			return s.wrap("copy", req.SrcKey, err)
 		}
 	}

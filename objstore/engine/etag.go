@@ -20,7 +20,7 @@ func plainETags(mode objstore.SSEMode) bool {
 
 // setETag gives a content whose mode and key are chosen the ETag of an object
 // with that MD5, or with those MD5s of its parts. Where the MD5 is not shown it
-// is kept, sealed, so that a copy under SSE-S3 has it.
+// is kept, sealed, so that a copy under SSE-S3 has it; but see laterMD5.
 func setETag(c *record.Content, oek *extent.Keys, kind record.ETagKind, md5 [16]byte) {
 	if plainETags(c.Mode) {
 		c.ETag, c.ETagSum = kind, md5
@@ -28,6 +28,19 @@ func setETag(c *record.Content, oek *extent.Keys, kind record.ETagKind, md5 [16]
 	}
 	randomETag(c)
 	c.SealedMD5 = coffercrypto.SealBytes(oek.Inner, md5Binding(c), md5[:])
+}
+
+// laterMD5 reports whether the MD5 of an object of this mode and size, -1 if that is
+// not known, is left to whoever copies it under SSE-S3: few objects are, and to read
+// one that small takes about as long as to open a sealed MD5.
+func laterMD5(mode objstore.SSEMode, size int64) bool {
+	return !plainETags(mode) && size >= 0 && size <= extent.MaxInline
+}
+
+// leftMD5 reports whether an object's MD5 was left to be computed.
+func leftMD5(n *record.Inode) bool {
+	c := &n.Content
+	return c.ETag == record.ETagRandom && c.PartCount == 0 && len(c.SealedMD5) == 0 && laterMD5(c.Mode, n.Size)
 }
 
 func randomETag(c *record.Content) {

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
+	"github.com/cofferfs/coffer/objstore/extent"
 )
 
 func setETags(t tester, s *Store, bucket string, form objstore.ETagForm) {
@@ -42,9 +44,13 @@ func mustBeOpaque(t tester, what string, tag objstore.ETag, p []byte, parts int)
 }
 
 // tagOf is what a listing and a request for the object say of its ETag.
-func tagOf(t tester, s *Store, key string) objstore.ETag {
+func tagOf(t tester, s *Store, key string, customer ...objstore.Encryption) objstore.ETag {
 	t.Helper()
-	info, err := s.HeadObject(bg, s3C, objstore.GetRequest{Bucket: "bucket", Key: key})
+	req := objstore.GetRequest{Bucket: "bucket", Key: key}
+	if len(customer) > 0 {
+		req.CustomerKey = customer[0]
+	}
+	info, err := s.HeadObject(bg, s3C, req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,5 +368,65 @@ func TestChoiceOfETagsIsDurable(t *testing.T) {
 	}
 	if err := k.s.SetBucketETags(bg, s3C, "bucket", 2); !objstore.IsKind(err, objstore.KindInvalidArgument) {
 		t.Errorf("form 2: %v", err)
+	}
+}
+
+// An MD5 that is not shown is computed with the body where the body is large, and
+// where it is small by whoever makes a copy that shows it.
+func TestMD5sOfSmallObjectsAreLeftToCopies(t *testing.T) {
+	k, _ := newStack(t, nil)
+	under := objstore.Encryption{Mode: objstore.SSEC, CustomerKey: secret.Random()}
+	for _, size := range []int{0, 1, extent.MaxInline, extent.MaxInline + 1} {
+		for _, told := range []bool{true, false} { // its size is told before it comes
+			p := bytesOf(1, size)
+			req := objstore.PutRequest{
+				Bucket: "bucket", Key: "src", Body: bytes.NewReader(p), Size: -1, Encryption: under,
+				Algorithms: []checksum.Algorithm{checksum.CRC64NVME}, Store: checksum.CRC64NVME,
+				Verify: func(sums checksum.Sums) error {
+					if _, ok := sums[checksum.MD5]; ok == (told && size <= extent.MaxInline) {
+						t.Errorf("%d bytes, told %v: an MD5: %v", size, told, ok)
+					}
+					return nil
+				},
+			}
+			if told {
+				req.Size = int64(size)
+			}
+			info, err := k.s.PutObject(bg, s3C, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.ETag == md5Hex(p) {
+				t.Errorf("%d bytes: the MD5 shows", size)
+			}
+			if got := tagOf(t, k.s, "src", under); got != info.ETag {
+				t.Errorf("%d bytes: %s, then %s", size, info.ETag, got)
+			}
+			// By way of another key, and at once.
+			from, other := "src", objstore.Encryption{Mode: objstore.SSEC, CustomerKey: secret.Random()}
+			for _, e := range []objstore.Encryption{other, {}} {
+				info, err := k.s.CopyObject(bg, s3C, objstore.CopyRequest{
+					SrcBucket: "bucket", SrcKey: from, SrcCustomerKey: under, DstBucket: "bucket", DstKey: "copy", Encryption: e,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if (info.ETag == md5Hex(p)) != (e.CustomerKey == nil) {
+					t.Errorf("%d bytes, told %v, to %v: ETag %s", size, told, info.SSE.Mode, info.ETag)
+				}
+			}
+			for _, key := range []string{"a", "b"} {
+				if _, err := k.s.CopyObject(bg, s3C, objstore.CopyRequest{
+					SrcBucket: "bucket", SrcKey: from, SrcCustomerKey: under, DstBucket: "bucket", DstKey: key, Encryption: other,
+				}); err != nil {
+					t.Fatal(err)
+				}
+				from, under, other = key, other, objstore.Encryption{}
+			}
+			if got := tagOf(t, k.s, "b"); got != md5Hex(p) {
+				t.Errorf("%d bytes, told %v: %s after two copies", size, told, got)
+			}
+			under = objstore.Encryption{Mode: objstore.SSEC, CustomerKey: secret.Random()}
+		}
 	}
 }

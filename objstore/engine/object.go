@@ -35,7 +35,11 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 		return info, err
 	}
 	defer oek.Wipe()
-	in, err := s.newIngest(extent.Of(content.ID, oek), etags, req.Algorithms)
+	form := etags
+	if laterMD5(content.Mode, req.Size) {
+		form = objstore.ETagsOpaque
+	}
+	in, err := s.newIngest(extent.Of(content.ID, oek), form, req.Algorithms)
 	if err != nil {
 		return info, err
 	}
@@ -49,8 +53,11 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 			return info, err
 		}
 	}
-	if etags == objstore.ETagsMD5 {
+	switch {
+	case form == objstore.ETagsMD5:
 		setETag(&content, oek, record.ETagMD5, [16]byte(sums[checksum.MD5]))
+	case etags == objstore.ETagsMD5:
+		randomETag(&content)
 	}
 	var stored *objstore.Checksum
 	if req.Store != "" {

@@ -115,7 +115,8 @@ type Content struct {
 	Checksum     []byte // sealed under ChecksumKey, or where that is empty the object key
 	ChecksumKey  []byte // sealed under the object key
 	// SealedMD5 is what ETagSum would be under SSE-S3, sealed under the object
-	// key: in a bucket of MD5s a copy under SSE-S3 gets it back.
+	// key: in a bucket of MD5s a copy under SSE-S3 gets it back. Empty: nobody has
+	// computed it.
 	SealedMD5 []byte
 }
 
