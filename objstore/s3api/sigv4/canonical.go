@@ -186,6 +186,15 @@ var names = func() map[string]string {
 	return m
 }()
 
+// lowerNames are the names again, by their canonical forms.
+var lowerNames = func() map[string]string {
+	m := make(map[string]string, len(names))
+	for lower, name := range names {
+		m[name] = lower
+	}
+	return m
+}()
+
 // canonicalName is http.CanonicalHeaderKey.
 func canonicalName(name string) string {
 	if c, ok := names[name]; ok {
@@ -196,12 +205,19 @@ func canonicalName(name string) string {
 
 // appendTrimmed drops white space at both ends and makes runs of spaces one.
 func appendTrimmed(b []byte, v string) []byte {
-	v = strings.Trim(v, " \t\r\n\v\f")
-	for i := 0; i < len(v); i++ {
-		if v[i] == ' ' && v[i-1] == ' ' { // v does not begin with one
-			continue
-		}
-		b = append(b, v[i])
+	if v == "" {
+		return b
 	}
-	return b
+	if v[0] <= ' ' || v[len(v)-1] <= ' ' {
+		v = strings.Trim(v, " \t\r\n\v\f")
+	}
+	for {
+		i := strings.Index(v, "  ")
+		if i < 0 {
+			return append(b, v...)
+		}
+		b = append(b, v[:i+1]...)
+		for v = v[i:]; v[0] == ' '; v = v[1:] { // v does not end with one
+		}
+	}
 }

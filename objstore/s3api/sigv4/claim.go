@@ -1,7 +1,6 @@
 package sigv4
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -33,6 +32,7 @@ type claim struct {
 	service       string
 	signedHeaders string // as sent
 	signed        []string
+	sorted        []string // signed, in order
 	signature     [sha256.Size]byte
 	signatureHex  string // as sent
 	token         string // of a session, or empty
@@ -92,18 +92,21 @@ func (c *claim) parseSignedHeaders(s string) bool {
 		if name == "" {
 			return false
 		}
+		if _, ok := names[name]; ok {
+			continue
+		}
 		for i := 0; i < len(name); i++ {
 			if b := name[i]; b <= ' ' || b >= 0x7f || b >= 'A' && b <= 'Z' || b == ':' || b == ',' {
 				return false
 			}
 		}
 	}
-	sorted := c.signed
-	if !slices.IsSorted(sorted) {
-		sorted = slices.Sorted(slices.Values(sorted))
+	c.sorted = c.signed
+	if !slices.IsSorted(c.sorted) {
+		c.sorted = slices.Sorted(slices.Values(c.sorted))
 	}
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i] == sorted[i-1] {
+	for i := 1; i < len(c.sorted); i++ {
+		if c.sorted[i] == c.sorted[i-1] {
 			return false
 		}
 	}
@@ -225,39 +228,48 @@ func (c *claim) check(region, service string) *Error {
 // request what its query has, signed, with the same value, and the key headers
 // that who uses the URL adds where its signer asked for them.
 func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
-	sorted := c.signed
-	if !slices.IsSorted(sorted) {
-		sorted = slices.Sorted(slices.Values(sorted))
-	}
 	var missing []string
-	if _, ok := slices.BinarySearch(sorted, "host"); !ok {
+	if _, ok := slices.BinarySearch(c.sorted, "host"); !ok {
 		missing = append(missing, "host")
 	}
-	var lower [64]byte // longer names come to stand elsewhere
 	for name := range h {
-		if len(name) < len("x-amz-") || !strings.EqualFold(name[:len("x-amz-")], "x-amz-") || name == "X-Amz-Content-Sha256" {
+		const prefix = "X-Amz-"
+		if len(name) < len(prefix) || name[:len(prefix)] != prefix && !strings.EqualFold(name[:len(prefix)], prefix) || name == "X-Amz-Content-Sha256" {
 			continue
 		}
-		b := appendLower(lower[:0], name)
-		if _, ok := slices.BinarySearchFunc(sorted, b, compareTo); !ok {
-			if c.presigned && (signedInQuery(query, string(b), h[name]) || c.bringsKey(query, string(b))) {
-				continue
-			}
-			missing = append(missing, string(b))
+		if c.signs(name) {
+			continue
 		}
+		lower := strings.ToLower(name)
+		if c.presigned && (signedInQuery(query, lower, h[name]) || c.bringsKey(query, lower)) {
+			continue
+		}
+		missing = append(missing, lower)
 	}
 	slices.Sort(missing)
 	return missing
 }
 
+// signs is hasSigned for a name in another case, of which it makes no string.
+func (c *claim) signs(name string) bool {
+	if lower, ok := lowerNames[name]; ok {
+		_, ok = slices.BinarySearch(c.sorted, lower)
+		return ok
+	}
+	var lower [64]byte // longer names come to stand elsewhere
+	_, ok := slices.BinarySearchFunc(c.sorted, appendLower(lower[:0], name), compareTo)
+	return ok
+}
+
 // compareTo is strings.Compare without making a string of b.
 func compareTo(s string, b []byte) int {
-	for i := range min(len(s), len(b)) {
-		if s[i] != b[i] {
-			return cmp.Compare(s[i], b[i])
-		}
+	switch {
+	case s == string(b):
+		return 0
+	case s < string(b):
+		return -1
 	}
-	return cmp.Compare(len(s), len(b))
+	return 1
 }
 
 // appendLower is strings.ToLower for the name of a header, which is ASCII.
