@@ -253,14 +253,8 @@ func latin1(s string) (string, bool) {
 // or who may read it, and that are not built: to take and ignore them would be
 // a lie.
 func (q *request) refuseUnbuilt() error {
-	for name := range q.header {
-		if len(name) < len("X-Amz-") || !strings.EqualFold(name[:len("X-Amz-")], "X-Amz-") {
-			continue
-		}
-		switch lower := strings.ToLower(name); {
-		case lower == "x-amz-write-offset-bytes" && q.op != "PutObject":
-			return errHeader(lower)
-		}
+	if _, ok := q.single(writeOffsetHeader); ok && q.op != "PutObject" {
+		return errHeader(strings.ToLower(writeOffsetHeader))
 	}
 	return q.checkObjectACL()
 }
