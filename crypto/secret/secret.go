@@ -25,11 +25,12 @@ var processKey = func() (k [Size]byte) {
 }()
 
 // Key is 256 bits of key material. The zero Key must not be used; make one
-// with New, Random or Take. A Key is wiped by Wipe, and by a finaliser when it was
-// forgotten. Methods may be called concurrently, Wipe may not run beside them.
+// with New, Random or Take, or make it one with Hold. A Key is wiped by Wipe, and by a
+// finaliser when it was forgotten, but for one of Hold. Methods may be called concurrently, Wipe may not run beside them.
 type Key struct {
 	b     [Size]byte
 	wiped bool
+	held  bool // by Hold
 	fresh atomic.Bool
 }
 
@@ -48,6 +49,19 @@ func New(b []byte) (*Key, error) {
 func Take(b []byte) (*Key, error) {
 	defer clear(b)
 	return New(b)
+}
+
+// Hold makes the zero Key, which is part of something larger, the key b, and wipes
+// b, which must have Size bytes. Who has such a Key is sure to wipe it, whatever
+// happens: a finaliser, which takes more time than all else about a key, does not look
+// after it. It panics if k is or was a key.
+func (k *Key) Hold(b []byte) {
+	defer clear(b)
+	if len(b) != Size || k.held || k.wiped {
+		panic("secret: a key of another size, or in the place of another one")
+	}
+	copy(k.b[:], b)
+	k.held = true
 }
 
 // Random makes a key from the system's random source.

@@ -39,6 +39,38 @@ func TestOnlyKeysOfTheRightSizeAreMade(t *testing.T) {
 	}
 }
 
+func TestHoldTakesOneKeyAndIsWiped(t *testing.T) {
+	var owner struct{ key Key }
+	b := bytes.Repeat([]byte{7}, Size)
+	want, err := New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner.key.Hold(b)
+	if !bytes.Equal(b, make([]byte, Size)) {
+		t.Error("Hold left the bytes")
+	}
+	if !owner.key.Equal(want) || owner.key.Spend() {
+		t.Error("the key is another, or fresh")
+	}
+	refused := func(k *Key, n int) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Error("taken")
+			}
+		}()
+		k.Hold(make([]byte, n))
+	}
+	refused(&owner.key, Size)
+	owner.key.Wipe()
+	if owner.key.b != [Size]byte{} {
+		t.Error("Wipe left the key")
+	}
+	refused(&owner.key, Size) // who still has the old key would use this one
+	refused(&Key{}, Size-1)
+}
+
 func TestNewCopiesAndTakeWipes(t *testing.T) {
 	b := bytes.Repeat([]byte{7}, Size)
 	k, err := New(b)

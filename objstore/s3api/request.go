@@ -39,9 +39,12 @@ type request struct {
 	peeked           []byte                        // of the body, for policies; nil: nothing
 	body             body
 
-	keys       []*secret.Key // wiped at the end
-	sseContext string        // encryption context of a write, as it was sent
-	code       string        // S3's code of the error that was answered
+	// keys are those of customers that the request came with, its source's and its
+	// own. They are wiped at the end.
+	keys       [2]secret.Key
+	usedKeys   int
+	sseContext string // encryption context of a write, as it was sent
+	code       string // S3's code of the error that was answered
 
 	// values are those of the first headers of the answer: one piece of memory
 	// for all of them.
@@ -63,8 +66,8 @@ func (q *request) set(name, value string) {
 
 // close ends the request: what it borrowed is given back, keys are wiped.
 func (q *request) close() {
-	for _, k := range q.keys {
-		k.Wipe()
+	for i := range q.keys {
+		q.keys[i].Wipe()
 	}
 }
 

@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"crypto/md5"
+	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
@@ -175,25 +176,23 @@ func (q *request) parseCustomerKey(names keyHeaders, anySize bool) (objstore.Enc
 	case !hasSum:
 		return none, errSSE(subject + "provide the client calculated MD5 of the secret key.")
 	}
-	raw, err := base64.StdEncoding.DecodeString(text)
+	var stack struct{ raw, sum [48]byte } // longer ones come to stand elsewhere
+	raw, err := base64.StdEncoding.AppendDecode(stack.raw[:0], []byte(text))
 	defer clear(raw)
 	if err != nil || len(raw) != secret.Size && !anySize {
 		return none, errSSE("The secret key was invalid for the specified algorithm.")
 	}
-	want, err := base64.StdEncoding.DecodeString(sum)
+	want, err := base64.StdEncoding.AppendDecode(stack.sum[:0], []byte(sum))
 	got := md5.Sum(raw)
 	if err != nil || subtle.ConstantTimeCompare(got[:], want) != 1 {
 		return none, errSSE("The calculated MD5 hash of the key did not match the hash that was provided.")
 	}
 	if len(raw) != secret.Size {
-		// A key that nothing was ever sealed under.
-		return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(secret.Random())}, nil
+		var other [secret.Size]byte // that nothing was ever sealed under
+		rand.Read(other[:])
+		return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(other[:])}, nil
 	}
-	key, err := secret.Take(raw)
-	if err != nil {
-		return none, errSSE("The secret key was invalid for the specified algorithm.")
-	}
-	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(key)}, nil
+	return objstore.Encryption{Mode: objstore.SSEC, CustomerKey: q.keep(raw)}, nil
 }
 
 // checkBlocked refuses customers' keys in a bucket that has them blocked, before
@@ -209,10 +208,12 @@ func (q *request) checkBlocked() error {
 	return err
 }
 
-// keep has a key wiped when the request ends.
-func (q *request) keep(key *secret.Key) *secret.Key {
-	q.keys = append(q.keys, key)
-	return key
+// keep takes a key, and wipes raw. The key is wiped when the request ends.
+func (q *request) keep(raw []byte) *secret.Key {
+	q.usedKeys++
+	k := &q.keys[q.usedKeys-1]
+	k.Hold(raw)
+	return k
 }
 
 // readKey reads the customer's key of a read, which has no other encryption
