@@ -98,8 +98,8 @@ type GetRequest struct {
 	IfRange      *RangeCondition // without which Range counts; nil: it counts
 	PartNumber   int             // 0: the whole object
 	CustomerKey  Encryption
-	// NoChecksum: HeadObject leaves the checksum out, for which it takes the
-	// object's key. A customer's key is verified all the same.
+	// NoChecksum: the checksum is left out, which is sealed, and for which
+	// HeadObject takes the object's key. A customer's key is verified all the same.
 	NoChecksum bool
 	// NoKey: HeadObject describes the object to whoever has no key, without its
 	// checksum.

@@ -97,7 +97,11 @@ func (s *Store) openObject(ctx context.Context, r reader, req objstore.GetReques
 		return nil, err
 	}
 	o := &Object{s: s, ctx: ctx, r: r, n: n, oek: oek, Length: n.Size}
-	o.Info, err = s.info(req.Bucket, req.Key, ino, n, oek)
+	told := oek
+	if req.NoChecksum {
+		told = nil
+	}
+	o.Info, err = s.info(req.Bucket, req.Key, ino, n, told)
 	if err == nil {
 		err = checkRead("get", req.Key, req.Precondition, o.Info.ETag, o.Info.LastModified)
 	}

@@ -13,7 +13,7 @@ import (
 
 // getRequest reads what GET and HEAD have in common.
 func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
-	req = objstore.GetRequest{Bucket: q.bucket, Key: q.key}
+	req = objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoChecksum: !q.checksumMode()}
 	if req.Version, err = q.versionID(); err != nil {
 		return req, nil, err
 	}
@@ -90,7 +90,6 @@ func (q *request) headObject() error {
 	if req.Range != nil || req.PartNumber != 0 {
 		return q.serveObject(func(_ *engine.Object, status int) error { return q.sendHead(status) })
 	}
-	req.NoChecksum = !q.checksumMode()
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	if err != nil {
 		return q.readFailed(req, err)
