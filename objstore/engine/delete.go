@@ -124,13 +124,14 @@ func (x *tx) deleteCurrent(root objstore.InodeID, key string, ino objstore.Inode
 	if n.Lock.Holds(x.now, bypass) {
 		return objstore.E(objstore.KindLocked, "delete", key, "")
 	}
-	_, err := x.removeLive(root, key, func(in []history, name string, ino objstore.InodeID) error {
-		if err := x.tellNullsApart(in, name, n); err != nil {
-			return err
-		}
-		return x.unname("delete", name, ino)
-	})
+	w, err := x.way(root, key)
 	if err != nil {
+		return err
+	}
+	if err := x.tellNullsApart(w.last(), w.name, n); err != nil {
+		return err
+	}
+	if _, err := x.deleteLive(root, key); err != nil {
 		return err
 	}
 	return x.promote(root, key)

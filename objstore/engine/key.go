@@ -285,7 +285,7 @@ func (x *tx) deleteKey(root objstore.InodeID, key string) (res objstore.DeleteRe
 	return res, err
 }
 
-// deleteLive removes what a key names now, in a bucket that never had versions.
+// deleteLive removes what a key names now for good.
 func (x *tx) deleteLive(root objstore.InodeID, key string) (existed bool, err error) {
 	return x.removeLive(root, key, func(_ []history, name string, ino objstore.InodeID) error {
 		return x.unname("delete", name, ino)

@@ -242,6 +242,22 @@ func TestDirectoryStaysTheCurrentVersionOfItsKey(t *testing.T) {
 	b.listed("d/* one")
 }
 
+// What is listed can be deleted by the ids that it was listed with.
+func TestVersionsBehindADirectoryKeepTheirIDs(t *testing.T) {
+	b := newVersioned(t, objstore.VersioningOff)
+	b.put("d/", "one")
+	b.set(objstore.VersioningEnabled)
+	b.must(b.s.Rmdir(bg, mountC, b.root, "d"))
+	if _, err := b.s.Mkdir(bg, mountC, b.root, "d", 0755); err != nil {
+		t.Fatal(err)
+	}
+	b.listed("d/*  null", "d/ marker", "d/ one")
+	for _, e := range b.pages(objstore.ListVersionsRequest{Bucket: b.name, MaxKeys: 10}) {
+		b.del(e.Key, e.Version)
+	}
+	b.listed()
+}
+
 // A further name for a file that is a null version takes no null version's place.
 func TestLinkedNullVersionLeavesTheOther(t *testing.T) {
 	b := newVersioned(t, objstore.VersioningOff)
