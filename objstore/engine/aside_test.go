@@ -9,6 +9,7 @@ import (
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
+	"pgregory.net/rapid"
 )
 
 func TestFirstChangeOfAWriteSessionSetsTheContentAside(t *testing.T) {
@@ -60,7 +61,7 @@ func TestFirstChangeOfAWriteSessionSetsTheContentAside(t *testing.T) {
 	}
 }
 
-func mustLookup(t testing.TB, b *versionedBucket, name string) objstore.InodeID {
+func mustLookup(t rapid.TB, b *versionedBucket, name string) objstore.InodeID {
 	t.Helper()
 	a, err := b.s.Lookup(bg, b.root, name)
 	if err != nil {

@@ -266,7 +266,7 @@ func (r *treeRun) mountStep(t *rapid.T, op string) (want, got objstore.Kind) {
 }
 
 // compare compares everything that both doors show, and checks the records.
-func (r *treeRun) compare(t *rapid.T) {
+func (r *treeRun) compare(t rapid.TB) {
 	fail := func(format string, args ...any) {
 		t.Fatalf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(r.log, "\n"))
 	}

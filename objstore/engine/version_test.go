@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
+	"pgregory.net/rapid"
 )
 
 // versioned is a bucket of a store whose metadata are in memory, in a state of
 // versioning.
 type versionedBucket struct {
-	t    testing.TB
+	t    rapid.TB
 	s    *Store
 	name string
 	root objstore.InodeID

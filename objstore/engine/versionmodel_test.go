@@ -12,11 +12,19 @@ import (
 
 // modelVersion is a version, or a delete marker, of the model.
 type modelVersion struct {
-	seq    int
+	seq    int // 0: made without versioning
 	marker bool
 	null   bool
 	body   string
+	names  int  // of a current version: more than 1 where a file has several names
+	dir    bool // it is the object that a directory of the mount is
+	lock   modelLock
 }
+
+// modelLock is what protects a version.
+type modelLock struct{ hold, governance bool }
+
+func (l modelLock) holds(bypass bool) bool { return l.hold || l.governance && !bypass }
 
 // modelKey is what a key has: its current version, and the others, the newest first.
 type modelKey struct {
@@ -39,23 +47,47 @@ func (m *versionModel) key(k string) *modelKey {
 }
 
 func (m *versionModel) next(body string, marker bool) modelVersion {
-	m.seq++
-	return modelVersion{seq: m.seq, body: body, marker: marker, null: m.state != objstore.VersioningEnabled}
+	v := modelVersion{body: body, marker: marker}
+	m.number(&v)
+	return v
+}
+
+// number makes a version the newest of all.
+func (m *versionModel) number(v *modelVersion) {
+	v.seq, v.null = 0, m.state != objstore.VersioningEnabled
+	if m.state != objstore.VersioningOff {
+		m.seq++
+		v.seq = m.seq
+	}
 }
 
 func (k *modelKey) keep(v modelVersion) {
 	k.old = append(k.old, v)
-	slices.SortFunc(k.old, func(a, b modelVersion) int { return b.seq - a.seq })
+	slices.SortStableFunc(k.old, func(a, b modelVersion) int { return b.seq - a.seq })
+}
+
+// apart lets of the null versions only the one stay one: the current version live, or
+// else the newest.
+func (k *modelKey) apart(live *modelVersion) {
+	one := live != nil && live.null
+	for i := range k.old {
+		k.old[i].null = k.old[i].null && !one
+		one = one || k.old[i].null
+	}
 }
 
 func (k *modelKey) dropNull() {
+	k.apart(nil)
 	k.old = slices.DeleteFunc(k.old, func(v modelVersion) bool { return v.null })
 }
 
 // retire takes the current version away.
 func (m *versionModel) retire(k *modelKey) {
-	if k.live != nil && (m.state == objstore.VersioningEnabled || m.state == objstore.VersioningSuspended && !k.live.null) {
-		k.keep(*k.live)
+	if v := k.live; v != nil && !v.dir && m.state != objstore.VersioningOff {
+		k.apart(v)
+		if v.names <= 1 && (m.state == objstore.VersioningEnabled || !v.null) {
+			k.keep(*v)
+		}
 	}
 	k.live = nil
 }
@@ -72,6 +104,9 @@ func (m *versionModel) put(key, body string) {
 
 func (m *versionModel) delete(key string) {
 	k := m.key(key)
+	if m.state != objstore.VersioningOff {
+		k.apart(k.live)
+	}
 	m.retire(k)
 	m.mark(k)
 }
@@ -89,6 +124,9 @@ func (m *versionModel) mark(k *modelKey) {
 // remove removes a version for good: the one at a place in the listing of its key.
 func (m *versionModel) remove(key string, at int) {
 	k := m.key(key)
+	if m.state != objstore.VersioningOff {
+		k.apart(k.live)
+	}
 	if k.live != nil {
 		if at == 0 {
 			k.live = nil
@@ -105,18 +143,30 @@ func (m *versionModel) remove(key string, at int) {
 }
 
 func (m *versionModel) rename(from, to string) {
-	a, b := m.key(from), m.key(to)
-	v := *a.live
-	m.retire(b)
-	a.live = nil
-	if len(a.old) > 0 && !a.old[0].marker {
-		m.mark(a)
+	v := m.key(from).live
+	m.retire(m.key(to))
+	m.leave(m.key(from))
+	m.settle(m.key(to), v)
+}
+
+// leave takes a key's current version, which moves to another key: a delete marker
+// stays before older ones.
+func (m *versionModel) leave(k *modelKey) {
+	k.apart(k.live)
+	if k.live = nil; len(k.old) > 0 && !k.old[0].marker {
+		m.mark(k)
 	}
+}
+
+// settle makes a version that has moved a key's current one.
+func (m *versionModel) settle(k *modelKey, v *modelVersion) {
 	if m.state == objstore.VersioningSuspended {
-		b.dropNull()
+		k.dropNull()
 	}
-	n := m.next(v.body, false)
-	b.live = &n
+	if m.number(v); !v.lock.holds(false) {
+		v.lock = modelLock{}
+	}
+	k.live = v
 }
 
 // write is a session of the mount.
@@ -140,6 +190,7 @@ func (m *versionModel) list() (out []string) {
 		if k.live != nil {
 			all = append([]modelVersion{*k.live}, k.old...)
 		}
+		null := false
 		for i, v := range all {
 			line := key
 			if i == 0 {
@@ -150,8 +201,9 @@ func (m *versionModel) list() (out []string) {
 			} else {
 				line += " " + v.body
 			}
-			if v.null {
+			if v.null && !null {
 				line += " null"
+				null = true
 			}
 			out = append(out, line)
 		}
