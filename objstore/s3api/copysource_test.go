@@ -156,4 +156,13 @@ func TestCopyIsOfTheSourceThatWasAuthorized(t *testing.T) {
 	steps.atEachStep(t, put("open", "class=public&v=1"), put("other", "class=public&v=2"), func() {
 		public.do("PUT", "/bucket/copy", "", "x-amz-copy-source", "bucket/src").ok(t, "both are public", 200)
 	})
+	// So is one under customers' keys, which are read anew each time.
+	keyed := func(body, tags string) func() {
+		return func() {
+			d.do("PUT", "/bucket/src", body, join(customer("a"), []string{"x-amz-tagging", tags})...).ok(t, body, 200)
+		}
+	}
+	steps.atEachStep(t, keyed("open", "class=public&v=1"), keyed("other", "class=public&v=2"), func() {
+		public.do("PUT", "/bucket/copy", "", join(sourceOf("a"), customer("b"), []string{"x-amz-copy-source", "bucket/src"})...).ok(t, "both are public, under keys", 200)
+	})
 }

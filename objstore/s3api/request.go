@@ -40,9 +40,11 @@ type request struct {
 	body             body
 
 	// keys are those of customers that the request came with, its source's and its
-	// own. They are wiped at the end.
+	// own, and moreKeys what they were when a copy was tried again. All are wiped at
+	// the end.
 	keys       [2]secret.Key
 	usedKeys   int
+	moreKeys   []*secret.Key
 	sseContext string // encryption context of a write, as it was sent
 	code       string // S3's code of the error that was answered
 
@@ -68,6 +70,9 @@ func (q *request) set(name, value string) {
 func (q *request) close() {
 	for i := range q.keys {
 		q.keys[i].Wipe()
+	}
+	for _, k := range q.moreKeys {
+		k.Wipe()
 	}
 }
 

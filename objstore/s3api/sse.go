@@ -210,8 +210,14 @@ func (q *request) checkBlocked() error {
 
 // keep takes a key, and wipes raw. The key is wiped when the request ends.
 func (q *request) keep(raw []byte) *secret.Key {
-	q.usedKeys++
-	k := &q.keys[q.usedKeys-1]
+	var k *secret.Key
+	if q.usedKeys < len(q.keys) {
+		k = &q.keys[q.usedKeys]
+		q.usedKeys++
+	} else {
+		k = new(secret.Key)
+		q.moreKeys = append(q.moreKeys, k)
+	}
 	k.Hold(raw)
 	return k
 }
