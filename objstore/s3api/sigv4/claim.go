@@ -147,15 +147,14 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 		return nil, errInvalidArgument("Unsupported Authorization Type", "Authorization", values[0])
 	}
 	c := &claim{}
+	if strings.Count(rest, ",") != 2 {
+		return nil, errHeader("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	}
 	var credential, signedHeaders, signature string
-	for n, more := 1, true; more; n++ {
-		part := rest
-		if more = false; n < 4 { // what stands behind three of them is refused as one
-			part, rest, more = strings.Cut(rest, ",")
-		}
-		part = strings.Trim(part, " \t")
-		name, value, ok := strings.Cut(part, "=")
-		var field *string
+	for component := range strings.SplitSeq(rest, ",") {
+		name, value, ok := strings.Cut(strings.Trim(component, " \t"), "=")
+		var other string
+		field := &other
 		switch name {
 		case "Credential":
 			field = &credential
@@ -164,13 +163,18 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 		case "Signature":
 			field = &signature
 		}
-		if !ok || field == nil || *field != "" || value == "" {
-			return nil, errHeader(`the authorization component "` + part + `" is malformed.`)
+		if !ok || *field != "" || value == "" {
+			return nil, errHeader(`the authorization component "` + component + `" is malformed.`)
 		}
 		*field = value
 	}
-	if credential == "" || signedHeaders == "" || signature == "" {
-		return nil, errHeader("The authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	switch "" {
+	case credential:
+		return nil, errHeader("missing Credential.")
+	case signedHeaders:
+		return nil, errHeader("missing SignedHeaders.")
+	case signature:
+		return nil, errHeader("missing Signature.")
 	}
 	if err := c.parseCredential(credential); err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ func swap(old, new string) func(string) string {
 }
 
 func TestRefusedHeaders(t *testing.T) {
+	const three = "The authorization header is malformed; the authorization header requires three components: Credential, SignedHeaders, and Signature."
 	for _, c := range []struct {
 		change  func(string) string
 		status  int
@@ -73,11 +74,14 @@ func TestRefusedHeaders(t *testing.T) {
 		{swap("Range:", "X-AMZ-acl: public-read\nx-amz-Meta-b: c\nRange:"), 403, "AccessDenied", "", "HeadersNotSigned=x-amz-acl, x-amz-meta-b"},
 		{swap("SignedHeaders=host;", "SignedHeaders=Host;"), 400, "AuthorizationHeaderMalformed", "SignedHeaders", ""},
 		{swap("SignedHeaders=host;", "SignedHeaders=host;;"), 400, "AuthorizationHeaderMalformed", "SignedHeaders", ""},
-		{swap("Credential=", "Credentials="), 400, "AuthorizationHeaderMalformed", "the authorization component", ""},
+		{swap("Credential=", "Credentials="), 400, "AuthorizationHeaderMalformed", "The authorization header is malformed; missing Credential.", ""},
+		{swap("SignedHeaders=", "Headers="), 400, "AuthorizationHeaderMalformed", "The authorization header is malformed; missing SignedHeaders.", ""},
+		{swap(" Signature=", " signature="), 400, "AuthorizationHeaderMalformed", "The authorization header is malformed; missing Signature.", ""},
 		{swap("SignedHeaders=", "Credential="), 400, "AuthorizationHeaderMalformed", "", ""},
 		{swap(", Signature=", ", "), 400, "AuthorizationHeaderMalformed", "", ""},
-		{swap(", Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41", ""), 400, "AuthorizationHeaderMalformed", "requires three components", ""},
-		{swap("6036bdb41", "6036bdb41, Extra=1"), 400, "AuthorizationHeaderMalformed", "", ""},
+		{swap("f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41", ""), 400, "AuthorizationHeaderMalformed", `the authorization component " Signature=" is malformed.`, ""},
+		{swap(", Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41", ""), 400, "AuthorizationHeaderMalformed", three, ""},
+		{swap("6036bdb41", "6036bdb41, Extra=1"), 400, "AuthorizationHeaderMalformed", three, ""},
 		{swap("AWS4-HMAC-SHA256 ", "AWS4-HMAC-SHA256"), 400, "InvalidRequest", "not supported", ""},
 		{swap(auth, "Authorization: AWS AKID:c2ln\nX-Was: "), 400, "InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.", ""},
 		{swap(auth, "Authorization: AWS4-ECDSA-P256-SHA256 x\nX-Was: "), 400, "InvalidRequest", "The authorization mechanism", ""},
