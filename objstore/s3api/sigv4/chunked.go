@@ -200,12 +200,12 @@ func (b *chunkedBody) nextChunk() error {
 	}
 	header, ok := strings.CutSuffix(line, "\r\n")
 	if !ok {
-		return errChunkHeader()
+		return errIncompleteBody()
 	}
 	digits, extension, extended := strings.Cut(header, ";")
 	size, ok := parseHex(digits)
 	if !ok {
-		return errChunkHeader()
+		return errIncompleteBody()
 	}
 	if size > b.remaining || size == 0 && b.remaining > 0 {
 		return errLength(strings.ToLower(decodedContentLengthKey))
@@ -217,13 +217,13 @@ func (b *chunkedBody) nextChunk() error {
 	b.size, b.left = size, size
 	if b.chain == nil {
 		if extended {
-			return errChunkHeader()
+			return errIncompleteBody()
 		}
 		return nil
 	}
 	name, signature, _ := strings.Cut(extension, "=")
 	if name != chunkSignatureName || len(signature) != hex.EncodedLen(sha256.Size) {
-		return errChunkHeader()
+		return errIncompleteBody()
 	}
 	b.signature = signature
 	b.hash.Reset()
@@ -237,7 +237,7 @@ func (b *chunkedBody) endChunk() error {
 		return b.cut(err)
 	}
 	if end != [2]byte{'\r', '\n'} {
-		return errChunkHeader()
+		return errIncompleteBody()
 	}
 	return b.checkChunk()
 }
@@ -270,23 +270,26 @@ func (b *chunkedBody) finish() error {
 	return io.EOF
 }
 
-// readTrailers reads to the end of the stream.
+// readTrailers reads to the end of the stream, which is an empty line.
 func (b *chunkedBody) readTrailers() error {
 	var canonical strings.Builder
-	signed := false
+	signed, ended := false, false
 	for budget := maxTrailer; ; {
 		line, err := b.line(budget)
-		if line == "" && err == errEndOfStream {
+		if line == "" && err == errEndOfStream && ended {
 			break
 		}
-		if err != nil && err != errEndOfStream {
+		if err == errEndOfStream {
+			return errIncompleteBody()
+		}
+		if err != nil {
 			return err
 		}
 		if budget -= len(line); budget <= 0 {
 			return errTrailer()
 		}
 		name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
-		if name == "" && !ok {
+		if ended = line == "\r\n"; name == "" && !ok {
 			continue
 		}
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)

@@ -134,6 +134,7 @@ func errContentSHA256(client string, computed []byte) *Error {
 		Field{"S3ComputedContentSHA256", hex.EncodeToString(computed)})
 }
 
+// errIncompleteBody is for any aws-chunked stream that is not well formed, too.
 func errIncompleteBody() *Error {
 	return refuse(http.StatusBadRequest, "IncompleteBody", "The request body terminated unexpectedly")
 }
@@ -152,10 +153,6 @@ func errChunkSize(index int, size int64) *Error {
 	return refuse(http.StatusForbidden, "InvalidChunkSizeError",
 		"Only the last chunk is allowed to have a size less than "+strconv.Itoa(minChunk)+" bytes",
 		Field{"Chunk", strconv.Itoa(index)}, Field{"BadChunkSize", strconv.FormatInt(size, 10)})
-}
-
-func errChunkHeader() *Error {
-	return errInvalidRequest("The request body is not a well-formed aws-chunked stream.")
 }
 
 func errTrailer() *Error {
