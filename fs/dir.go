@@ -56,8 +56,7 @@ type place struct {
 
 // dir is an open directory of the kernel.
 type dir struct {
-	ino  objstore.InodeID
-	attr objstore.Attr // when it was opened
+	ino objstore.InodeID
 
 	mu sync.Mutex // guards what follows; held during a READDIR
 	// recent has the places of the entries of the last two replies, in order.
@@ -73,20 +72,11 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse
 		return st
 	}
 	ino := f.inode(in.NodeId)
-	a, err := f.store.GetAttr(f.ctx(), ino)
-	if err != nil {
+	if _, err := f.attr(ino); err != nil {
 		return f.fail("opendir", &in.InHeader, err)
 	}
-	out.Fh = f.dirs.add(&dir{ino: ino, attr: a, stride: firstStride})
+	out.Fh = f.dirs.add(&dir{ino: ino, stride: firstStride})
 	return fuse.OK
-}
-
-// removed are the attributes of an open directory that was removed: the store
-// has none any more, but fstat(2) goes on (POSIX rmdir).
-func (d *dir) removed() objstore.Attr {
-	a := d.attr
-	a.Nlink = 0
-	return a
 }
 
 // ReleaseDir ends a handle.

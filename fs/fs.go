@@ -115,16 +115,17 @@ type FS struct {
 
 	amendments amendments
 	losses     losses
-	specials   specials
+	known      known
 
 	// foreign counts the batches of changes that did not come from this
 	// kernel; see reply.
 	foreign atomic.Uint64
 
-	// server, stopWatch and stopLost are set in Init, before the first request.
+	// server and what stops are set in Init, before the first request.
 	server    *fuse.Server
 	stopWatch func()
 	stopLost  func()
+	stopKeep  func()
 	// openRoot opens the mount's root where a path leads to it, -1: none does. It is
 	// set before the mount is served.
 	openRoot func() int
@@ -203,6 +204,7 @@ func (f *FS) Init(s *fuse.Server) {
 	f.server = s
 	f.stopWatch = f.store.WatchFor(f.foreignChange, f.changed)
 	f.stopLost = f.store.WatchLost(f.lost)
+	f.stopKeep = f.store.AskBeforeRemoval(f.removing)
 }
 
 // OnUnmount is called after the last request. The kernel closed every handle
@@ -211,8 +213,10 @@ func (f *FS) Init(s *fuse.Server) {
 func (f *FS) OnUnmount() {
 	f.stopWatch()
 	f.stopLost()
+	f.stopKeep()
 	f.endAmendments()
 	f.lingering.end()
+	f.known.end()
 	for _, h := range f.files.drain() {
 		f.closeFile(h)
 	}
@@ -281,5 +285,5 @@ func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fu
 	return fuse.OK
 }
 
-// Forget has little to forget: no memory is held per name, but for special files.
-func (f *FS) Forget(node, nlookup uint64) { f.specials.forget(f.inode(node)) }
+// Forget has little to forget: no memory is held per name, but for what known says.
+func (f *FS) Forget(node, nlookup uint64) { f.known.forget(f.inode(node)) }

@@ -35,14 +35,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	r := f.begin()
 	ino := f.inode(in.NodeId)
 	f.amendments.await(ino, in.Pid)
-	a, err := f.store.GetAttr(f.ctx(), ino)
-	if objstore.IsKind(err, objstore.KindStale) {
-		if d := f.dirs.find(func(d *dir) bool { return d.ino == ino }); d != nil {
-			a, err = d.removed(), nil
-		} else if s, ok := f.specials.removed(ino); ok {
-			a, err = s, nil
-		}
-	}
+	a, err := f.attr(ino)
 	if err != nil {
 		return f.fail("getattr", &in.InHeader, err)
 	}
@@ -167,7 +160,7 @@ func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	if in.Mask&unix.X_OK == 0 {
 		return fuse.OK
 	}
-	a, err := f.store.GetAttr(f.ctx(), f.inode(in.NodeId))
+	a, err := f.attr(f.inode(in.NodeId))
 	if err != nil {
 		return f.fail("access", &in.InHeader, err)
 	}
@@ -192,6 +185,7 @@ func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status)
 }
 
 func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
+	f.known.add(a.Inode)
 	out.NodeId = uint64(a.Inode)
 	out.Generation = generation
 	f.fillAttr(&out.Attr, a)
@@ -201,7 +195,6 @@ func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
 }
 
 func (f *FS) fillAttr(out *fuse.Attr, a *objstore.Attr) {
-	f.specials.note(a)
 	out.Ino = uint64(a.Inode)
 	out.Size = uint64(a.Size)
 	out.Blocks = uint64(a.Blocks)

@@ -23,8 +23,10 @@
 //     the open file's buffer and size (node.go)
 //  5. inodeMu: the numbers of inodes, held for the transaction that reserves some
 //  6. meta.Update: one transaction; its function takes none of the above
-//  7. watch.Hub.mu: the set of pending changes
-//  8. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
+//  7. keepers.mu, held while the doors are asked whether an inode stays, which take a
+//     lock of their own for that (keep.go)
+//  8. watch.Hub.mu: the set of pending changes
+//  9. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
 //     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), those of
 //     keyring and of the memory of renames
 //

@@ -29,12 +29,7 @@ func (t *nodeTable) acquire(ctx context.Context, s *Store, ino objstore.InodeID)
 		t.mu.Lock()
 		wait, dying := t.dying[ino]
 		if !dying {
-			n := t.open[ino]
-			if n == nil {
-				n = newNode(s, ino)
-				t.open[ino] = n
-			}
-			n.refs++
+			n := t.reference(s, ino)
 			t.mu.Unlock()
 			return n, nil
 		}
@@ -60,6 +55,28 @@ func (t *nodeTable) release(n *node) (last bool) {
 	}
 	delete(t.open, n.ino)
 	return true
+}
+
+// hold is acquire for who must not wait: nil when the inode is dying.
+func (t *nodeTable) hold(s *Store, ino objstore.InodeID) *node {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, dying := t.dying[ino]; dying {
+		return nil
+	}
+	return t.reference(s, ino)
+}
+
+// reference returns the node of an inode with one more reference, making it when it is
+// not open; mu is held.
+func (t *nodeTable) reference(s *Store, ino objstore.InodeID) *node {
+	n := t.open[ino]
+	if n == nil {
+		n = newNode(s, ino)
+		t.open[ino] = n
+	}
+	n.refs++
+	return n
 }
 
 // get returns the node of an open inode without a reference, or nil. What it

@@ -112,6 +112,7 @@ type Store struct {
 	lent    keyring.Lent
 	watch   *watch.Hub
 	losses  losses
+	keepers keepers
 	etagKey []byte
 
 	finishing finishing

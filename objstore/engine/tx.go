@@ -442,6 +442,7 @@ func (x *tx) dropLink(ino objstore.InodeID, n *record.Inode) {
 		return
 	}
 	n.Nlink = 0
+	x.offer(ino, n)
 	if x.markDying(ino) {
 		x.removeInode(ino, n)
 		return
