@@ -129,6 +129,8 @@ type FS struct {
 	// openRoot opens the mount's root where a path leads to it, -1: none does. It is
 	// set before the mount is served.
 	openRoot func() int
+	// openHere is openRoot for who must not call Options.Elsewhere.
+	openHere func() int
 }
 
 // New makes the file system; Mount, or fuse.NewServer with MountOptions, mounts it.
@@ -141,6 +143,7 @@ func New(store *engine.Store, o Options) *FS {
 
 		amendments: newAmendments(),
 		openRoot:   func() int { return -1 },
+		openHere:   func() int { return -1 },
 	}
 	f.root.Store(uint64(o.Root))
 	if o.Gated {

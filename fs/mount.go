@@ -58,6 +58,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 		stop:   make(chan struct{}),
 	}
 	f.openRoot = func() int { return m.openRoot(m.dir) }
+	f.openHere = func() int { return m.openIfMounted(m.dir) }
 	go func() {
 		defer close(m.served)
 		server.Serve()

@@ -80,6 +80,9 @@ func (f *FS) entryChanged(c *objstore.Change, parents map[uint64]bool) {
 		f.notice("delete", f.server.DeleteNotify(parent, uint64(c.Inode), c.Name))
 	default:
 		f.notice("entry", f.server.EntryNotify(parent, c.Name))
+		if !c.Removed {
+			f.findMoved(c)
+		}
 	}
 	f.follow(c.Inode, entryName{c.Parent, c.Name})
 	if parents[parent] {
