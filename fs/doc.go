@@ -27,7 +27,14 @@
 //
 // A kernel appends at the size that it was told last. Where other mounts can show
 // the file (no Options.Writeback) O_APPEND is therefore served at the end that the
-// file has.
+// file has. BUG(append): a kernel sends one write(2) as two requests where it begins
+// within a page that it does not have, and another mount's append can come in between.
+// Past its cache (FOPEN_DIRECT_IO) it would be one, but then a reader in the same mount
+// is told the new size while it has the old last page, and sees zeros.
+//
+// BUG(tail): a reader in one mount of what another one is writing can see zeros in the
+// place of the last bytes until the writer's next commit: the size that its kernel was
+// told is newer than the page that it has.
 //
 // With Options.Writeback the kernel owns size and times of regular files and
 // writes pages back later; that is right only while no other mount of the
