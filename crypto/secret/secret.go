@@ -26,7 +26,8 @@ var processKey = func() (k [Size]byte) {
 
 // Key is 256 bits of key material. The zero Key must not be used; make one
 // with New, Random or Take, or make it one with Hold. A Key is wiped by Wipe, and by a
-// finaliser when it was forgotten, but for one of Hold. Methods may be called concurrently, Wipe may not run beside them.
+// finaliser when it was forgotten, but for one of Hold. Methods may be called
+// concurrently, Wipe may not run beside them.
 type Key struct {
 	b     [Size]byte
 	wiped bool

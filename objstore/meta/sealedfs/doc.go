@@ -139,9 +139,9 @@
 //
 // Replay of the whole store to an older state. After an unclean stop, a cut at
 // the end of the newest log, be it by truncation or by damage to what no later frame
-// vouches for. A cut of log and manifest together with
-// removal of the shutdown file. A table that was
-// written and lost in a crash, put back in place of the one that was given the
-// same number after it; nor a table, in that place, from a copy of the store that
-// was used by itself since it was made: it has the same store key. Sizes, times and numbers of files are visible.
+// vouches for. A cut of log and manifest together with removal of the shutdown
+// file. A table that was written and lost in a crash, put back in place of the one
+// that was given the same number after it; nor a table, in that place, from a copy
+// of the store that was used by itself since it was made: it has the same store
+// key. Sizes, times and numbers of files are visible.
 package sealedfs
