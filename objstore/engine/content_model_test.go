@@ -427,13 +427,17 @@ func (c *contentModel) finish() {
 	}
 }
 
-// checks sets how many random histories a property is tried on.
+// checks sets how many random histories a property is tried on, unless -rapid.checks
+// does: ten times as many in the long form.
 func checks(t *testing.T, n int) {
 	if raceDetector {
 		n = (n + 3) / 4
 	}
+	if long {
+		n *= 10
+	}
 	f := flag.Lookup("rapid.checks")
-	if was := f.Value.String(); !long && was == f.DefValue {
+	if was := f.Value.String(); was == f.DefValue {
 		_ = f.Value.Set(fmt.Sprint(n))
 		t.Cleanup(func() { _ = f.Value.Set(was) })
 	}
