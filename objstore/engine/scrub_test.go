@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
@@ -265,13 +267,77 @@ func TestScrubEnds(t *testing.T) {
 	if !objstore.IsKind(err, objstore.KindCanceled) {
 		t.Errorf("canceled: %v", err)
 	}
-	if err := k.keys.Disable(bg, EKSSES3); err == nil {
-		k.s.ForgetKeys("")
-		got, paths := scrubbed(t, k.s, 0)
-		if got.KeyLocked == 0 || got.Bytes != 0 || len(paths) > 0 || got.Files != want.Files {
-			t.Errorf("with a disabled key: %+v %q", got, paths)
+	if err := k.keys.Disable(bg, EKSSES3); err != nil {
+		t.Fatal(err)
+	}
+	k.s.ForgetKeys("")
+	got, paths := scrubbed(t, k.s, 0)
+	if got.KeyLocked == 0 || got.Bytes != 0 || len(paths) > 0 || got.Files != want.Files {
+		t.Errorf("with a disabled key: %+v %q", got, paths)
+	}
+}
+
+// TestScrubBesideChanges: nothing is taken for damage that comes, goes and moves while
+// it is read.
+func TestScrubBesideChanges(t *testing.T) {
+	k, root := newStack(t, func(k *stack) { k.options.CollectInterval = time.Millisecond })
+	k.versioning(objstore.VersioningEnabled)
+	var writers sync.WaitGroup
+	for w := range 3 {
+		writers.Go(func() {
+			for i := range 150 {
+				key := fmt.Sprintf("%d/%d/k", w, i%4)
+				put(t, k.s, key, bytesOf(uint64(i), []int{0, 100, 40_000, 300_000}[i/4%4]))
+				switch i % 5 {
+				case 1:
+					_, _ = deleteKey(k.s, root, key)
+				case 2:
+					_ = k.s.Rename(bg, mountC, root, fmt.Sprint(w), root, fmt.Sprint(w, "moved"), 0)
+				case 3:
+					up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: key})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _, err = k.s.UploadPart(bg, s3C, objstore.UploadPartRequest{
+						Bucket: "bucket", Key: key, Upload: up.ID, Number: 1, Body: bytes.NewReader(bytesOf(9, 30_000)), Size: 30_000,
+					})
+					if err == nil {
+						err = k.s.AbortUpload(bg, s3C, "bucket", key, up.ID)
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				case 4:
+					list, err := k.s.ListVersions(bg, s3C, objstore.ListVersionsRequest{Bucket: "bucket", MaxKeys: 20})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, e := range list.Entries {
+						_, _ = k.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: "bucket", Key: e.Key, Version: e.Version})
+					}
+				}
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { writers.Wait(); close(ended) }()
+	read := int64(0)
+	for going := true; going; {
+		select {
+		case <-ended:
+			going = false // once more, at rest
+		default:
 		}
-	} else {
-		t.Log(fmt.Sprint("the key of SSE-S3 cannot be disabled: ", err))
+		report, paths := scrubbed(t, k.s, 0)
+		if len(paths) > 0 {
+			t.Errorf("damaged are %q", paths)
+		}
+		read += report.Bytes
+	}
+	if read == 0 {
+		t.Error("nothing was read")
 	}
 }
