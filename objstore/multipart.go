@@ -30,6 +30,7 @@ type UploadInfo struct {
 	SSE         SSEInfo
 	Algorithm   checksum.Algorithm
 	Type        checksum.Type
+	Lock        Lock // that was asked for, of the object
 }
 
 // UploadPartRequest stores one part; a part of the same number is replaced.

@@ -84,7 +84,7 @@ func (u *upload) info(s *Store, bucket, key string) objstore.UploadInfo {
 		Bucket: bucket, Key: key, ID: objstore.UploadID(hex.EncodeToString(u.id[:])),
 		Initiated: u.rec.Initiated, Meta: u.rec.Meta,
 		SSE:       s.sseInfo(&u.rec.Content),
-		Algorithm: u.rec.Algorithm, Type: u.rec.Type,
+		Algorithm: u.rec.Algorithm, Type: u.rec.Type, Lock: u.rec.Lock,
 	}
 }
 

@@ -118,6 +118,9 @@ func (q *request) uploadPart() error {
 	}
 	upload, err := q.upload(id)
 	if err == nil {
+		err = q.vouched(d, upload.Lock, "Part")
+	}
+	if err == nil {
 		err = q.guardKMS(upload.SSE.Mode)
 	}
 	if err != nil {

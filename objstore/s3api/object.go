@@ -55,6 +55,9 @@ func (q *request) storeObject(body io.Reader, size int64) (objstore.ObjectInfo, 
 		return none, err
 	}
 	d, err := q.bodyDigest()
+	if err == nil && q.op == "PutObject" { // nothing tells of POST forms
+		err = q.vouched(d, lock, "Object")
+	}
 	if err != nil {
 		return none, err
 	}

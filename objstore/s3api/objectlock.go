@@ -11,6 +11,22 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
+// vouched refuses a body without an MD5 or a checksum of the client's where Object Lock
+// will keep it: by headers, or by what the bucket gives to new objects. AWS does, of what
+// cannot be taken back. what is Object or Part.
+func (q *request) vouched(d digest, lock objstore.Lock, what string) error {
+	if d.md5 != nil || d.algorithm != "" {
+		return nil
+	}
+	if lock == (objstore.Lock{}) {
+		c, err := q.s.store.LockConfig(q.ctx, q.caller, q.bucket)
+		if err != nil || c.Default.Mode == objstore.LockNone {
+			return nil // the write says what is wrong with the bucket
+		}
+	}
+	return errInvalidRequest("Content-MD5 OR x-amz-checksum- HTTP header is required for Put " + what + " requests with Object Lock parameters")
+}
+
 // lockHeaders reads x-amz-object-lock-*: what is to protect a new object.
 func (q *request) lockHeaders() (l objstore.Lock, err error) {
 	const (

@@ -1,6 +1,8 @@
 package s3api
 
 import (
+	"crypto/md5"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -145,7 +147,7 @@ func TestLockHeadersAsRecorded(t *testing.T) {
 		d.do(c[0], c[1], "", "x-amz-object-lock-mode", "BAD-VALUE", "x-amz-object-lock-retain-until-date", until).want(t, c[1], 400, "InvalidArgument", "Unknown wormMode directive.",
 			"ArgumentName", "x-amz-object-lock-mode", "ArgumentValue", "BAD-VALUE")
 	}
-	d.putVersion("/bbb/k", "x", "x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", until, "x-amz-object-lock-legal-hold", "ON")
+	d.putVersion("/bbb/k", "x", "x-amz-checksum-crc32", crc32Of("x"), "x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", until, "x-amz-object-lock-legal-hold", "ON")
 	a := d.do("HEAD", "/bbb/k", "")
 	if a.header.Get("x-amz-object-lock-mode") != "GOVERNANCE" || a.header.Get("x-amz-object-lock-legal-hold") != "ON" {
 		t.Errorf("%v", a.header)
@@ -158,7 +160,7 @@ func TestLockHeadersAsRecorded(t *testing.T) {
 	// An upload has what it was begun with.
 	a = d.do("POST", "/bbb/up?uploads", "", "x-amz-object-lock-mode", "COMPLIANCE", "x-amz-object-lock-retain-until-date", until)
 	id := element(a.body, "UploadId")
-	part := d.do("PUT", "/bbb/up?partNumber=1&uploadId="+id, "data")
+	part := d.do("PUT", "/bbb/up?partNumber=1&uploadId="+id, "data", "x-amz-checksum-crc32", crc32Of("data"))
 	a = d.do("POST", "/bbb/up?uploadId="+id, completeXML(partXML(1, part.header.Get("Etag"))))
 	if a.ok(t, "complete", 200); a.header.Get("x-amz-version-id") == "" {
 		t.Errorf("complete: %v", a.header)
@@ -167,12 +169,44 @@ func TestLockHeadersAsRecorded(t *testing.T) {
 		t.Errorf("upload: %v", a.header)
 	}
 	d.do("PUT", "/bbb?object-lock", lockXML(defaultXML("<Mode>GOVERNANCE</Mode><Days>1</Days>"))).ok(t, "default", 200)
-	d.putVersion("/bbb/default", "x")
+	d.putVersion("/bbb/default", "x", "x-amz-checksum-crc32", crc32Of("x"))
 	if a = d.do("HEAD", "/bbb/default", ""); a.header.Get("x-amz-object-lock-mode") != "GOVERNANCE" || a.header.Get("x-amz-object-lock-retain-until-date") == "" {
 		t.Errorf("default: %v", a.header)
 	}
 	d.bucket("plain")
-	d.do("PUT", "/plain/k", "x", "x-amz-object-lock-legal-hold", "ON").want(t, "plain bucket", 400, "InvalidRequest", missingLock)
+	d.do("PUT", "/plain/k", "x", "x-amz-checksum-crc32", crc32Of("x"), "x-amz-object-lock-legal-hold", "ON").want(t, "plain bucket", 400, "InvalidRequest", missingLock)
+}
+
+// What cannot be taken back has to be what the client meant: AWS wants an MD5 or a
+// checksum of the client's for it (aws-sdk-php issue 1694, s3cmd issue 1436).
+func TestBodiesUnderObjectLockNeedAChecksum(t *testing.T) {
+	d, clock := lockDoor(t)
+	until := clock.Add(time.Hour).UTC().Format(time.RFC3339)
+	refusal := func(what string) string {
+		return "Content-MD5 OR x-amz-checksum- HTTP header is required for Put " + what + " requests with Object Lock parameters"
+	}
+	sum := md5.Sum([]byte("x"))
+	vouching := [][]string{{"Content-MD5", base64.StdEncoding.EncodeToString(sum[:])}, {"x-amz-checksum-crc32", crc32Of("x")}}
+	try := func(what, path string, headers ...string) {
+		t.Helper()
+		d.do("PUT", path, "x", headers...).want(t, path, 400, "InvalidRequest", refusal(what))
+		for _, v := range vouching {
+			d.do("PUT", path, "x", append(v, headers...)...).ok(t, path, 200)
+		}
+	}
+	try("Object", "/bbb/mode", "x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", until)
+	try("Object", "/bbb/hold", "x-amz-object-lock-legal-hold", "ON")
+	begin := func(headers ...string) string {
+		return "/bbb/up?partNumber=1&uploadId=" + element(d.do("POST", "/bbb/up?uploads", "", headers...).body, "UploadId")
+	}
+	try("Part", begin("x-amz-object-lock-legal-hold", "ON"))
+	d.do("PUT", begin(), "x").ok(t, "a part of what is not locked", 200)
+	d.do("PUT", "/bbb/free", "x").ok(t, "no default", 200)
+
+	d.do("PUT", "/bbb?object-lock", lockXML(defaultXML("<Mode>GOVERNANCE</Mode><Days>1</Days>"))).ok(t, "default", 200)
+	try("Object", "/bbb/default")
+	try("Part", begin())
+	d.do("PUT", "/bbb/copy", "", "x-amz-copy-source", "/bbb/default").ok(t, "a copy has no body", 200)
 }
 
 func TestLegalHoldAsRecorded(t *testing.T) {
