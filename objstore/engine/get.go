@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -219,17 +220,27 @@ func (o *Object) WriteTo(w io.Writer) (int64, error) {
 	if o.over != nil {
 		defer o.over.free()
 	}
-	total, batch := int64(0), readFirst
-	for total < o.Length {
-		spans, err := o.s.extents.Spans(o.r, k, o.Offset+total, o.Length-total, batch)
+	return o.writeChunks(w, k, true)
+}
+
+// writeChunks is WriteTo for what stands in extents, without holes if they are not
+// wanted.
+func (o *Object) writeChunks(w io.Writer, k extent.Content, holes bool) (total int64, err error) {
+	batch := readFirst
+	for at, end := o.Offset, o.Offset+o.Length; at < end; {
+		spans, err := o.s.extents.Spans(o.r, k, at, end-at, batch)
 		if err != nil {
 			return total, o.s.wrap("get", o.Info.Key, err)
 		}
+		last := spans[len(spans)-1]
+		at, batch = last.Off+last.Len, readBatch
+		if !holes {
+			spans = slices.DeleteFunc(spans, func(sp extent.Span) bool { return sp.Hole() })
+		}
 		// A slow client keeps no more than it needs from being given back.
-		if last := spans[len(spans)-1]; last.Off+last.Len == o.Offset+o.Length {
+		if at == end {
 			o.pinned.letGo(o.r, spans)
 		}
-		batch = readBatch
 		n, err := o.writeSpans(w, spans)
 		total += n
 		if err != nil {

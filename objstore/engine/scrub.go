@@ -252,24 +252,8 @@ func (o *Object) verify(content extent.Content) (total int64, err error) {
 	if logged != nil {
 		logged.free()
 	}
-	for off := int64(0); off < o.n.Size; {
-		spans, err := o.s.extents.Spans(o.r, content, off, o.n.Size-off, readBatch)
-		if err != nil {
-			return total, err
-		}
-		last := spans[len(spans)-1]
-		off = last.Off + last.Len
-		spans = slices.DeleteFunc(spans, func(sp extent.Span) bool { return sp.Hole() })
-		if off == o.n.Size {
-			o.pinned.letGo(o.r, spans)
-		}
-		n, err := o.writeSpans(io.Discard, spans)
-		total += n
-		if err != nil {
-			return total, err
-		}
-	}
-	return total, nil
+	o.Length = o.n.Size
+	return o.writeChunks(io.Discard, content, false)
 }
 
 // pastVersion is a version in a history, or a directory that is gone.
