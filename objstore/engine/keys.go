@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,19 +155,11 @@ type dekRecord struct {
 // dekPage reads the first records of a range; next is where the others begin,
 // nil: there are none.
 func (s *Store) dekPage(ctx context.Context, op string, rg meta.Range) (page []dekRecord, next []byte, err error) {
-	err = s.view(ctx, op, "", func(r reader) error {
-		page, next = nil, nil
-		for p, err := range r.Scan(rg) {
-			if err != nil {
-				return err
-			}
-			if len(page) == rewrapStep {
-				next = append([]byte(nil), p.Key...)
-				return nil
-			}
-			page = append(page, dekRecord{append([]byte(nil), p.Key...), append([]byte(nil), p.Value...)})
-		}
-		return nil
+	err = s.view(ctx, op, "", func(r reader) (err error) {
+		page, next, err = readPage(r, rg, rewrapStep, func(p meta.Pair) (dekRecord, bool, error) {
+			return dekRecord{bytes.Clone(p.Key), bytes.Clone(p.Value)}, true, nil
+		})
+		return err
 	})
 	return page, next, err
 }

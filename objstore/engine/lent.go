@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"iter"
-	"slices"
 
 	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/crypto/secret"
@@ -98,30 +97,15 @@ func (s *Store) FilesUnder(ctx context.Context, under func(mode objstore.SSEMode
 		for rg := meta.Prefix(record.InodePrefix()); rg.Start != nil; {
 			var found []objstore.InodeID
 			var next []byte
-			err := s.view(ctx, "list files", "", func(r reader) error {
-				found, next = nil, nil
-				seen := 0
-				for p, err := range r.Scan(rg) {
-					if err != nil {
-						return err
-					}
-					if seen++; seen > step {
-						next = slices.Clone(p.Key)
-						return nil
-					}
-					ino, err := record.ParseInodeKey(p.Key)
-					if err != nil {
-						return err
+			err := s.view(ctx, "list files", "", func(r reader) (err error) {
+				found, next, err = readPage(r, rg, step, func(p meta.Pair) (ino objstore.InodeID, ok bool, err error) {
+					if ino, err = record.ParseInodeKey(p.Key); err != nil {
+						return ino, false, err
 					}
 					n, err := record.ParseInode(p.Value)
-					if err != nil {
-						return err
-					}
-					if under(n.Content.Mode, kms.KeyID(n.Content.KMSKeyID)) {
-						found = append(found, ino)
-					}
-				}
-				return nil
+					return ino, err == nil && under(n.Content.Mode, kms.KeyID(n.Content.KMSKeyID)), err
+				})
+				return err
 			})
 			if err != nil {
 				yield(0, err)

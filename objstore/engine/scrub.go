@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/extent"
@@ -352,27 +351,14 @@ func (c *scrub) parts(ctx context.Context, u *upload, path string) error {
 
 // records reads all metadata, which authenticates them.
 func (c *scrub) records(ctx context.Context) error {
+	nothing := func(meta.Pair) (t struct{}, ok bool, err error) { return t, false, nil }
 	for start := []byte{}; start != nil; {
-		err := c.s.view(ctx, "scrub", "metadata", func(r reader) error {
-			seen := 0
-			var next []byte
-			for p, err := range r.Scan(meta.Range{Start: start}) {
-				if err != nil {
-					return err
-				}
-				if seen++; seen > scrubRecords {
-					next = slices.Clone(p.Key)
-					break
-				}
-			}
-			start = next
-			return nil
-		})
-		if err != nil {
-			return c.verdict(ctx, "", err)
-		}
-		if err := c.verdict(ctx, "", nil); err != nil {
+		err := c.s.view(ctx, "scrub", "metadata", func(r reader) (err error) {
+			_, start, err = readPage(r, meta.Range{Start: start}, scrubRecords, nothing)
 			return err
+		})
+		if stop := c.verdict(ctx, "", err); err != nil || stop != nil {
+			return stop
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -11,9 +10,7 @@ import (
 
 // pageOf is what is done with some records of a range.
 type pageOf[T any] struct {
-	list []T
-	// parse makes an element of a record; ok is false for one that is of no interest.
-	parse func(p meta.Pair) (t T, ok bool, err error)
+	parse func(p meta.Pair) (t T, ok bool, err error) // see readPage
 	// inode is that of an element; nil, if they have none.
 	inode func(t T) objstore.InodeID
 	// each is called for each element after the snapshot that it was found in. n is its
@@ -24,12 +21,13 @@ type pageOf[T any] struct {
 // pages goes over a range, a page in each snapshot.
 func pages[T any](ctx context.Context, c *scrub, path string, rng meta.Range, p pageOf[T]) error {
 	for rng.Start != nil {
+		var list []T
 		var next []byte
 		var inodes []*record.Inode
 		err := c.s.view(ctx, "scrub", path, func(r reader) (err error) {
-			if next, err = p.fill(r, rng); err == nil && p.inode != nil {
-				inos := make([]objstore.InodeID, len(p.list))
-				for i, t := range p.list {
+			if list, next, err = readPage(r, rng, scrubPage, p.parse); err == nil && p.inode != nil {
+				inos := make([]objstore.InodeID, len(list))
+				for i, t := range list {
 					inos[i] = p.inode(t)
 				}
 				inodes, err = c.s.intact(r, "scrub", inos)
@@ -39,7 +37,7 @@ func pages[T any](ctx context.Context, c *scrub, path string, rng meta.Range, p 
 		if err != nil {
 			return c.verdict(ctx, path, err)
 		}
-		for i, t := range p.list {
+		for i, t := range list {
 			var n *record.Inode
 			if p.inode != nil {
 				n = inodes[i]
@@ -51,26 +49,4 @@ func pages[T any](ctx context.Context, c *scrub, path string, rng meta.Range, p 
 		rng.Start = next
 	}
 	return nil
-}
-
-// fill reads the list; next is where it goes on, nil at the end.
-func (p *pageOf[T]) fill(r reader, rng meta.Range) (next []byte, err error) {
-	p.list = nil
-	seen := 0
-	for pair, err := range r.Scan(rng) {
-		if err != nil {
-			return nil, err
-		}
-		if seen++; seen > scrubPage {
-			return slices.Clone(pair.Key), nil
-		}
-		t, ok, err := p.parse(pair)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			p.list = append(p.list, t)
-		}
-	}
-	return nil, nil
 }
