@@ -230,7 +230,7 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.attrs, n.unlogged, n.guessed, n.atime = false, false, false, 0
 	n.chunk = chunkRange{}
 	n.goBack(ctx)
-	n.s.losses.tell(n.ino)
+	n.s.losses.each(func(fn func(objstore.InodeID)) { fn(n.ino) })
 }
 
 // held. It may be there all the same: what counts is what can be read.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -18,49 +17,25 @@ import (
 // its name in the end.
 type Keeper func(c objstore.Caller, a *objstore.Attr, hold func() (release func()))
 
-// keepers are all that are asked.
-type keepers struct {
-	mu   sync.RWMutex // guards the fields below; held while they are asked
-	fns  map[int]Keeper
-	next int
-}
-
 // AskBeforeRemoval has fn asked from now on, and not any more when stop returns.
 func (s *Store) AskBeforeRemoval(fn Keeper) (stop func()) {
-	k := &s.keepers
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.fns == nil {
-		k.fns = make(map[int]Keeper)
-	}
-	id := k.next
-	k.next++
-	k.fns[id] = fn
-	return func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		delete(k.fns, id)
-	}
+	return s.keepers.add(fn)
 }
 
 // offer asks the keepers about an inode that has lost its last name.
 func (x *tx) offer(ino objstore.InodeID, rec *record.Inode) {
-	k := &x.s.keepers
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if len(k.fns) == 0 {
-		return
-	}
 	s := x.s
-	hold := func() (release func()) {
-		n := s.nodes.hold(s, ino)
-		if n == nil {
-			return nil
-		}
-		return func() { s.releaseNode(context.Background(), n) }
+	s.keepers.each(func(fn Keeper) {
+		a := attrOf(ino, rec)
+		fn(x.c, &a, func() (release func()) { return s.holdNode(ino) })
+	})
+}
+
+// holdNode holds an inode until release is called; nil when it is too late.
+func (s *Store) holdNode(ino objstore.InodeID) (release func()) {
+	n := s.nodes.hold(s, ino)
+	if n == nil {
+		return nil
 	}
-	a := attrOf(ino, rec)
-	for _, fn := range k.fns {
-		fn(x.c, &a, hold)
-	}
+	return func() { s.releaseNode(context.Background(), n) }
 }

@@ -3,45 +3,16 @@ package engine
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
 )
-
-// losses tells whoever keeps a copy of files (a kernel's cache) that a commit failed.
-type losses struct {
-	mu   sync.RWMutex // guards the fields below; held while they are told
-	fns  map[int]func(objstore.InodeID)
-	next int
-}
 
 // WatchLost calls fn with each file of which a commit has lost what was written: it
 // is what it was at its last commit. fn is called before anybody hears of the failure,
 // with locks of the store held: it is quick and does not call the store. fn is not
 // called any more when stop returns.
 func (s *Store) WatchLost(fn func(objstore.InodeID)) (stop func()) {
-	l := &s.losses
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fns == nil {
-		l.fns = make(map[int]func(objstore.InodeID))
-	}
-	id := l.next
-	l.next++
-	l.fns[id] = fn
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.fns, id)
-	}
-}
-
-func (l *losses) tell(ino objstore.InodeID) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	for _, fn := range l.fns {
-		fn(ino)
-	}
+	return s.losses.add(fn)
 }
 
 // Lost notes that a cache which writes with WriteCached could not hand something over,

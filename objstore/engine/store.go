@@ -111,8 +111,8 @@ type Store struct {
 	deks    *keyring.DataKeys
 	lent    keyring.Lent
 	watch   *watch.Hub
-	losses  losses
-	keepers keepers
+	losses  observers[func(objstore.InodeID)]
+	keepers observers[Keeper]
 	etagKey []byte
 
 	finishing finishing
