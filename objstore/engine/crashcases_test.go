@@ -30,17 +30,7 @@ func TestCrashWhileLifecycleRulesAreCarriedOut(t *testing.T) {
 			}
 			ups := make(map[string]crashUpload)
 			for i := range 3 {
-				u := crashUpload{key: fmt.Sprint("up", i), p: bytesOf(uint64(i), 100_000)}
-				up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: u.key})
-				if err != nil {
-					t.Fatal(err)
-				}
-				u.id = up.ID
-				info, _, err := k.s.UploadPart(bg, s3C, objstore.UploadPartRequest{Bucket: "bucket", Key: u.key, Upload: u.id, Number: 1, Body: bytes.NewReader(u.p), Size: int64(len(u.p))})
-				if err != nil {
-					t.Fatal(err)
-				}
-				u.parts = []objstore.CompletePart{{Number: 1, ETag: info.ETag}}
+				u := k.uploadPart("bucket", fmt.Sprint("up", i), bytesOf(uint64(i), 100_000))
 				ups[u.key] = u
 			}
 			k.rules("<Filter></Filter><Expiration><Days>1</Days></Expiration><NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays></NoncurrentVersionExpiration>" +
@@ -211,18 +201,7 @@ func TestCrashWhileBucketWithUploadsIsRemoved(t *testing.T) {
 	makeBucket(t, k.s, "gone")
 	var ups []crashUpload
 	for i := range 3 * uploadsAtOnce {
-		u := crashUpload{key: fmt.Sprintf("u%03d", i), p: bytesOf(uint64(i), 20_000)}
-		up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "gone", Key: u.key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.id = up.ID
-		info, _, err := k.s.UploadPart(bg, s3C, objstore.UploadPartRequest{Bucket: "gone", Key: u.key, Upload: u.id, Number: 1, Body: bytes.NewReader(u.p), Size: int64(len(u.p))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		u.parts = []objstore.CompletePart{{Number: 1, ETag: info.ETag}}
-		ups = append(ups, u)
+		ups = append(ups, k.uploadPart("gone", fmt.Sprintf("u%03d", i), bytesOf(uint64(i), 20_000)))
 	}
 	remove := func(k *stack) error { return k.s.DeleteBucket(bg, s3C, "gone") }
 	c.steps = []func() error{

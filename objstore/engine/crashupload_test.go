@@ -17,6 +17,20 @@ type crashUpload struct {
 	p     []byte
 }
 
+// uploadPart begins an upload and uploads its only part.
+func (k *stack) uploadPart(bucket, key string, p []byte) crashUpload {
+	k.t.Helper()
+	up, err := k.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: bucket, Key: key})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	info, _, err := k.s.UploadPart(bg, s3C, objstore.UploadPartRequest{Bucket: bucket, Key: key, Upload: up.ID, Number: 1, Body: bytes.NewReader(p), Size: int64(len(p))})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return crashUpload{key: key, id: up.ID, parts: []objstore.CompletePart{{Number: 1, ETag: info.ETag}}, p: p}
+}
+
 // upload uploads parts and then completes, aborts or leaves them.
 func (c *crashClient) upload(s *Store, rnd *rand.Rand, name string, current map[string][]byte) error {
 	up, err := s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: "bucket", Key: name})
