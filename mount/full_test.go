@@ -133,7 +133,7 @@ func TestOthersFillTheDiskAndLeave(t *testing.T) {
 }
 
 // TestAvailableCanBeWritten: what the store says is available is what objects can
-// take.
+// take, give or take what is written between two looks of the metadata at the disk.
 func TestAvailableCanBeWritten(t *testing.T) {
 	s, _ := openSmall(t)
 	by := objstore.S3Caller("AKIATEST")
@@ -166,7 +166,7 @@ func TestAvailableCanBeWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d bytes available, %d written, %d available then", before.Available, n*size, after.Available)
-	if n*size < before.Available*9/10 || n*size > before.Available {
+	if n*size < before.Available*9/10 || n*size > before.Available*11/10 {
 		t.Errorf("%d bytes were available, %d could be written", before.Available, n*size)
 	}
 	if after.Available > 4<<20 || after.Free < 32<<20 {
