@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -159,6 +160,15 @@ func (h *House) Umount() {
 // Serve starts a daemon without a mount and waits until it answers.
 func (h *House) Serve(flags ...string) {
 	h.t.Helper()
+	if r := h.TryServe(flags...); r != nil {
+		h.t.Fatalf("coffer serve ended: %v\n%s", r, h.Logs())
+	}
+}
+
+// TryServe is Serve for a daemon that may refuse to start: it returns what that said,
+// nil for one that answers.
+func (h *House) TryServe(flags ...string) *Result {
+	h.t.Helper()
 	cmd := exec.Command(program, append([]string{"serve"}, flags...)...)
 	cmd.Env, cmd.Dir = h.env, h.Dir
 	if err := os.MkdirAll(h.Path("state"), 0o755); err != nil {
@@ -169,22 +179,35 @@ func (h *House) Serve(flags ...string) {
 		h.t.Fatal(err)
 	}
 	cmd.Stdout, cmd.Stderr = log, log
-	err = cmd.Start()
+	before, err := log.Seek(0, io.SeekEnd)
+	if err == nil {
+		err = cmd.Start()
+	}
 	log.Close()
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // ProcessState tells
+	}()
+	var refused *Result
 	h.Await("the daemon", func() bool {
 		select {
-		case err := <-ended:
-			h.t.Fatalf("coffer serve ended: %v\n%s", err, h.Logs())
+		case <-ended:
+			said, err := os.ReadFile(h.Path("state/serve.log"))
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			refused = &Result{Code: cmd.ProcessState.ExitCode(), Stderr: string(said[before:])}
+			return true
 		default:
 		}
 		s, err := h.TryStatus()
 		return err == nil && s.Running && s.PID == cmd.Process.Pid
 	})
+	return refused
 }
 
 // TryStatus asks the program for its status.
