@@ -299,7 +299,7 @@ func (c *shareClient) edit(name string) error {
 	for range 1 + c.rnd.IntN(4) {
 		want := c.now[name].clone()
 		var err error
-		switch op := c.rnd.IntN(6); {
+		switch op := c.rnd.IntN(8); {
 		case op < 3:
 			p, off := c.bytes()[:], c.offset()
 			if len(p) > 1<<20 {
@@ -316,6 +316,8 @@ func (c *shareClient) edit(name string) error {
 				return f.Flush(bg)
 			})
 		case op < 5:
+			err = c.addRange(name, f)
+		case op < 7:
 			off, n := c.offset(), c.offset()+1
 			want.zero(off, n)
 			err = c.change("punch", name, want, func(ctx context.Context) error {

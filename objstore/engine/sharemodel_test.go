@@ -118,7 +118,7 @@ func TestSharedChunksBesideCollectorAndFailures(t *testing.T) {
 		}
 	}
 	t.Log(met)
-	for _, what := range []string{"put", "remove", "copy", "append", "upload", "write", "punch", "truncate", "failed"} {
+	for _, what := range []string{"put", "remove", "copy", "append", "upload", "write", "range", "punch", "truncate", "failed"} {
 		if met[what] == 0 && !t.Failed() {
 			t.Errorf("no history has met %q", what)
 		}

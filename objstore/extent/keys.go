@@ -30,6 +30,15 @@ func newKeys(two bool) *Keys {
 	return k
 }
 
+// Clone returns a copy, which is wiped apart from k.
+func (k *Keys) Clone() *Keys {
+	c := One(k.Inner.Clone())
+	if k.Two() {
+		c.Outer = k.Outer.Clone()
+	}
+	return c
+}
+
 // Two reports whether there are two layers.
 func (k *Keys) Two() bool { return k != nil && k.Outer != nil }
 

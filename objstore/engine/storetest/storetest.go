@@ -73,6 +73,11 @@ func Open(t testing.TB, o Options) *Store {
 	return s
 }
 
+// Appended is how many bytes have been appended to segments.
+func (s *Store) Appended() uint64 {
+	return s.Options.Data.(*localdata.Store).Stats().AppendedBytes
+}
+
 // Reopen closes the engine and opens it again, with Options as they are by then.
 // The parts below it stay open.
 func (s *Store) Reopen(t testing.TB) {
