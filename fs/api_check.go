@@ -5,8 +5,8 @@ import "github.com/hanwen/go-fuse/v2/fuse"
 // FS implements every request of the protocol that go-fuse passes on; nothing
 // is inherited. Served: LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK,
 // MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, OPEN, CREATE, READ,
-// WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE, OPENDIR, READDIR,
-// READDIRPLUS, RELEASEDIR, FSYNCDIR, STATFS, GETXATTR, SETXATTR, LISTXATTR,
+// WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE, COPY_FILE_RANGE, OPENDIR,
+// READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR, STATFS, GETXATTR, SETXATTR, LISTXATTR,
 // REMOVEXATTR. ACCESS is left to the kernel and IOCTL has no commands.
 var _ fuse.RawFileSystem = (*FS)(nil)
 
@@ -27,12 +27,6 @@ func (f *FS) SetLkw(<-chan struct{}, *fuse.LkIn) fuse.Status { return fuse.ENOSY
 // name that could be given one later.
 func (f *FS) Tmpfile(<-chan struct{}, *fuse.CreateIn, *fuse.CreateOut) fuse.Status {
 	return fuse.ENOSYS
-}
-
-// CopyFileRange: the kernel copies through its page cache. Sharing extents
-// needs an operation of the engine on open files.
-func (f *FS) CopyFileRange(<-chan struct{}, *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
-	return 0, fuse.ENOSYS
 }
 
 // Statx: the kernel asks with GETATTR instead, which has no birth time.

@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"io"
+	"math"
 	"sync/atomic"
 	"syscall"
 
@@ -204,6 +205,17 @@ func (f *FS) killPriv(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
 	return fuse.OK
 }
 
+// dropPrivileges does for FALLOCATE and COPY_FILE_RANGE what the kernel asks for with
+// a WRITE: they do not tell whether the caller may keep setuid (CAP_FSETID).
+func (f *FS) dropPrivileges(ino objstore.InodeID, h *fuse.InHeader) fuse.Status {
+	if h.Uid != 0 {
+		if st := f.killPriv(ino, h); !st.Ok() {
+			return st
+		}
+	}
+	return f.dropCapabilities(ino, h)
+}
+
 // Flush is called for each close(2): what was written is committed, and a
 // failed write is told to the one who closes.
 func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
@@ -286,13 +298,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if in.Offset > objstore.MaxFileSize || in.Length > objstore.MaxFileSize-in.Offset {
 		return fuse.Status(syscall.EFBIG)
 	}
-	// FALLOCATE does not tell whether its caller may keep setuid (CAP_FSETID).
-	if in.Uid != 0 {
-		if st := f.killPriv(h.f.Inode(), &in.InHeader); !st.Ok() {
-			return st
-		}
-	}
-	if st := f.dropCapabilities(h.f.Inode(), &in.InHeader); !st.Ok() {
+	if st := f.dropPrivileges(h.f.Inode(), &in.InHeader); !st.Ok() {
 		return st
 	}
 	if err := h.f.Allocate(f.ctx(), mode, int64(in.Offset), int64(in.Length)); err != nil {
@@ -300,6 +306,32 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	}
 	return fuse.OK
 }
+
+// CopyFileRange lets two files share what one copies from the other, as cp does. The
+// kernel has written the pages of both ranges back. Where nothing can be shared it
+// copies through its cache, for which EOPNOTSUPP asks.
+func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32, fuse.Status) {
+	from, to := f.files.get(in.FhIn), f.files.get(in.FhOut)
+	if from == nil || to == nil {
+		return 0, fuse.EBADF
+	}
+	if in.Flags != 0 || in.OffIn > math.MaxInt64 || in.OffOut > math.MaxInt64 {
+		return 0, fuse.EINVAL
+	}
+	n, err := to.f.CopyRange(f.ctx(), int64(in.OffOut), from.f, int64(in.OffIn), int64(min(in.Len, maxCopy)))
+	switch {
+	case objstore.IsKind(err, objstore.KindNotSupported):
+		return 0, fuse.ENOTSUP
+	case err != nil:
+		return 0, f.fail("copy_file_range", &in.InHeader, err)
+	case n == 0:
+		return 0, fuse.OK
+	}
+	return uint32(n), f.dropPrivileges(to.f.Inode(), &in.InHeader)
+}
+
+// maxCopy bounds what one COPY_FILE_RANGE does, in bytes; its answer has 32 bits.
+const maxCopy = 1 << 30
 
 // Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others. A kernel
 // with the writeback cache asks without writing its dirty pages back first, so

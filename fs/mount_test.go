@@ -30,6 +30,7 @@ type mounted struct {
 	store *engine.Store
 	root  objstore.InodeID
 	m     *Mounted
+	made  *storetest.Store // by mountBucket
 }
 
 var lastOrigin atomic.Uint32
@@ -58,13 +59,15 @@ func (l testLog) Write(p []byte) (int, error) {
 func mountBucket(t testing.TB, o Options) *mounted {
 	t.Helper()
 	needFUSE(t)
-	s := storetest.Open(t, storetest.Options{}).Store
+	s := storetest.Open(t, storetest.Options{})
 	b, err := s.CreateBucket(t.Context(), objstore.S3Caller("test"), objstore.CreateBucketRequest{Name: testBucket, Mode: 0777})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Root = b.Root
-	return mountStore(t, s, o)
+	m := mountStore(t, s.Store, o)
+	m.made = s
+	return m
 }
 
 func mountStore(t testing.TB, s *engine.Store, o Options) *mounted {
