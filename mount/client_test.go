@@ -18,7 +18,7 @@ func TestDaemonThatEndsBeforeItAnswersIsStopping(t *testing.T) {
 			}
 		},
 	} {
-		l, err := net.Listen("unix", filepath.Join(t.TempDir(), "sock"))
+		l, err := net.Listen("unix", filepath.Join(shortDir(t), "sock"))
 		if err != nil {
 			t.Fatal(err)
 		}

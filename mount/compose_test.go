@@ -15,7 +15,7 @@ import (
 // testConfig is a store that does not exist, with its key beside it.
 func testConfig(t *testing.T) Config {
 	t.Helper()
-	dir := t.TempDir()
+	dir := shortDir(t)
 	c := Config{
 		Store: filepath.Join(dir, "store"), KeyFile: filepath.Join(dir, "key"),
 		LogFile: filepath.Join(dir, "log"), Listen: "127.0.0.1:0",
@@ -24,6 +24,22 @@ func testConfig(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// shortDir is a directory with room for the path of a socket behind its name, which
+// the name of a test would take.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "coffer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 func mustInit(t *testing.T, c Config) StartReport {

@@ -96,16 +96,20 @@ func TestDaemonLeavesNothingBehind(t *testing.T) {
 	for range 3 {
 		round()
 	}
-	if n := settle(); n > goroutines {
-		buf := make([]byte, 1<<20)
-		t.Errorf("%d goroutines, %d before\n%s", n, goroutines, buf[:runtime.Stack(buf, true)])
-	}
-	if n := openFiles(t); n > files {
-		t.Errorf("%d descriptors, %d before", n, files)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		n, open := runtime.NumGoroutine(), openFiles(t)
+		if n <= goroutines && open <= files {
+			return
+		}
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before; %d descriptors, %d before\n%s",
+				n, goroutines, open, files, buf[:runtime.Stack(buf, true)])
+		}
 	}
 }
 
-// settle waits for goroutines that are about to end, and counts the rest.
+// settle waits a moment for goroutines that are about to end, and counts the rest.
 func settle() int {
 	n := runtime.NumGoroutine()
 	for range 100 {

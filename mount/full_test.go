@@ -21,7 +21,7 @@ import (
 func openSmall(t *testing.T) (s *store, disk string) {
 	t.Helper()
 	c := testConfig(t)
-	disk = t.TempDir()
+	disk = shortDir(t)
 	if err := unix.Mount("coffer-test", disk, "tmpfs", 0, "size=220m"); err != nil {
 		t.Skipf("no tmpfs here: %v", err)
 	}

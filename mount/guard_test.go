@@ -22,12 +22,19 @@ import (
 const hangEnv = "COFFER_TEST_HANG"
 
 func TestMain(m *testing.M) {
-	switch dir := os.Getenv(hangEnv); {
+	hang, keep := os.Getenv(hangEnv), os.Getenv(keepEnv)
+	switch {
 	case IsGuard():
 		os.Exit(RunGuard())
-	case dir != "":
-		fmt.Fprintln(os.Stderr, hangingDaemon(dir))
+	case hang != "":
+		fmt.Fprintln(os.Stderr, hangingDaemon(hang))
 		os.Exit(1)
+	case keep != "":
+		if err := keepMount(keep); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
