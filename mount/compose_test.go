@@ -30,6 +30,7 @@ func testConfig(t *testing.T) Config {
 // the name of a test would take.
 func shortDir(t *testing.T) string {
 	t.Helper()
+	t.TempDir() // the first of a test says when all are removed: when nothing is mounted there any more
 	dir, err := os.MkdirTemp("", "coffer")
 	if err != nil {
 		t.Fatal(err)
