@@ -395,8 +395,8 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	}
 	k.close()
 	buf := make([]byte, 1<<20)
-	for range 1000 { // goroutines that have done their work end on their own time
-		runtime.Gosched()
+	// Goroutines that have done their work end on their own time.
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if !strings.Contains(string(buf[:runtime.Stack(buf, true)]), "engine.(*Store)") {
 			return
 		}

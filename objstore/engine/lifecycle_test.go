@@ -436,7 +436,7 @@ func TestRulesAreCarriedOutUnasked(t *testing.T) {
 	})
 	defer stop()
 	c.set("02T00:00:00")
-	ctx, cancel := context.WithTimeout(bg, 20*time.Second)
+	ctx, cancel := context.WithTimeout(bg, 2*time.Minute)
 	defer cancel()
 	select {
 	case <-gone:

@@ -97,7 +97,7 @@ func TestObjectRetentionAsRecorded(t *testing.T) {
 		t.Errorf("%v", a.header)
 	}
 	d.do("DELETE", "/bbb/k?versionId="+v1, "").want(t, "delete", 403, "AccessDenied", protected)
-	d.do("PUT", "/bbb/k?retention", retentionXML("GOVERNANCE", in(time.Minute))).want(t, "shorten", 403, "AccessDenied", protected)
+	d.do("PUT", "/bbb/k?retention", retentionXML("GOVERNANCE", in(time.Hour/2))).want(t, "shorten", 403, "AccessDenied", protected)
 	d.do("PUT", "/bbb/k?retention", retentionXML("GOVERNANCE", in(2*time.Hour))).ok(t, "extend", 200)
 	d.do("PUT", "/bbb/k?retention", "<Retention/>").want(t, "take away", 403, "AccessDenied", protected)
 	d.do("PUT", "/bbb/k?retention", "<Retention/>", "x-amz-bypass-governance-retention", "true").ok(t, "take away with bypass", 200)
@@ -131,7 +131,7 @@ func TestObjectRetentionAsRecorded(t *testing.T) {
 		}
 		d.do(method, "/bbb/k?retention&versionId="+marker, body).want(t, method+" of a marker", 405, "MethodNotAllowed", notAllowed, "Method", method, "ResourceType", "DeleteMarker")
 	}
-	d.do("PUT", "/bbb/k?retention&versionId="+v1, retentionXML("COMPLIANCE", in(time.Minute)), "x-amz-bypass-governance-retention", "true").want(t, "shorten", 403, "AccessDenied", protected)
+	d.do("PUT", "/bbb/k?retention&versionId="+v1, retentionXML("COMPLIANCE", in(time.Hour/2)), "x-amz-bypass-governance-retention", "true").want(t, "shorten", 403, "AccessDenied", protected)
 	d.do("PUT", "/bbb/k?retention&versionId="+v1, retentionXML("GOVERNANCE", in(time.Hour)), "x-amz-bypass-governance-retention", "true").want(t, "weaken", 403, "AccessDenied", protected)
 	*clock = in(time.Hour + time.Second)
 	d.do("DELETE", "/bbb/k?versionId="+v1, "").ok(t, "delete when it is over", 204)

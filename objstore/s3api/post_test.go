@@ -352,7 +352,7 @@ func TestPostObjectFields(t *testing.T) {
 }
 
 func TestMalformedForms(t *testing.T) {
-	d := openDoor(t, func(o *Options) { o.StallTimeout = 2 * time.Second })
+	d := openDoor(t)
 	d.bucket("bucket")
 	f := presign("bucket", "k", nil, nil)
 	body, kind := f.encode(t)

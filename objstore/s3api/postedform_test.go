@@ -103,7 +103,7 @@ type conditions = []any
 // presign makes a form as botocore does: with what the policy must have behind
 // the caller's conditions.
 func presign(bucket, key string, fields [][2]string, list conditions) *postedForm {
-	return presignAt(time.Now(), time.Minute, bucket, key, fields, list)
+	return presignAt(time.Now(), time.Hour, bucket, key, fields, list)
 }
 
 func presignAt(now time.Time, life time.Duration, bucket, key string, fields [][2]string, list conditions) *postedForm {
@@ -147,7 +147,7 @@ func signPolicy(policy, date string) string {
 
 // presignV2 is presign with Signature Version 2.
 func presignV2(bucket, key string, list conditions) *postedForm {
-	policy := policyText(time.Now().Add(time.Minute), append(slices.Clone(list), map[string]string{"bucket": bucket}, map[string]string{"key": key}))
+	policy := policyText(time.Now().Add(time.Hour), append(slices.Clone(list), map[string]string{"bucket": bucket}, map[string]string{"key": key}))
 	m := hmac.New(sha1.New, []byte(testSecret))
 	m.Write([]byte(policy))
 	f := &postedForm{file: "abcdef"}

@@ -16,7 +16,7 @@ func TestURLsOfVersion2HideNothing(t *testing.T) {
 	d.put("bucket", "k", "x")
 	d.do("PUT", "/bucket?versioning", "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>").ok(t, "versioning", 200)
 	d.put("bucket", "k", "secret")
-	soon := time.Now().Add(time.Minute)
+	soon := time.Now().Add(time.Hour)
 	const put, get = "PUT\n\n\n", "GET\n\n\n"
 	const class = "x-amz-meta-owner:bob\nx-amz-storage-class:STANDARD_IA\n/bucket/new"
 	d.use("PUT", d.presign2("", "/bucket/new", "x-amz-meta-owner=bob&x-amz-storage-class=STANDARD_IA", put, class, soon), "data").ok(t, "as it was signed", 200)
@@ -76,7 +76,7 @@ func TestConditionsOnSignatures(t *testing.T) {
 	d.bucket("bucket")
 	d.policy("bucket", `{"Effect":"Deny","Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"StringEquals":{"s3:x-amz-content-sha256":"UNSIGNED-PAYLOAD"}}}`,
 		`{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*","Condition":{"NumericNotEquals":{"s3:signatureAge":"0"},"StringEquals":{"s3:signatureversion":"AWS"}}}`)
-	soon := time.Now().Add(time.Minute)
+	soon := time.Now().Add(time.Hour)
 	link := d.link("PUT", "/bucket/k", 60)
 	d.do("PUT", "/bucket/k", "data").ok(t, "signed", 200)
 	d.do("PUT", "/bucket/k", "data", "x-amz-content-sha256", "UNSIGNED-PAYLOAD").want(t, "unsigned", 403, "AccessDenied", "")
