@@ -110,26 +110,35 @@ func TestOwnWritesStayInTheKernelsCache(t *testing.T) {
 	reads := &counter{what: ": READ n"}
 	m := mountBucket(t, Options{Writeback: true, Debug: true, Logger: slog.New(slog.NewTextHandler(reads, nil))})
 	want := strings.Repeat("0123456789abcdef", 1<<12)
-	write(t, m.path("file"), want)
-	if err := m.store.Sync(t.Context()); err != nil {
-		t.Fatal(err)
+	// readThrice returns how often the kernel read the file.
+	readThrice := func(name string) int64 {
+		before := reads.n.Load()
+		for range 3 {
+			wantContent(t, m.path(name), want)
+		}
+		return reads.n.Load() - before
 	}
-	if err := m.store.WaitWatchers(t.Context()); err != nil {
-		t.Fatal(err)
+	own, others := int64(0), int64(0)
+	for i := range 20 { // others can make the kernel drop what it has, too
+		name := fmt.Sprint("file", i)
+		write(t, m.path(name), want)
+		if err := m.store.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.store.WaitWatchers(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		own = readThrice(name)
+		m.put(t, name, want)
+		others = readThrice(name)
+		if others == 0 {
+			t.Fatal("the kernel did not read what another door had written")
+		}
+		if own == 0 && others <= 2 {
+			return
+		}
 	}
-	for range 3 {
-		wantContent(t, m.path("file"), want)
-	}
-	if n := reads.n.Load(); n != 0 {
-		t.Errorf("the kernel read %d times what it had written", n)
-	}
-	m.put(t, "file", want)
-	for range 3 {
-		wantContent(t, m.path("file"), want)
-	}
-	if n := reads.n.Load(); n == 0 || n > 2 {
-		t.Errorf("the kernel read %d times what another door had written", n)
-	}
+	t.Errorf("the kernel read %d times what it had written, and %d times what another door had", own, others)
 }
 
 func TestListingsFollowTheOtherDoor(t *testing.T) {

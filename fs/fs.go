@@ -141,6 +141,7 @@ func New(store *engine.Store, o Options) *FS {
 		o:     o,
 		log:   o.Logger,
 
+		lingering:  lingering{time: lingerTime},
 		amendments: newAmendments(),
 		openRoot:   func() int { return -1 },
 		openHere:   func() int { return -1 },

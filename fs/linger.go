@@ -32,6 +32,7 @@ type lingering struct {
 	told atomic.Int32
 
 	mu      sync.Mutex           // guards the fields below
+	time    time.Duration        // lingerTime, but in tests
 	threads map[uint32]time.Time // told ESTALE, until when that counts
 	queue   []left               // oldest first
 	timer   *time.Timer
@@ -56,7 +57,7 @@ func (f *FS) wasStale(thread uint32) {
 	if q.threads == nil {
 		q.threads = make(map[uint32]time.Time)
 	}
-	q.threads[thread] = time.Now().Add(lingerTime)
+	q.threads[thread] = time.Now().Add(q.time)
 	q.told.Store(int32(len(q.threads)))
 	q.wake()
 }
@@ -92,12 +93,12 @@ func (f *FS) lookup(h *fuse.InHeader, name string) (objstore.Attr, error) {
 	}
 }
 
-// keep calls release after lingerTime.
+// keep calls release when the time is over.
 func (f *FS) keep(release func()) {
 	q := &f.lingering
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := left{release, time.Now().Add(lingerTime)}
+	l := left{release, time.Now().Add(q.time)}
 	if q.ended {
 		q.drop(l)
 		return
@@ -110,10 +111,10 @@ func (f *FS) keep(release func()) {
 	q.wake()
 }
 
-// wake has expire called in lingerTime, unless it will be called before; mu is held.
+// wake has expire called when the time is over, unless it will be called before; mu is held.
 func (q *lingering) wake() {
 	if q.timer == nil {
-		q.timer = time.AfterFunc(lingerTime, q.expire)
+		q.timer = time.AfterFunc(q.time, q.expire)
 	}
 }
 
