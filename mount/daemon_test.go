@@ -96,7 +96,7 @@ func TestDaemonLeavesNothingBehind(t *testing.T) {
 	for range 3 {
 		round()
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		n, open := runtime.NumGoroutine(), openFiles(t)
 		if n <= goroutines && open <= files {
 			return

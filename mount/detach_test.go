@@ -77,7 +77,7 @@ func TestWhoDetachesADeadMountDoesNotWaitForItsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); exists(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); exists(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the file system does not end")
 		}
@@ -101,7 +101,7 @@ func TestLeftFileIsClosed(t *testing.T) {
 	}
 	defer r.Close()
 	leave(w)
-	if err := r.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := r.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := io.ReadAll(r); err != nil || len(b) > 0 {

@@ -18,7 +18,7 @@ func TestZombieIsToldFromALiveProcess(t *testing.T) {
 		t.Skip(err)
 	}
 	defer cmd.Wait()
-	for deadline := time.Now().Add(30 * time.Second); !isDying(cmd.Process.Pid); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !isDying(cmd.Process.Pid); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a process that ended and was not waited for is no zombie")
 		}

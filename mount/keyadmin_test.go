@@ -16,7 +16,7 @@ import (
 // gone waits until a daemon's keystore has no such key.
 func gone(t *testing.T, d *Daemon, id kms.KeyID) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		_, err := d.store.kms.Describe(t.Context(), id)
 		if errors.Is(err, kms.ErrNotFound) {
@@ -158,7 +158,7 @@ func TestStoreKeyIsRewrapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, stop := startDaemon(t, c)
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for bytes.Equal(sealed(), after) {
 		if time.Now().After(deadline) {
 			t.Fatal("the daemon does not finish the rotation")
