@@ -138,6 +138,16 @@ func (m *Mounted) Wait() {
 	m.stopTasks()
 }
 
+// Ended reports whether the kernel has let go of the mount, so that Wait returns soon.
+func (m *Mounted) Ended() bool {
+	select {
+	case <-m.served:
+		return true
+	default:
+		return false
+	}
+}
+
 func (m *Mounted) stopTasks() {
 	m.once.Do(func() { close(m.stop) })
 	m.tasks.Wait()

@@ -3,6 +3,7 @@ package mount
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -49,14 +50,17 @@ func (d *Daemon) leaving(bucket string) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	stands := make(map[string]bool)
-	for i := range table {
-		stands[table[i].Device] = true
-	}
 	for _, s := range d.served {
-		if s.overlaps(bucket) && !stands[s.device()] {
+		if s.overlaps(bucket) && (s.fs.Ended() || !s.standsIn(table)) {
 			return s, nil
 		}
 	}
 	return nil, nil
+}
+
+// standsIn reports whether a table of the kernel's has s. The number of a file system
+// that has ended soon is another one's, as a rule before the daemon is done with it.
+func (s *served) standsIn(table []mountEntry) bool {
+	device := s.device()
+	return slices.ContainsFunc(table, func(e mountEntry) bool { return e.Device == device && e.store() == s.store })
 }

@@ -74,6 +74,41 @@ func TestMountWaitsForOneThatIsLeaving(t *testing.T) {
 	}
 }
 
+// The kernel gives the number of a file system that has ended to the next one.
+func TestMountThatEndedIsNotTakenForAnother(t *testing.T) {
+	d, dir := mountOne(t)
+	d.mountsMu.Lock() // before it is free the daemon does not learn of the end
+	defer d.mountsMu.Unlock()
+	s := d.find(dir).of
+	if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	s.fs.Wait()
+	for n := 0; ; n++ {
+		other := t.TempDir()
+		if err := unix.Mount("none", other, "tmpfs", 0, ""); err != nil {
+			t.Skip(err)
+		}
+		defer unix.Unmount(other, unix.MNT_DETACH)
+		var st unix.Stat_t
+		if err := unix.Stat(other, &st); err != nil {
+			t.Fatal(err)
+		}
+		if uint64(st.Dev) == s.fs.Device() {
+			break
+		}
+		if n == 100 {
+			t.Skip("nobody is given the number")
+		}
+	}
+	if got, err := d.leaving("bucket"); got != s || err != nil {
+		t.Errorf("%v, %v; want the one that has ended", got, err)
+	}
+	if users := showsTo(s, maxUsers); len(users) > 0 {
+		t.Errorf("%q have it", users)
+	}
+}
+
 // What is mounted over a mount is not shown in its place.
 func TestMountDoesNotBindWhatCoversAnother(t *testing.T) {
 	if os.Geteuid() != 0 {

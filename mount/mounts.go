@@ -92,6 +92,7 @@ type served struct {
 	other     bool
 	writeback bool
 	origin    uint32        // what the engine calls it
+	store     string        // directory of the store, as the kernel's tables show it
 	points    []*mountPoint // in the order in which they were made
 	covered   bool          // by mounts that took its place; see demote.go
 	guarded   uint64        // what the guard calls it
@@ -244,7 +245,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint,
 	}
 	s = &served{
 		fs: mounted, root: root, bucket: p.Bucket, readOnly: p.ReadOnly, other: p.AllowOther,
-		writeback: o.Writeback, origin: d.lastOrigin, points: []*mountPoint{p}, done: make(chan struct{}),
+		writeback: o.Writeback, origin: d.lastOrigin, store: d.cfg.Store, points: []*mountPoint{p}, done: make(chan struct{}),
 	}
 	p.Cache, p.of = string(CacheThrough), s
 	if o.Writeback {

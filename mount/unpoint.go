@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -61,7 +62,10 @@ func (s *served) awaitEnd(ctx context.Context, dir string) error {
 			return ctx.Err()
 		case <-t.C:
 		}
-		if users := showsTo(s.device(), maxUsers); len(users) > 0 {
+		if s.fs.Ended() {
+			continue
+		}
+		if users := showsTo(s, maxUsers); len(users) > 0 {
 			return &Problem{
 				Err:  fmt.Errorf("%q was unmounted, but %s in another mount namespace can still use it", dir, strings.Join(users, ", ")),
 				Hint: "everything written so far is safe; the daemon serves them until they end", Code: CodeBusy,
@@ -70,12 +74,15 @@ func (s *served) awaitEnd(ctx context.Context, dir string) error {
 	}
 }
 
-// showsTo names processes, max at most, that have a device mounted.
-func showsTo(device string, max int) (found []string) {
+// showsTo names processes, max at most, that have s mounted.
+func showsTo(s *served, max int) (found []string) {
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range procs {
 		text, err := os.ReadFile(p + "/mountinfo")
-		if err != nil || !strings.Contains(string(text), " "+device+" ") {
+		if err != nil {
+			continue
+		}
+		if table, err := parseMountTable(bytes.NewReader(text)); err != nil || !s.standsIn(table) {
 			continue
 		}
 		name, _ := os.ReadFile(p + "/comm")
