@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -125,7 +124,7 @@ func (h *House) NewS3() *S3 {
 	if !roots.AppendCertsFromPEM(pem) {
 		h.t.Fatalf("no certificate in %s", env["AWS_CA_BUNDLE"])
 	}
-	client := &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots}, MaxIdleConnsPerHost: 16,
 	}}
 	h.t.Cleanup(client.CloseIdleConnections)

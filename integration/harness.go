@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,8 +51,6 @@ type House struct {
 	t   testing.TB
 	Dir string
 	env []string
-	// endpoints are the addresses that daemons of this house listened on.
-	endpoints map[string]bool
 }
 
 // NewHouse makes an empty house below parent; an empty parent is the system's
@@ -68,11 +65,14 @@ func NewHouse(t testing.TB, parent ...string) *House {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &House{t: t, Dir: dir, endpoints: map[string]bool{}}
+	h := &House{t: t, Dir: dir}
 	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "COFFER_") && !strings.HasPrefix(v, "XDG_") && !strings.HasPrefix(v, "AWS_") {
-			h.env = append(h.env, v)
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(v, "COFFER_") || strings.HasPrefix(v, "XDG_") || strings.HasPrefix(v, "AWS_") ||
+			strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			continue
 		}
+		h.env = append(h.env, v)
 	}
 	h.env = append(h.env, "HOME="+dir, "XDG_CONFIG_HOME="+h.Path("config"), "XDG_STATE_HOME="+h.Path("state"),
 		"XDG_DATA_HOME="+h.Path("share"), "COFFER_STORE="+h.Path("store"), "COFFER_LISTEN=127.0.0.1:0")
@@ -100,13 +100,15 @@ type Result struct {
 
 func (r Result) String() string { return fmt.Sprintf("exit code %d\n%s%s", r.Code, r.Stdout, r.Stderr) }
 
-// runTimeout ends a command that hangs.
-const runTimeout = 3 * time.Minute
+// patience is how long a command, or what the tests wait for, may take: a daemon that
+// ends in order takes a minute where it has to, and a disk that is busy with others'
+// files takes long over an fsync.
+const patience = 3 * time.Minute
 
 // Exec runs a program with the house's environment and extra variables. It is
 // safe for concurrent use.
 func (h *House) Exec(env []string, name string, args ...string) Result {
-	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(append([]string(nil), h.env...), env...)
@@ -217,9 +219,6 @@ func (h *House) TryStatus() (Status, error) {
 	if err := json.Unmarshal([]byte(r.Stdout), &s); err != nil {
 		return s, fmt.Errorf("status: %w: %v", err, r)
 	}
-	if s.Endpoint != "" {
-		h.endpoints[s.Endpoint] = true
-	}
 	return s, nil
 }
 
@@ -249,11 +248,7 @@ func endProcess(t testing.TB, pid int, sig syscall.Signal) {
 		t.Errorf("kill %d: %v", pid, err)
 		return
 	}
-	deadline := time.Now().Add(80 * time.Second) // a clean end may take a minute
-	if sig == syscall.SIGKILL {
-		deadline = time.Now().Add(20 * time.Second)
-	}
-	for alive(pid) {
+	for deadline := time.Now().Add(patience); alive(pid); {
 		if time.Now().After(deadline) {
 			t.Errorf("process %d does not end after %v; its threads:\n%s", pid, sig, threads(pid))
 			abortConnections()
@@ -294,7 +289,7 @@ func (h *House) Await(what string, cond func() bool) { h.t.Helper(); await(h.t, 
 
 func await(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !cond() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for %s", what)
@@ -331,15 +326,9 @@ func (h *House) leave() {
 		h.t.Errorf("process left behind: %d", pid)
 		endProcess(h.t, pid, syscall.SIGKILL)
 	}
-	for e := range h.endpoints {
-		u, err := url.Parse(e)
-		if err != nil {
-			h.t.Errorf("endpoint %q: %v", e, err)
-			continue
-		}
-		if c, err := net.DialTimeout("tcp", u.Host, time.Second); err == nil {
-			c.Close()
-			h.t.Errorf("port left open: %s", u.Host)
+	for _, pid := range h.guards() {
+		if n := listening(pid); n > 0 {
+			h.t.Errorf("process %d, a guard, has %d ports open", pid, n)
 		}
 	}
 	logs := h.Logs()
@@ -375,7 +364,13 @@ func abortConnections() {
 
 // processes are the daemons of this house: processes that run the program
 // under test with the house's store in their environment.
-func (h *House) processes() (pids []int) {
+func (h *House) processes() []int { return h.running(false) }
+
+// guards are the processes that the daemons of this house have beside them. They end
+// with their daemons, a moment later.
+func (h *House) guards() []int { return h.running(true) }
+
+func (h *House) running(guards bool) (pids []int) {
 	all, _ := filepath.Glob("/proc/[0-9]*")
 	for _, p := range all {
 		pid, err := strconv.Atoi(filepath.Base(p))
@@ -386,8 +381,8 @@ func (h *House) processes() (pids []int) {
 		if err != nil || exe != program {
 			continue
 		}
-		if args, _ := os.ReadFile(p + "/cmdline"); bytes.HasSuffix(args, []byte("\x00guard\x00")) {
-			continue // it ends with its daemon
+		if args, _ := os.ReadFile(p + "/cmdline"); bytes.HasSuffix(args, []byte("\x00guard\x00")) != guards {
+			continue
 		}
 		env, _ := os.ReadFile(p + "/environ")
 		if bytes.Contains(env, []byte("COFFER_STORE="+h.Dir+"/")) {
@@ -395,6 +390,27 @@ func (h *House) processes() (pids []int) {
 		}
 	}
 	return pids
+}
+
+// listening counts the TCP ports that a process listens on. To ask a port itself would
+// be to ask whoever has its number by now.
+func listening(pid int) (n int) {
+	sockets := map[string]bool{}
+	for _, name := range []string{"tcp", "tcp6"} {
+		table, _ := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, name))
+		for line := range strings.Lines(string(table)) {
+			if f := strings.Fields(line); len(f) > 9 && f[3] == "0A" { // TCP_LISTEN
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, f := range files {
+		if target, err := os.Readlink(f); err == nil && sockets[target] {
+			n++
+		}
+	}
+	return n
 }
 
 // mountsBelow are the mount points at and below dir, deepest first.
@@ -412,7 +428,7 @@ func mountsBelow(dir string) (found []string) {
 // Admin is an HTTP client of the daemon's admin socket; the host of a URL does
 // not matter.
 func (h *House) Admin() *http.Client {
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	return &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

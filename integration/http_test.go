@@ -15,7 +15,6 @@ func (h *House) plain() *AWS {
 	if !strings.HasPrefix(s.HTTP, "http://127.0.0.1:") {
 		h.t.Fatalf("the endpoint without TLS is %q", s.HTTP)
 	}
-	h.endpoints[s.HTTP] = true
 	a.url = s.HTTP
 	return a
 }
