@@ -25,6 +25,12 @@ import (
 
 const testBucket = "bucket"
 
+// TestMain gives files the modes that tests expect, whatever the environment masks.
+func TestMain(m *testing.M) {
+	syscall.Umask(0o022)
+	os.Exit(m.Run())
+}
+
 // mounted is a store with one bucket, and that bucket mounted.
 type mounted struct {
 	dir   string

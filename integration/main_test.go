@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain builds the program once for all tests, with the race detector if
@@ -13,6 +15,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	unix.Umask(0o022) // tests expect the modes that it leaves, of programs too
 	dir, err := os.MkdirTemp("", "coffer-bin-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

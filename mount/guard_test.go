@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	unix.Umask(0o022) // tests expect the modes that it leaves
 	os.Exit(m.Run())
 }
 

@@ -127,7 +127,7 @@ func keyLife(h *house, daemon bool) {
 	in(30)
 	h.ok("key", "delete", "photos", "--pending-days=7")
 	in(7)
-	h.says([]string{"key", "list"}, "deleted on "+time.Now().AddDate(0, 0, 7).Format("2006-01-"))
+	h.says([]string{"key", "list"}, "deleted on "+h.keys()["photos"].DeleteAt.Local().Format("2006-01-02"))
 	h.refused(exitFailed, []string{"key", "enable", "photos"}, "waits for its deletion", "cancel-delete")
 	h.says([]string{"key", "cancel-delete", "photos"}, "will not be deleted", "disabled")
 	if k := h.keys()["photos"]; k.State != "disabled" || !k.DeleteAt.IsZero() {
