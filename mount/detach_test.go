@@ -39,6 +39,7 @@ func deadMount(t *testing.T) (dir string, connection string) {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadFull(out, make([]byte, len("mounted\n"))); err != nil {
+		_ = cmd.Wait()
 		t.Skip("no FUSE")
 	}
 	fd, at, err := openMount(dir)

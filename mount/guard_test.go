@@ -119,10 +119,6 @@ func testGuardFrees(t *testing.T, late bool) {
 		t.Skip("no FUSE")
 	}
 	dir := t.TempDir()
-	t.Cleanup(func() {
-		for unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH) == nil {
-		}
-	})
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), hangEnv+"="+dir)
 	cmd.Stderr = os.Stderr
@@ -133,6 +129,12 @@ func testGuardFrees(t *testing.T, late bool) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		for unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH) == nil {
+		}
+		_ = cmd.Wait()
+	})
 	line := func(want string) {
 		t.Helper()
 		b := make([]byte, len(want)+1)
