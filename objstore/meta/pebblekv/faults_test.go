@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -348,11 +349,10 @@ func TestCloseLeavesNoGoroutines(t *testing.T) {
 		}
 	}
 	// Goroutines that were told to end may still be on their way out.
-	for range 1000 {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		runtime.Gosched()
 	}
 	buf := make([]byte, 1<<16)
 	t.Errorf("%d goroutines before, now\n%s", before, buf[:runtime.Stack(buf, true)])
