@@ -331,6 +331,43 @@ func TestXattrLimits(t *testing.T) {
 	}
 }
 
+// A user's cp -a would otherwise ask for attributes that it may not read.
+func TestTrustedAttributesAreListedForRootAlone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	m := mountBucket(t, Options{AllowOther: true})
+	p := m.path("file")
+	write(t, p, "")
+	for _, name := range []string{"trusted.t", "user.u"} {
+		if err := unix.Setxattr(p, name, []byte("v"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed := func(uid int) string {
+		names := make(chan string)
+		go func() { // in a thread that ends with it
+			runtime.LockOSThread()
+			if err := unix.Setfsuid(uid); err != nil {
+				t.Error(err)
+			}
+			buf := make([]byte, 4096)
+			n, err := unix.Listxattr(p, buf)
+			if err != nil {
+				t.Error(err)
+			}
+			names <- string(buf[:max(n, 0)])
+		}()
+		return <-names
+	}
+	if got := listed(0); !strings.Contains(got, "trusted.t\x00") || !strings.Contains(got, "user.u\x00") {
+		t.Errorf("root sees %q", got)
+	}
+	if got := listed(4711); strings.Contains(got, "trusted.") || !strings.Contains(got, "user.u\x00") {
+		t.Errorf("another user sees %q", got)
+	}
+}
+
 func TestStatfs(t *testing.T) {
 	m := mountBucket(t, Options{})
 	var st unix.Statfs_t

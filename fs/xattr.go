@@ -13,11 +13,14 @@ import (
 // capability is the attribute that gives a program privileges (capabilities(7)).
 const capability = "security.capability"
 
+// trusted is the namespace of privileged processes.
+const trusted = "trusted."
+
 // supported tells the namespaces that are stored. POSIX ACLs
 // (system.posix_acl_*) are not, and must not be kept as mere bytes that nobody
 // heeds.
 func supported(name string) bool {
-	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.") || strings.HasPrefix(name, "security.")
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, trusted) || strings.HasPrefix(name, "security.")
 }
 
 // GetXAttr returns a value, or its size when dest is empty.
@@ -32,7 +35,9 @@ func (f *FS) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest []b
 	return fit(dest, v)
 }
 
-// ListXAttr returns the names, each with a NUL behind it.
+// ListXAttr returns the names, each with a NUL behind it. The kernel shows attributes
+// that are trusted to privileged processes alone, but leaves their names to the file
+// system (xattr(7)); a program that copies all that it sees would fail on one.
 func (f *FS) ListXAttr(_ <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32, fuse.Status) {
 	names, err := f.store.ListXattr(f.ctx(), f.inode(h.NodeId))
 	if err != nil {
@@ -40,6 +45,9 @@ func (f *FS) ListXAttr(_ <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32
 	}
 	var b []byte
 	for _, name := range names {
+		if h.Uid != 0 && strings.HasPrefix(name, trusted) {
+			continue
+		}
 		b = append(append(b, name...), 0)
 	}
 	return fit(dest, b)
