@@ -142,6 +142,20 @@ func as(t *testing.T, uid uint32, dir, script string) error {
 	return nil
 }
 
+// asUser calls fn with the rights that a user has to files.
+func asUser(uid int, fn func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the thread ends with its goroutine
+		if err := unix.Setfsuid(uid); err != nil {
+			done <- err
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
 func TestPermissionsAreEnforced(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
@@ -345,20 +359,16 @@ func TestTrustedAttributesAreListedForRootAlone(t *testing.T) {
 		}
 	}
 	listed := func(uid int) string {
-		names := make(chan string)
-		go func() { // in a thread that ends with it
-			runtime.LockOSThread()
-			if err := unix.Setfsuid(uid); err != nil {
-				t.Error(err)
-			}
-			buf := make([]byte, 4096)
-			n, err := unix.Listxattr(p, buf)
-			if err != nil {
-				t.Error(err)
-			}
-			names <- string(buf[:max(n, 0)])
-		}()
-		return <-names
+		buf := make([]byte, 4096)
+		var n int
+		err := asUser(uid, func() (err error) {
+			n, err = unix.Listxattr(p, buf)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(buf[:n])
 	}
 	if got := listed(0); !strings.Contains(got, "trusted.t\x00") || !strings.Contains(got, "user.u\x00") {
 		t.Errorf("root sees %q", got)

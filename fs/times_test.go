@@ -121,6 +121,33 @@ func poke(p *byte, b byte) error {
 	return err
 }
 
+// The kernel leaves the times where truncate(2) does not change the size, and asks for
+// setuid to be cleared all the same, by whoever is not root.
+func TestTruncateToTheSameSizeBySomebodyElseLeavesTimes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	m := mountBucket(t, Options{AllowOther: true, Writeback: true})
+	p := m.path("file")
+	write(t, p, "content")
+	if err := os.Chmod(p, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	before := stat(t, p)
+	nextTick(t)
+	if err := asUser(4711, func() error { return os.Truncate(p, 7) }); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, m.dir)
+	a, err := m.store.Lookup(t.Context(), m.root, "file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := stat(t, p); st.Ctim != before.Ctim || a.Ctime != objstore.Time(st.Ctim.Nano()) {
+		t.Errorf("ctime was %d, is %d in the kernel and %d in the store", before.Ctim.Nano(), st.Ctim.Nano(), a.Ctime)
+	}
+}
+
 // flush makes the kernel hand over what it keeps of the files in dir.
 func flush(t *testing.T, dir string) {
 	t.Helper()
