@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,6 +92,22 @@ func checkMountpoint(dir, store string, report func(string)) error {
 		return hinted(fmt.Errorf("mount point %q is not empty", dir), "mount on an empty directory: a mount would hide what is in this one")
 	case err != io.EOF:
 		return mountpointError(dir, err)
+	}
+	return helperMounts(dir, st, os.Geteuid())
+}
+
+// helperMounts returns why fusermount3 would not mount on a directory for a user. It
+// says why to standard error alone, which a daemon does not have.
+func helperMounts(dir string, st os.FileInfo, uid int) error {
+	if uid == 0 {
+		return nil
+	}
+	owner := st.Sys().(*syscall.Stat_t).Uid
+	if st.Mode()&os.ModeSticky != 0 && int(owner) != uid {
+		return hinted(fmt.Errorf("this user may not mount on %q: it has the sticky bit and another owner", dir), "mount on a directory of your own")
+	}
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); err != nil {
+		return hinted(fmt.Errorf("this user may not mount on %q: it is not writable", dir), "mount on a directory of your own")
 	}
 	return nil
 }

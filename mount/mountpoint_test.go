@@ -1,11 +1,16 @@
 package mount
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const testTable = `27 1 254:0 / / rw,relatime - ext4 /dev/root rw
@@ -143,6 +148,54 @@ func TestAdminSocketsAreFoundInTheKernelsTable(t *testing.T) {
 	}
 	if got := listeningSockets(path + ".none"); got != nil {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestUserMountsOnDirectoriesThatFusermountTakes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	const uid = 4711
+	base := t.TempDir()
+	if err := os.Chmod(filepath.Dir(base), 0o755); err != nil { // which is nobody else's to enter
+		t.Fatal(err)
+	}
+	for i, c := range [...]struct {
+		owner int
+		mode  os.FileMode
+		want  string
+	}{
+		{uid, 0o700, ""},
+		{0, 0o777, ""},
+		{uid, 0o777 | os.ModeSticky, ""},
+		{0, 0o777 | os.ModeSticky, "sticky"},
+		{uid, 0o500, "not writable"},
+		{0, 0o755, "not writable"},
+	} {
+		dir := filepath.Join(base, strconv.Itoa(i))
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, c.owner, 0), os.Chmod(dir, c.mode)); err != nil {
+			t.Fatal(err)
+		}
+		st, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := make(chan error)
+		go func() {
+			runtime.LockOSThread() // the thread ends with its goroutine
+			if err := unix.Setfsuid(uid); err != nil {
+				answer <- err
+				return
+			}
+			answer <- helperMounts(dir, st, uid)
+		}()
+		err = <-answer
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%v of %d: %v", c.mode, c.owner, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || HintOf(err) == ""):
+			t.Errorf("%v of %d: %v; %s", c.mode, c.owner, err, HintOf(err))
+		}
 	}
 }
 
