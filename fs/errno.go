@@ -59,6 +59,7 @@ var errnos = [objstore.NumKinds]syscall.Errno{
 	objstore.KindInvalidOffset:      syscall.EINVAL,
 	objstore.KindTooManyParts:       syscall.EFBIG,
 	objstore.KindEncryptionMismatch: syscall.EINVAL,
+	objstore.KindObjectState:        syscall.EINVAL,
 	objstore.KindNoSuchConfig:       syscall.EIO,
 	objstore.KindTooManyConfigs:     syscall.EIO,
 	objstore.KindMalformedPolicy:    syscall.EIO,

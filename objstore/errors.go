@@ -68,6 +68,7 @@ const (
 	KindInvalidOffset                  // an append to an object of another size
 	KindTooManyParts                   // an object was appended to too often
 	KindEncryptionMismatch             // an append with other encryption than the object's
+	KindObjectState                    // the object's storage class forbids it: it is an archive, or none
 	numKinds
 )
 
@@ -143,7 +144,7 @@ var kindNames = [numKinds]string{
 	"too many configurations", "no such key", "key disabled", "key pending deletion", "no such version", "delete marker", "object locked", "bucket state",
 	"no object lock", "no lock",
 	"malformed policy", "token of another request",
-	"invalid write offset", "too many parts", "other encryption",
+	"invalid write offset", "too many parts", "other encryption", "storage class",
 }
 
 func (k Kind) String() string {

@@ -26,10 +26,13 @@ type ObjectInfo struct {
 	// versions.
 	SourceVersion VersionID
 	Lock          Lock
-	Parts         int // of a multipart upload, otherwise 0
-	Meta          ObjectMeta
-	Tags          int // number of tags
-	SSE           SSEInfo
+	// Restored is until when an archived object can be read; 0: it cannot, or is no
+	// archived object. See ObjectMeta.Archive.
+	Restored Time
+	Parts    int // of a multipart upload, otherwise 0
+	Meta     ObjectMeta
+	Tags     int // number of tags
+	SSE      SSEInfo
 	// Checksum is the one stored with the object; nil when there is none, or
 	// when the object's key was needed to read it and was not at hand.
 	Checksum *Checksum
@@ -51,10 +54,19 @@ type ObjectMeta struct {
 	ContentLanguage    string
 	Expires            string
 	WebsiteRedirect    string
-	StorageClass       string // stored as given; all classes are one
+	StorageClass       string // stored as given; see Archive
 	// User are the x-amz-meta-* headers by lower-case name without the prefix.
 	User map[string]string
 }
+
+// Archive reports whether S3 serves an object of this storage class only once it was
+// restored. Beside that all classes are one.
+func (m *ObjectMeta) Archive() bool {
+	return m.StorageClass == "GLACIER" || m.StorageClass == "DEEP_ARCHIVE"
+}
+
+// Archived reports whether the object has to be restored before S3 serves it.
+func (i *ObjectInfo) Archived() bool { return i.Meta.Archive() && i.Restored == 0 }
 
 // Checksum is a checksum as S3 stores it with an object.
 type Checksum struct {
@@ -192,6 +204,13 @@ type RenameRequest struct {
 	Token string
 }
 
+// RestoreRequest asks for an archived object to be served.
+type RestoreRequest struct {
+	Bucket, Key string
+	Version     VersionID
+	Until       Time
+}
+
 // UpdateEncryptionRequest asks for another way of sealing an object's key.
 type UpdateEncryptionRequest struct {
 	Bucket, Key string
@@ -230,4 +249,5 @@ type ListEntry struct {
 	ChecksumAlgo checksum.Algorithm
 	ChecksumType checksum.Type
 	StorageClass string
+	Restored     Time // see ObjectInfo
 }

@@ -130,6 +130,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		return info, err
 	}
 	defer src.oek.Wipe()
+	if err := s.checkArchived(req.SrcKey, src.n); err != nil {
+		return info, err
+	}
 	root, etags, err := s.openTarget(ctx, "copy", req.DstBucket)
 	if err != nil {
 		return info, err

@@ -146,7 +146,7 @@ func (s *Store) entry(e *objstore.ListEntry, n *record.Inode) {
 	e.Size, e.ETag, e.LastModified = n.Size, etagOf(s, n), n.Mtime
 	e.ChecksumAlgo, e.ChecksumType = n.Content.ChecksumAlgo, n.Content.ChecksumType
 	if n.Meta != nil {
-		e.StorageClass = n.Meta.StorageClass
+		e.StorageClass, e.Restored = n.Meta.StorageClass, s.restored(n)
 	}
 }
 

@@ -317,6 +317,9 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		return info, up, err
 	}
 	defer src.oek.Wipe()
+	if err := s.checkArchived(req.SrcKey, src.n); err != nil {
+		return info, up, err
+	}
 	off, size := int64(0), src.n.Size
 	if r := req.SrcRange; r != nil {
 		if r.First < 0 || r.Last < r.First || r.Last >= src.n.Size {

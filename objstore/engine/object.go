@@ -302,7 +302,7 @@ func (s *Store) describe(bucket, key string, ino objstore.InodeID, n *record.Ino
 		SSE: s.sseInfo(&n.Content),
 	}
 	if n.Meta != nil {
-		info.Meta = *n.Meta
+		info.Meta, info.Restored = *n.Meta, s.restored(n)
 	}
 	if info.Meta.ContentType == "" {
 		info.Meta.ContentType = guessType(n, key)

@@ -23,7 +23,7 @@ var readyMade = map[string]func(buckets, objects []string) document{
 		return document{[]rule{
 			{Sid: "Find", Effect: "Allow", Action: []string{"s3:ListAllMyBuckets", "s3:GetBucketLocation"}, Resource: []string{"*"}},
 			{Sid: "Read", Effect: "Allow", Action: []string{"s3:Get*", "s3:List*"}, Resource: append(buckets, objects...)},
-			{Sid: "WriteNew", Effect: "Allow", Action: []string{"s3:PutObject", "s3:PutObjectAcl", "s3:AbortMultipartUpload"}, Resource: objects},
+			{Sid: "WriteNew", Effect: "Allow", Action: []string{"s3:PutObject", "s3:PutObjectAcl", "s3:AbortMultipartUpload", "s3:RestoreObject"}, Resource: objects},
 			{Sid: "KeepAll", Effect: "Deny", Action: []string{"s3:Delete*", "s3:BypassGovernanceRetention", OverwriteObject, RenamePrefix}, Resource: []string{"*"}},
 		}}
 	},

@@ -71,6 +71,7 @@ func drawInode(t *rapid.T) *Inode {
 		Target:   text(t, "target"),
 		Seq:      rapid.Uint64().Draw(t, "number"), Null: rapid.Bool().Draw(t, "null"), Held: rapid.Bool().Draw(t, "held"),
 		History: objstore.InodeID(rapid.Uint64().Draw(t, "history")), Name: text(t, "name"), Lock: drawLock(t),
+		Restored: when(t, "restored"),
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "histories") {
 		n.Past = append(n.Past, objstore.InodeID(rapid.Uint64Min(1).Draw(t, "past")))

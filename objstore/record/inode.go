@@ -59,6 +59,8 @@ type Inode struct {
 	Name    string             // regular file of a versioned bucket: under which its versions are kept, in Parent
 	Lock    objstore.Lock      // regular file: what protects it as a version
 
+	Restored objstore.Time // archived object: until when S3 serves it; may be ignored
+
 	Target    string // symbolic link
 	Allocated int64  // bytes of Size that hold data, for st_blocks
 
@@ -189,6 +191,7 @@ func (n *Inode) Append(dst []byte) []byte {
 		e.bytes(85, n.Renamed[:])
 	}
 	e.uint(86, uint64(c.Appends))
+	e.int(87, int64(n.Restored))
 	return e.b
 }
 
@@ -269,6 +272,8 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Renamed = d.id()
 		case 86:
 			c.Appends = d.uint32()
+		case 87:
+			n.Restored = objstore.Time(d.int())
 		case 59:
 			n.TagCount = d.uint8()
 		case 60:

@@ -132,6 +132,7 @@ var answers = [objstore.NumKinds]answer{
 	objstore.KindInvalidOffset:      {400, "InvalidWriteOffset", "The write offset value that you specified does not match the current object size.", false},
 	objstore.KindTooManyParts:       {400, "TooManyParts", "You have attempted to add more parts than the maximum of 10000 that are allowed for this object.", false},
 	objstore.KindEncryptionMismatch: {400, "EncryptionTypeMismatch", "The existing object was created with a different encryption type. Subsequent write requests must include the appropriate encryption parameters in the request or while creating the session.", false},
+	objstore.KindObjectState:        {403, "InvalidObjectState", "The operation is not valid for the object's storage class", true},
 	objstore.KindMalformed:          {400, "IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header", false},
 	objstore.KindNoSuchConfig:       {404, "NoSuchConfiguration", "The specified configuration does not exist.", false},
 	objstore.KindMalformedPolicy:    {400, "MalformedPolicy", "Invalid policy syntax.", true},

@@ -124,6 +124,9 @@ func (q *request) serveObject(send func(o *engine.Object, status int) error) err
 		if err := guard(o.Info.SSE.Mode); err != nil {
 			return err
 		}
+		if q.r.Method == http.MethodGet && o.Info.Archived() {
+			return errArchived(&o.Info.Meta)
+		}
 		if o.Partial && o.Info.Size > 0 {
 			status = http.StatusPartialContent
 			q.w.Header()["Content-Range"] = []string{contentRange(o)}

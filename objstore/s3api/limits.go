@@ -29,6 +29,10 @@ const (
 	// maxDeleteKeys is S3's limit for one DeleteObjects request.
 	maxDeleteKeys = 1000
 
+	// maxRestoreDays is for how long an archived object is restored: 100 years, as
+	// retentions are.
+	maxRestoreDays = 36500
+
 	// maxPutSize is S3's limit for an object put in one request.
 	maxPutSize = 5 << 30
 

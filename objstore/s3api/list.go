@@ -43,6 +43,7 @@ type listing struct {
 	prefix, delimiter, after string
 	max                      int
 	encode                   bool
+	restored                 bool // until when objects are restored is asked for, too
 }
 
 func (q *request) parseListing(maxName string) (l listing, err error) {
@@ -51,8 +52,18 @@ func (q *request) parseListing(maxName string) (l listing, err error) {
 	if l.max, err = q.intParam(maxName, objstore.MaxListKeys, objstore.MaxListKeys); err != nil {
 		return l, err
 	}
-	l.encode, err = q.encodingURL()
-	return l, err
+	if l.encode, err = q.encodingURL(); err != nil {
+		return l, err
+	}
+	for _, line := range q.header["X-Amz-Optional-Object-Attributes"] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.TrimSpace(name); name != "RestoreStatus" {
+				return l, errInvalidArgument("Invalid attribute name specified.", "x-amz-optional-object-attributes", name)
+			}
+			l.restored = true
+		}
+	}
+	return l, nil
 }
 
 // name writes a key, prefix or marker in the encoding that was asked for.
@@ -175,7 +186,7 @@ func (q *request) contents(x *xmlWriter, l *listing, res *objstore.ListResult, o
 		if e := &res.Entries[i]; !e.Prefix {
 			x.open("Contents")
 			l.name(x, "Key", e.Key)
-			q.entry(x, e, owner)
+			q.entry(x, l, e, owner)
 			x.close("Contents")
 		}
 	}
@@ -193,7 +204,7 @@ func (l *listing) prefixes(x *xmlWriter, res *objstore.ListResult) {
 }
 
 // entry writes what a listing says of an object behind its key.
-func (q *request) entry(x *xmlWriter, e *objstore.ListEntry, owner bool) {
+func (q *request) entry(x *xmlWriter, l *listing, e *objstore.ListEntry, owner bool) {
 	x.time("LastModified", e.LastModified)
 	x.etag(e.ETag)
 	if e.ChecksumAlgo.Header() != "" {
@@ -212,6 +223,12 @@ func (q *request) entry(x *xmlWriter, e *objstore.ListEntry, owner bool) {
 		class = "STANDARD"
 	}
 	x.text("StorageClass", class)
+	if l.restored && e.Restored != 0 {
+		x.open("RestoreStatus")
+		x.bool("IsRestoreInProgress", false)
+		x.time("RestoreExpiryDate", e.Restored)
+		x.close("RestoreStatus")
+	}
 }
 
 func (q *request) owner(x *xmlWriter) {

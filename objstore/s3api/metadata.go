@@ -18,7 +18,7 @@ const (
 )
 
 // storageClasses are those that S3 takes for objects of a general purpose
-// bucket. Here they are names: all objects are stored alike.
+// bucket. Here they are names, but for restore.go: all objects are stored alike.
 var storageClasses = []string{"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"}
 
 // objectMeta reads the headers that are stored with an object.
@@ -180,6 +180,9 @@ func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
 	set("Accept-Ranges", "bytes")
 	if info.Tags > 0 {
 		q.set("x-amz-tagging-count", strconv.Itoa(info.Tags))
+	}
+	if info.Restored != 0 {
+		q.set("x-amz-restore", restoreHeader(info.Restored))
 	}
 	q.setVersion(info.Version)
 	q.setLock(info.Lock)

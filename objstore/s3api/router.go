@@ -144,10 +144,12 @@ var objectRoutes = map[string]resource{
 		plain: route{"PutObject", (*request).putObject},
 	},
 	http.MethodPost: {
-		subresources: append([]subresource{
+		subresources: []subresource{
 			{"uploads", route{"CreateMultipartUpload", (*request).createUpload}},
 			{"uploadId", route{"CompleteMultipartUpload", (*request).completeUpload}},
-		}, notBuilt("restore", "RestoreObject", "select", "SelectObjectContent")...),
+			{"restore", route{"RestoreObject", (*request).restoreObject}},
+			{"select", route{"SelectObjectContent", (*request).refuseSelect}},
+		},
 	},
 	http.MethodDelete: {
 		subresources: []subresource{

@@ -197,7 +197,7 @@ func (q *request) versionEntry(x *xmlWriter, l *listing, e *objstore.VersionEntr
 		x.text("ID", q.s.o.OwnerID)
 		x.close("Owner")
 	} else {
-		q.entry(x, &e.ListEntry, true)
+		q.entry(x, l, &e.ListEntry, true)
 	}
 	x.close(element)
 }
