@@ -57,7 +57,7 @@ type CopyPartRequest struct {
 	Upload            UploadID
 	Number            int
 	Encryption        Encryption
-	CheckSource       func(tags []Tag) error // see CopyRequest
+	CheckSource       Check // nil: nothing
 }
 
 // PartInfo describes a stored part.

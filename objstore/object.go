@@ -116,7 +116,14 @@ type GetRequest struct {
 	// NoKey: HeadObject describes the object to whoever has no key, without its
 	// checksum.
 	NoKey bool
+	Check Check // nil: nothing
 }
+
+// Check is asked whether the caller may read an object, in the snapshot or transaction
+// that it is read in, ahead of anything that is done with its content: it gets how the
+// object is encrypted, and its tags. It may be asked again. Its error ends the request
+// and is returned as it is.
+type Check func(sse SSEInfo, tags []Tag) error
 
 // RangeCondition is If-Range (RFC 9110, 13.1.5): Range counts for an object that the
 // validator is of, and otherwise all of it is wanted. One without a validator is of
@@ -188,10 +195,8 @@ type CopyRequest struct {
 	// Tags replace the source's when the pointer is not nil (x-amz-tagging-directive: REPLACE).
 	Tags *[]Tag
 	// Store is the algorithm whose checksum the copy carries; empty: the source's.
-	Store checksum.Algorithm
-	// CheckSource, if not nil, gets the tags of what is copied, in the transaction
-	// that copies it, which may call it again. Its error ends the copy.
-	CheckSource func(tags []Tag) error
+	Store       checksum.Algorithm
+	CheckSource Check // nil: nothing
 }
 
 // RenameRequest renames an object, or all keys below a prefix.

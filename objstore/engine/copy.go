@@ -168,8 +168,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 		if err != nil {
 			return err
 		}
-		of, err := x.checkSource(from, now, req.CheckSource)
-		if err != nil {
+		if err := x.checked(s, from, now, req.CheckSource); err != nil {
 			return err
 		}
 		if err := x.checkWrite(root, req.DstKey, req.DstPrecondition); err != nil {
@@ -193,7 +192,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 			}
 		}
 		if req.Tags == nil {
-			tags = of
+			if tags, err = x.tags(from, now); err != nil {
+				return err
+			}
 		}
 		if err := x.setTags(ino, &n, tags); err != nil {
 			return err
@@ -216,14 +217,16 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	return info, err
 }
 
-// checkSource returns the tags of a copy's source once check, if there is one, has
-// agreed to them.
-func (x *tx) checkSource(ino objstore.InodeID, n *record.Inode, check func([]objstore.Tag) error) ([]objstore.Tag, error) {
-	tags, err := x.tags(ino, n)
-	if err == nil && check != nil {
-		err = check(tags)
+// checked asks check, if there is one, about an object.
+func (r reader) checked(s *Store, ino objstore.InodeID, n *record.Inode, check objstore.Check) error {
+	if check == nil {
+		return nil
 	}
-	return tags, err
+	tags, err := r.tags(ino, n)
+	if err != nil {
+		return err
+	}
+	return check(s.sseInfo(&n.Content), tags)
 }
 
 // copiedMeta is what a copy has of its source's headers.

@@ -29,6 +29,9 @@ func (s *Store) GetObject(ctx context.Context, c objstore.Caller, req objstore.G
 		if err != nil {
 			return err
 		}
+		if err := r.checked(s, ino, n, req.Check); err != nil {
+			return err
+		}
 		o, err := s.openObject(ctx, r, req, ino, n)
 		if err != nil {
 			return err

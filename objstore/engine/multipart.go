@@ -359,7 +359,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		if err != nil {
 			return err
 		}
-		if _, err := x.checkSource(from, now, req.CheckSource); err != nil {
+		if err := x.checked(s, from, now, req.CheckSource); err != nil {
 			return err
 		}
 		if len(small) > 0 {

@@ -336,6 +336,9 @@ func (s *Store) HeadObject(ctx context.Context, c objstore.Caller, req objstore.
 		if err == nil {
 			ino, n, b, err = r.findObject(s, "head", root, req.Key, req.Version)
 		}
+		if err == nil {
+			err = r.checked(s, ino, n, req.Check)
+		}
 		return err
 	})
 	if err != nil {

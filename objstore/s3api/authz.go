@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -233,6 +234,41 @@ func (q *request) authorize(op string) error {
 		q.onlyNew, err = q.s.iam.Denied(q.ctx, q.principal, q.access(overwriteAction, q.bucket, q.key, ""))
 	}
 	return err
+}
+
+// errOtherTags says that what is read has other tags than what the policies were asked
+// about.
+var errOtherTags = errors.New("the object has other tags than were authorized")
+
+// serve authorizes the request and handles it: again, if the object that it reads was
+// replaced in between.
+func (q *request) serve(r route) error {
+	const attempts = 8 // at an object that keeps changing
+	for range attempts {
+		q.op, q.seen = r.name, nil
+		if err := q.authorize(r.name); err != nil {
+			return err
+		}
+		if err := r.handle(q); !errors.Is(err, errOtherTags) {
+			return err
+		}
+	}
+	return objstore.E(objstore.KindConflict, q.op, q.key, "the object keeps changing")
+}
+
+// checkRead holds the reading of an object to the tags by which it was authorized; nil
+// if no policy asked for them.
+func (q *request) checkRead(bucket, key, version string) objstore.Check {
+	seen, ok := q.seen[objectName{bucket, key, version}]
+	if !ok {
+		return nil
+	}
+	return func(_ objstore.SSEInfo, tags []objstore.Tag) error {
+		if !slices.Equal(seen, tags) {
+			return errOtherTags
+		}
+		return nil
+	}
 }
 
 // bound reports whether anything has to be asked: of root nothing but a policy

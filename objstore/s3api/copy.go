@@ -1,10 +1,8 @@
 package s3api
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -86,47 +84,13 @@ func (q *request) checkCopyHeader() error {
 	return errInvalidArgument("You can only specify a copy source header for copy requests.", "x-amz-copy-source", source)
 }
 
-// errOtherTags says that what was copied has other tags than what the policies were
-// asked about.
-var errOtherTags = errors.New("the source of the copy has other tags than were authorized")
-
-// checkSource holds a copy to the tags of its source by which it was authorized; nil
-// if no policy asked for them.
-func (q *request) checkSource(src copySource) func([]objstore.Tag) error {
-	seen, ok := q.seen[objectName{src.bucket, src.key, string(src.version)}]
-	if !ok {
-		return nil
-	}
-	return func(tags []objstore.Tag) error {
-		if !slices.Equal(seen, tags) {
-			return errOtherTags
-		}
-		return nil
-	}
-}
-
-// copyAs makes a copy, which is what the request's operation turned out to be. A
-// source that was replaced since the copy was authorized is asked about again.
+// copyAs makes a copy, which is what the request's operation turned out to be.
 func (q *request) copyAs(op string, copy func() error) error {
 	if q.auth.ContentLength > 0 {
 		return errInvalidRequest("The request included a body. Requests of this type must not include a non-empty body.")
 	}
-	const attempts = 8 // at a source that keeps changing
-	route := q.op
-	for i := 1; ; i++ {
-		q.op = op
-		err := copy()
-		if !errors.Is(err, errOtherTags) {
-			return err
-		}
-		if i == attempts {
-			return objstore.E(objstore.KindConflict, "copy", q.key, "the source keeps changing")
-		}
-		q.op, q.seen = route, nil
-		if err := q.authorize(route); err != nil {
-			return err
-		}
-	}
+	q.op = op
+	return copy()
 }
 
 func (q *request) copyObject() error {
@@ -189,7 +153,7 @@ func (q *request) copyObject() error {
 		req.Meta = &meta
 	}
 	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
-	req.CheckSource = q.checkSource(src)
+	req.CheckSource = q.checkRead(src.bucket, src.key, string(src.version))
 	if replaceTags {
 		req.Tags = &tags
 	}
@@ -301,7 +265,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		SrcPrecondition: q.conditions(copyConditions),
 		Bucket:          q.bucket, Key: q.key,
 		Upload: upload, Number: number,
-		CheckSource: q.checkSource(src),
+		CheckSource: q.checkRead(src.bucket, src.key, string(src.version)),
 	}
 	const rangeHeader = "x-amz-copy-source-range"
 	text, ranged := q.single("X-Amz-Copy-Source-Range")

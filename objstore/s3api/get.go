@@ -13,7 +13,10 @@ import (
 
 // getRequest reads what GET and HEAD have in common.
 func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
-	req = objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoChecksum: !q.checksumMode()}
+	req = objstore.GetRequest{
+		Bucket: q.bucket, Key: q.key, NoChecksum: !q.checksumMode(),
+		Check: q.checkRead(q.bucket, q.key, q.version()),
+	}
 	if req.Version, err = q.versionID(); err != nil {
 		return req, nil, err
 	}
@@ -266,7 +269,10 @@ func (q *request) getAttributes() error {
 	if err != nil {
 		return err
 	}
-	req := objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, CustomerKey: key, NoChecksum: !wanted["Checksum"]}
+	req := objstore.GetRequest{
+		Bucket: q.bucket, Key: q.key, Version: version, CustomerKey: key, NoChecksum: !wanted["Checksum"],
+		Check: q.checkRead(q.bucket, q.key, q.version()),
+	}
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	var parts []objstore.PartInfo
 	if err == nil && wanted["ObjectParts"] && info.Parts > 0 {

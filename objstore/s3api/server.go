@@ -223,10 +223,7 @@ func (q *request) run() (err error) {
 	if err := q.checkCopyHeader(); err != nil {
 		return err
 	}
-	if err := q.authorize(route.name); err != nil {
-		return err
-	}
-	return q.hideMissing(route.handle(q))
+	return q.hideMissing(q.serve(route))
 }
 
 // logAccess writes the one event of this request.

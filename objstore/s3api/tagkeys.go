@@ -80,7 +80,7 @@ func completeTags(list []tagElement) (tags []objstore.Tag) {
 type objectName struct{ bucket, key, version string }
 
 // existingTags are the tags of the object as it is. They are looked at once for all
-// that is asked of a request, which a copy of the object is then held to.
+// that is asked of a request, which what reads the object is then held to (checkRead).
 func (c *conditionKeys) existingTags() []objstore.Tag {
 	if c.key == "" {
 		return nil
