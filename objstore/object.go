@@ -41,8 +41,10 @@ type ObjectInfo struct {
 // SSEInfo is how an object is encrypted, as responses tell it.
 type SSEInfo struct {
 	Mode      SSEMode
-	KMSKeyID  string
+	KMSKeyID  string // an ARN
 	BucketKey bool
+	// ManagedKey: it is the key of alias/aws/s3.
+	ManagedKey bool
 }
 
 // ObjectMeta are the headers that are stored with an object and given back.
@@ -222,6 +224,7 @@ type UpdateEncryptionRequest struct {
 	Version     VersionID
 	// Encryption of Mode SSEKMS.
 	Encryption Encryption
+	Check      Check // nil: nothing
 }
 
 // ListRequest asks for one page of keys in byte order.

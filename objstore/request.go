@@ -50,6 +50,10 @@ type Encryption struct {
 	// BucketKey as requested and answered. The bucket's default says what holds
 	// when BucketKeyGiven is false.
 	BucketKey, BucketKeyGiven bool
+	// MayUse, if not nil, is asked whether the caller may use an external key for what
+	// is new, when it is known which one that is. Its error ends the request and is
+	// returned as it is.
+	MayUse func(SSEInfo) error
 }
 
 // Precondition is a set of conditional headers (RFC 9110 section 13; AWS:

@@ -188,15 +188,15 @@ func (b *Builtin) Resolve(ctx context.Context, r Ref) (KeyInfo, error) {
 	if r.Alias != ManagedS3 || !errors.Is(err, ErrNotFound) {
 		return info, err
 	}
-	err = b.create(managedS3Key, ManagedS3)
+	err = b.create(ManagedS3Key, ManagedS3)
 	if err != nil && !errors.Is(err, ErrExists) { // another call came first
 		return KeyInfo{}, err
 	}
 	return b.resolveAlias(ctx, r.Alias)
 }
 
-// managedS3Key is the name of the key with the alias ManagedS3. It is on disk.
-const managedS3Key KeyID = "aws-s3"
+// ManagedS3Key is the name of the key with the alias ManagedS3. It is on disk.
+const ManagedS3Key KeyID = "aws-s3"
 
 func (b *Builtin) resolveAlias(ctx context.Context, a Alias) (KeyInfo, error) {
 	if err := ctx.Err(); err != nil {

@@ -104,6 +104,9 @@ func (a *appending) check(ctx context.Context) error {
 			return objstore.E(objstore.KindEncryptionMismatch, "append", key, "")
 		}
 	}
+	if a.req.Encryption.MayUse != nil && n.Content.KMSKeyID != "" {
+		return a.req.Encryption.MayUse(a.s.sseInfo(&n.Content))
+	}
 	return nil
 }
 

@@ -85,8 +85,10 @@ func (s *Store) updateEncryptionOnce(ctx context.Context, c objstore.Caller, op 
 	var ino objstore.InodeID
 	var n *record.Inode
 	err = s.view(ctx, op, req.Key, func(r reader) error {
-		ino, n, _, err = r.findObject(s, op, root, req.Key, req.Version)
-		return err
+		if ino, n, _, err = r.findObject(s, op, root, req.Key, req.Version); err != nil {
+			return err
+		}
+		return r.checked(s, ino, n, req.Check)
 	})
 	if err != nil {
 		return err

@@ -50,7 +50,7 @@ func (s *Store) newOEK(ctx context.Context, bucket objstore.InodeID, e objstore.
 func (s *Store) contentLike(ctx context.Context, root objstore.InodeID, old *record.Content, e objstore.Encryption) (record.Content, *extent.Keys, error) {
 	switch old.Mode {
 	case objstore.SSENone:
-		return s.newContent(ctx, root, objstore.Encryption{})
+		return s.newContent(ctx, root, objstore.Encryption{MayUse: e.MayUse})
 	case objstore.SSEC:
 		// Also where the bucket refuses new objects of the mode: this is none.
 		c, oek := record.Content{ID: newContentID(), Gen: 1}, extent.One(secret.Random())
@@ -117,14 +117,23 @@ func (s *Store) parentOf(ctx context.Context, root objstore.InodeID, b *record.B
 		return p, err
 	}
 	p.ek = info.ID
-	if p.mode == objstore.SSEDSSE { // bucket keys are not for it: AWS ignores the wish
+	if p.mode == objstore.SSEKMS { // bucket keys are not for the other one: AWS ignores the wish
+		if p.bucketKey = e.BucketKey; !e.BucketKeyGiven {
+			p.bucketKey = d.BucketKey
+		}
+	}
+	if e.MayUse != nil {
+		use := objstore.SSEInfo{Mode: p.mode, BucketKey: p.bucketKey}
+		s.tellKey(&use, info.ID)
+		if err := e.MayUse(use); err != nil {
+			return p, err
+		}
+	}
+	if p.mode == objstore.SSEDSSE {
 		if p.dek, p.key, err = s.kmsDEK(ctx, root, purposeDSSEInner, info, e.Context); err == nil {
 			p.outerDEK, p.outer, err = s.kmsDEK(ctx, root, purposeDSSEOuter, info, e.Context)
 		}
 		return p, err
-	}
-	if p.bucketKey = e.BucketKey; !e.BucketKeyGiven {
-		p.bucketKey = d.BucketKey
 	}
 	p.dek, p.key, err = s.kmsDEK(ctx, root, purposeKMS, info, e.Context)
 	return p, err
@@ -205,9 +214,13 @@ func (s *Store) sseInfo(c *record.Content) objstore.SSEInfo {
 		info.Mode = objstore.SSES3 // an empty file that has no key yet
 	}
 	if c.KMSKeyID != "" {
-		info.KMSKeyID = s.keyARN(kms.KeyID(c.KMSKeyID))
+		s.tellKey(&info, kms.KeyID(c.KMSKeyID))
 	}
 	return info
+}
+
+func (s *Store) tellKey(info *objstore.SSEInfo, ek kms.KeyID) {
+	info.KMSKeyID, info.ManagedKey = s.keyARN(ek), ek == kms.ManagedS3Key
 }
 
 // newDEK makes a data key under an external key, for a context, and its record.

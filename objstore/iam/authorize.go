@@ -177,7 +177,11 @@ func (p *Principal) withinSession(a *Access, r *policy.Request) error {
 func (p *Principal) denied(a *Access, why string) error {
 	msg := "Access Denied"
 	if !p.Anonymous() {
-		msg = fmt.Sprintf("User: %s is not authorized to perform: %s on resource: \"%s\" %s", p.SessionARN(), a.Action, a.arn(), why)
+		resource := `"` + a.arn() + `"`
+		if a.ARN != "" { // S3 alone puts it in quotes
+			resource = a.ARN
+		}
+		msg = fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s", p.SessionARN(), a.Action, resource, why)
 	}
 	return objstore.E(objstore.KindAccessDenied, a.Action, "", msg)
 }

@@ -94,6 +94,17 @@ func (p *Policy) Evaluate(r *Request) Decision {
 	return d
 }
 
+// Allows reports whether a statement that allows something names actions of a service,
+// whatever it allows of them.
+func (p *Policy) Allows(service string) bool {
+	prefix := service + ":"
+	return slices.ContainsFunc(p.statements, func(s statement) bool {
+		return s.allow && !s.notAction && slices.ContainsFunc(s.actions, func(a pattern) bool {
+			return len(a.text) > len(prefix) && strings.EqualFold(a.text[:len(prefix)], prefix)
+		})
+	})
+}
+
 func (s *statement) applies(r *Request) bool {
 	if s.principals != nil && !s.principals.matches(&r.Principal, s.allow) {
 		return false

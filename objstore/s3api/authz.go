@@ -258,14 +258,23 @@ func (q *request) serve(r route) error {
 
 // checkRead holds the reading of an object to the tags by which it was authorized; nil
 // if no policy asked for them.
-func (q *request) checkRead(bucket, key, version string) objstore.Check {
-	seen, ok := q.seen[objectName{bucket, key, version}]
-	if !ok {
+//
+// With opens the reading takes the object's key, too.
+func (q *request) checkRead(bucket, key, version string, opens bool) objstore.Check {
+	seen, tagged := q.seen[objectName{bucket, key, version}]
+	var mayUse func(objstore.SSEInfo) error
+	if opens {
+		mayUse = q.mayUseKey("kms:Decrypt", bucket, key)
+	}
+	if !tagged && mayUse == nil {
 		return nil
 	}
-	return func(_ objstore.SSEInfo, tags []objstore.Tag) error {
-		if !slices.Equal(seen, tags) {
+	return func(sse objstore.SSEInfo, tags []objstore.Tag) error {
+		switch {
+		case tagged && !slices.Equal(seen, tags):
 			return errOtherTags
+		case mayUse != nil && sse.KMSKeyID != "":
+			return mayUse(sse)
 		}
 		return nil
 	}

@@ -153,7 +153,7 @@ func (q *request) copyObject() error {
 		req.Meta = &meta
 	}
 	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
-	req.CheckSource = q.checkRead(src.bucket, src.key, string(src.version))
+	req.CheckSource = q.checkRead(src.bucket, src.key, string(src.version), true)
 	if replaceTags {
 		req.Tags = &tags
 	}
@@ -265,7 +265,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		SrcPrecondition: q.conditions(copyConditions),
 		Bucket:          q.bucket, Key: q.key,
 		Upload: upload, Number: number,
-		CheckSource: q.checkRead(src.bucket, src.key, string(src.version)),
+		CheckSource: q.checkRead(src.bucket, src.key, string(src.version), true),
 	}
 	const rangeHeader = "x-amz-copy-source-range"
 	text, ranged := q.single("X-Amz-Copy-Source-Range")

@@ -179,7 +179,11 @@ func (q *request) updateObjectEncryption() error {
 	}
 	err = q.s.store.UpdateEncryption(q.ctx, q.caller, objstore.UpdateEncryptionRequest{
 		Bucket: q.bucket, Key: q.key, Version: version,
-		Encryption: objstore.Encryption{Mode: objstore.SSEKMS, KMSKeyID: arn, BucketKey: bucketKey, BucketKeyGiven: true},
+		Encryption: objstore.Encryption{
+			Mode: objstore.SSEKMS, KMSKeyID: arn, BucketKey: bucketKey, BucketKeyGiven: true,
+			MayUse: q.mayUseKey("kms:GenerateDataKey", q.bucket, q.key),
+		},
+		Check: q.checkRead(q.bucket, q.key, q.version(), true),
 	})
 	var locked *objstore.Error
 	if errors.As(err, &locked) && locked.Kind == objstore.KindAccessDenied && locked.Msg != "" {

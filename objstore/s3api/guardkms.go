@@ -69,14 +69,17 @@ func (q *request) guardKMSAppend() error {
 	return q.guardKMS(info.SSE.Mode)
 }
 
-// guardKMSPart is guardKMS of an upload that a part is for.
+// guardKMSPart is guardKMS, and mayUsePart, of an upload that a part is for.
 func (q *request) guardKMSPart(id objstore.UploadID) error {
-	if !q.guarded() {
+	if !q.guarded() && !q.principal.BoundByKeys() {
 		return nil
 	}
 	upload, err := q.upload(id)
-	if err != nil {
-		return err
+	if err == nil {
+		err = q.guardKMS(upload.SSE.Mode)
 	}
-	return q.guardKMS(upload.SSE.Mode)
+	if err == nil {
+		err = q.mayUsePart(upload.SSE)
+	}
+	return err
 }

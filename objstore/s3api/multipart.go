@@ -123,6 +123,9 @@ func (q *request) uploadPart() error {
 	if err == nil {
 		err = q.guardKMS(upload.SSE.Mode)
 	}
+	if err == nil {
+		err = q.mayUsePart(upload.SSE)
+	}
 	if err != nil {
 		return err
 	}

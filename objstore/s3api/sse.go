@@ -109,6 +109,7 @@ func (q *request) encryption() (objstore.Encryption, error) {
 			return e, errInvalidArgument("The value of the header is not a boolean.", strings.ToLower(sseBucketKey), v)
 		}
 	}
+	e.MayUse = q.mayUseKey("kms:GenerateDataKey", q.bucket, q.key)
 	return e, q.guardKMSWrite(e.Mode)
 }
 
