@@ -67,23 +67,3 @@ func lowered(s string) string {
 	}
 	return string(b)
 }
-
-// conditionKeys are the keys of S3 that a policy may ask for, in lower case;
-// those that end in a slash go on with the name of a tag.
-var conditionKeys = map[string]bool{
-	"s3:authtype": true, "s3:bucketinventoryformat": true, "s3:delimiter": true, "s3:existingobjecttag/": true,
-	"s3:if-match": true, "s3:if-none-match": true, "s3:inventoryaccessibleoptionalfields": true, "s3:locationconstraint": true,
-	"s3:max-keys": true, "s3:object-lock-legal-hold": true, "s3:object-lock-mode": true,
-	"s3:object-lock-remaining-retention-days": true, "s3:object-lock-retain-until-date": true,
-	"s3:objectcreationoperation": true, "s3:prefix": true, "s3:requestobjecttag/": true, "s3:requestobjecttagkeys": true,
-	"s3:resourceaccount": true, "s3:signatureage": true, "s3:signatureversion": true, "s3:tlsversion": true,
-	"s3:versionid": true, "s3:x-amz-acl": true, "s3:x-amz-content-sha256": true, "s3:x-amz-copy-source": true,
-	"s3:x-amz-grant-full-control": true, "s3:x-amz-grant-read": true, "s3:x-amz-grant-read-acp": true,
-	"s3:x-amz-grant-write": true, "s3:x-amz-grant-write-acp": true, "s3:x-amz-metadata-directive": true,
-	"s3:x-amz-object-ownership": true, "s3:x-amz-server-side-encryption": true,
-	"s3:x-amz-server-side-encryption-aws-kms-key-id":     true,
-	"s3:x-amz-server-side-encryption-customer-algorithm": true,
-	"s3:x-amz-storage-class":                             true, "s3:x-amz-website-redirect-location": true,
-	"s3:accessgrantsinstancearn": true, "s3:accesspointnetworkorigin": true, "s3:accesspointtag/": true, "s3:buckettag/": true,
-	"s3:dataaccesspointaccount": true, "s3:dataaccesspointarn": true,
-}

@@ -42,23 +42,48 @@ func (s *statement) checkBucket(bucket string) error {
 		}
 	}
 	for i := range s.conditions {
-		key := s.conditions[i].key
-		if tag := strings.IndexByte(key, '/'); tag >= 0 {
-			key = key[:tag+1]
+		if err := s.checkKey(s.conditions[i].key, about); err != nil {
+			return err
 		}
-		if strings.HasPrefix(key, "s3:") && !conditionKeys[key] {
-			return refuse("Policy has an invalid condition key")
+	}
+	return nil
+}
+
+// checkKey refuses a condition key that does not exist, or that requests for one of the
+// statement's actions never have.
+func (s *statement) checkKey(key string, about scope) error {
+	switch service, _, _ := strings.Cut(key, ":"); service {
+	case "s3":
+	case "aws", "ec2", "sts", "saml": // of which S3 takes any
+		return nil
+	default:
+		return refuse("Policy has an invalid condition key")
+	}
+	if tag := strings.IndexByte(key, '/'); tag >= 0 {
+		key = key[:tag+1]
+	}
+	applies, ok := conditionKeys[key]
+	switch {
+	case !ok:
+		return refuse("Policy has an invalid condition key")
+	case s.notAction:
+		return nil
+	}
+	for _, a := range s.actions {
+		one := false
+		for name, on := range actions {
+			one = one || on&about != 0 && match(a.text, name, true) && applies.to(name, on)
+		}
+		if !one {
+			return refuse("Conditions do not apply to combination of actions and resources in statement")
 		}
 	}
 	return nil
 }
 
 // resourceScope says what of a bucket a resource is about; ok is false if it
-// lies outside.
+// lies outside. A star alone is no resource of S3's.
 func resourceScope(resource, bucket string) (about scope, ok bool) {
-	if resource == "*" {
-		return onBucket | onObject, true
-	}
 	p := strings.SplitN(resource, ":", 6)
 	if len(p) != 6 || p[1] != "aws" || p[2] != "s3" || p[3] != "" || p[4] != "" {
 		return 0, false

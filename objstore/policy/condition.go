@@ -134,7 +134,10 @@ func parseConditions(n *node, variables bool) ([]condition, error) {
 					v = strings.TrimPrefix(v, "/") // which the header may have, and its value here has not
 				}
 				o, ok := c.op.operand(v, variables)
-				if !ok {
+				switch {
+				case !ok && c.op.family == addresses:
+					return nil, refuse("Invalid IP address in Conditions")
+				case !ok:
 					return nil, refuse("Invalid value for the condition " + f.name + " of " + k.name)
 				}
 				c.operands = append(c.operands, o)

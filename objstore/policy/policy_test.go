@@ -287,7 +287,9 @@ func TestBadDocumentsAreRefused(t *testing.T) {
 		{`{"Statement":{` + good + `,"Condition":{"NumericEquals":{"a:b":"ten"}}}}`, "Invalid value for the condition NumericEquals of a:b"},
 		{`{"Statement":{` + good + `,"Condition":{"DateEquals":{"a:b":"today"}}}}`, "Invalid value for the condition DateEquals of a:b"},
 		{`{"Statement":{` + good + `,"Condition":{"Bool":{"a:b":"yes"}}}}`, "Invalid value for the condition Bool of a:b"},
-		{`{"Statement":{` + good + `,"Condition":{"IpAddress":{"a:b":"10.0.0.0/33"}}}}`, "Invalid value for the condition IpAddress of a:b"},
+		{`{"Statement":{` + good + `,"Condition":{"IpAddress":{"a:b":"10.0.0.0/33"}}}}`, "Invalid IP address in Conditions"},
+		{`{"Statement":{` + good + `,"Condition":{"NotIpAddressIfExists":{"aws:SourceIp":["10.0.0.1","example.com"]}}}}`, "Invalid IP address in Conditions"},
+		{`{"Statement":{"Effect":"Allow","Principal":{"Service":"logging"},"Action":"s3:*","Resource":"*"}}`, "Invalid principal in policy"},
 		{`{"Statement":{` + good + `,"Condition":{"BinaryEquals":{"a:b":"!"}}}}`, "Invalid value for the condition BinaryEquals of a:b"},
 		{`{"Statement":{` + good + `,"Condition":{"ArnLike":{"a:b":"x"}}}}`, "Invalid value for the condition ArnLike of a:b"},
 		{`{"Statement":{` + good + `,"Condition":{"Null":{"a:b":"maybe"}}}}`, "Invalid value for the condition Null of a:b"},
@@ -308,10 +310,16 @@ func TestBadDocumentsAreRefused(t *testing.T) {
 }
 
 func TestBucketPolicyIsAboutItsBucket(t *testing.T) {
+	const (
+		badKey         = "Policy has an invalid condition key"
+		badCombination = "Conditions do not apply to combination of actions and resources in statement"
+	)
 	for _, c := range []struct{ action, resource, condition, message string }{
 		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, "", ""},
 		{`"s3:*"`, `["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]`, "", ""},
-		{`"*"`, `"*"`, "", ""},
+		{`"*"`, `"arn:aws:s3:::*"`, "", ""},
+		{`"*"`, `"*"`, "", "Policy has invalid resource"},
+		{`"s3:*"`, `["arn:aws:s3:::photos/*","*"]`, "", "Policy has invalid resource"},
 		{`["s3:ListBucket","s3:GetObject"]`, `["arn:aws:s3:::photos","arn:aws:s3:::photos/a/*"]`, "", ""},
 		{`"coffer:OverwriteObject"`, `"arn:aws:s3:::photos/*"`, "", ""},
 		{`"s3:GetObject"`, `"arn:aws:s3:::pho*"`, "", ""},
@@ -330,6 +338,21 @@ func TestBucketPolicyIsAboutItsBucket(t *testing.T) {
 		{`"s3:ListBucket"`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:prefix":"a"}`, ""},
 		{`"s3:ListBucket"`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:prefixx":"a"}`, "Policy has an invalid condition key"},
 		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTag/color":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTags/color":"a"}`, badKey},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"kms:ViaService":"a"}`, badKey},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"aws:AnyKey":"a"}`, ""},
+		// Each action must have the key; of those of a pattern one.
+		{`["s3:ListBucket","s3:GetObject"]`, `["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]`, `"StringEquals":{"s3:prefix":"a"}`, badCombination},
+		{`["s3:ListBucket","s3:ListBucketVersions"]`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:Prefix":"a"}`, ""},
+		{`["s3:ListBucket","s3:ListBucketMultipartUploads"]`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:prefix":"a"}`, badCombination},
+		{`"s3:List*"`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:prefix":"a"}`, ""},
+		{`"*"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:prefix":"a"}`, badCombination},
+		{`"s3:*"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:x-amz-acl":"private"}`, ""},
+		{`"s3:*"`, `"arn:aws:s3:::photos"`, `"NumericLessThan":{"s3:TlsVersion":"1.2"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"Null":{"s3:x-amz-server-side-encryption":"true"}`, badCombination},
+		{`"s3:PutObject"`, `"arn:aws:s3:::photos/*"`, `"Null":{"s3:x-amz-server-side-encryption":"true"}`, ""},
+		{`"s3:GetObjectRetention"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTag/color":"a"}`, badCombination},
+		{`"coffer:OverwriteObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTag/color":"a"}`, ""},
 	} {
 		text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":` + c.action + `,"Resource":` + c.resource
 		if c.condition != "" {

@@ -102,7 +102,11 @@ func (l *principals) add(kind string, n *node) error {
 			return errPrincipal()
 		}
 		l.ids = append(l.ids, s)
-	case "Service", "Federated": // of which there are none here: a star stands for none
+	case "Service": // of which there are none here: a star stands for none
+		if s != "*" && !strings.Contains(s, ".amazon") {
+			return errPrincipal()
+		}
+	case "Federated": // likewise
 		if s == "" {
 			return errPrincipal()
 		}

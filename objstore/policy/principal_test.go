@@ -10,7 +10,7 @@ func TestWithUsersChangesPrincipalsAlone(t *testing.T) {
 	text := func(ann, bob string) string {
 		return `{ "Id":"arn:aws:iam::000000000000:user/ann",
   "Statement" : [{"Principal" : {"AWS":[ "*","000000000000" ,` + ann + `,"` + none + `"
-   ,` + bob + `],"Service":"arn:aws:iam::000000000000:user/ann"},"Sid":"arn:aws:iam::000000000000:user/ann","Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/arn:aws:iam::000000000000:user/ann"]},
+   ,` + bob + `],"Federated":"arn:aws:iam::000000000000:user/ann"},"Sid":"arn:aws:iam::000000000000:user/ann","Effect":"Allow","Action":"s3:*","Resource":["arn:aws:s3:::b/arn:aws:iam::000000000000:user/ann"]},
  {"Effect":"Deny","NotPrincipal":{"AWS":` + ann + `},"Action":"s3:*","Resource":"*","Condition":{"StringEquals":{"aws:PrincipalArn":"arn:aws:iam::000000000000:user/ann"}}}] }
 `
 	}

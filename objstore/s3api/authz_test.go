@@ -225,7 +225,7 @@ func TestConditionsOfTheRequest(t *testing.T) {
 	d.put("bucket", "k", "x")
 	d.do("PUT", "/bucket/k?tagging", `<Tagging><TagSet><Tag><Key>secret</Key><Value>yes</Value></Tag></TagSet></Tagging>`).ok(t, "tag", 200)
 	const (
-		object = `"Principal":"*","Action":["s3:PutObject","s3:GetObject","s3:PutObjectTagging"],"Resource":"arn:aws:s3:::bucket/*"`
+		object = `"Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::bucket/*"`
 		bucket = `"Principal":"*","Action":"s3:ListBucket","Resource":"arn:aws:s3:::bucket"`
 	)
 	tagging := func(v string) string {
