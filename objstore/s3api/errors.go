@@ -20,6 +20,7 @@ type apiError struct {
 	Message string
 	Fields  []sigv4.Field // further elements of the document, in order
 	cause   error         // for the log; may be nil
+	bare    bool          // without a document
 }
 
 // Error leaves the Fields out, which repeat what the client sent.
@@ -41,6 +42,11 @@ func field(name, value string) sigv4.Field { return sigv4.Field{Name: name, Valu
 func errInvalidArgument(message, name, value string) *apiError {
 	fields := []sigv4.Field{field("ArgumentName", name)}
 	return newError(http.StatusBadRequest, "InvalidArgument", message, append(fields, field("ArgumentValue", value))...)
+}
+
+// errBare is an answer of nothing but a status.
+func errBare(status int, code string) *apiError {
+	return &apiError{Status: status, Code: code, Message: http.StatusText(status), bare: true}
 }
 
 func errInvalidRequest(message string) *apiError {
@@ -260,6 +266,12 @@ func (q *request) fail(err error) (abort bool) {
 		h["Connection"] = []string{"close"}
 	}
 	if q.r.Method == http.MethodHead {
+		q.w.WriteHeader(e.Status)
+		return false
+	}
+	if e.bare {
+		delete(h, "Content-Type")
+		h["Content-Length"] = []string{"0"}
 		q.w.WriteHeader(e.Status)
 		return false
 	}

@@ -269,5 +269,29 @@ func (q *request) checkTarget(r route) error {
 	if q.key == "" {
 		return nil
 	}
+	if aboveStart(q.key) {
+		return errBare(http.StatusBadRequest, "BadRequest")
+	}
 	return objstore.CheckKey(r.name, q.key)
+}
+
+// aboveStart reports whether a key, read as a path, leads out of where it begins: more
+// names are taken back by ".." than there were ("Naming Amazon S3 objects", S3 user
+// guide). S3 refuses such a request before it is anything else's business. A key in a
+// header or document is none: what an older coffer took can be copied, renamed, and
+// removed by DeleteObjects.
+func aboveStart(key string) bool {
+	depth := 0
+	for name := range strings.SplitSeq(key, "/") {
+		switch name {
+		case ".":
+		case "..":
+			if depth--; depth < 0 {
+				return true
+			}
+		default:
+			depth++
+		}
+	}
+	return false
 }
