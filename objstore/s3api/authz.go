@@ -103,6 +103,10 @@ var actions = map[string][]string{
 	"PutBucketIntelligentTieringConfiguration":    {"s3:PutIntelligentTieringConfiguration"},
 	"DeleteBucketIntelligentTieringConfiguration": {"s3:PutIntelligentTieringConfiguration"},
 
+	"GetBucketAbac":                       {"s3:GetBucketAbac"},
+	"GetBucketMetadataConfiguration":      {"s3:GetBucketMetadataTableConfiguration"},
+	"GetBucketMetadataTableConfiguration": {"s3:GetBucketMetadataTableConfiguration"},
+
 	"GetObject":               {"s3:GetObject"},
 	"HeadObject":              {"s3:GetObject"},
 	"GetObjectAttributes":     {"s3:GetObject", "s3:GetObjectAttributes"},

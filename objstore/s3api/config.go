@@ -44,3 +44,25 @@ func (q *request) objectExists() error {
 	q.setVersion(info.Version)
 	return err
 }
+
+// getAbac answers that policies are not asked about the bucket's tags.
+func (q *request) getAbac() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	var x xmlWriter
+	x.root("AbacStatus")
+	x.text("Status", "Disabled")
+	x.close("AbacStatus")
+	return q.sendXML(http.StatusOK, &x)
+}
+
+// getMetadataTable answers as S3 does where the second form of this configuration has
+// taken the place of the first.
+func (q *request) getMetadataTable() error {
+	if err := q.bucketExists(); err != nil {
+		return err
+	}
+	return newError(http.StatusMethodNotAllowed, "V1APIsNotAllowed",
+		"The V1 GetBucketMetadataTableConfiguration API operation isn't available for this account. Use the corresponding V2 GetBucketMetadataConfiguration API operation instead.")
+}

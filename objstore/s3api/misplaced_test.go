@@ -62,3 +62,72 @@ func TestCopySourceIsForCopiesAlone(t *testing.T) {
 		d.do("PUT", target, "", "x-amz-copy-source", "bucket/k").ok(t, target, 200)
 	}
 }
+
+func TestTwoOperationsAreRefused(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	for _, c := range []struct{ method, target, names, first string }{
+		{"GET", "/bucket?versioning&acl", "acl, versioning", "acl"},
+		{"GET", "/bucket?versions&uploads&policy", "policy, uploads, versions", "policy"},
+		{"PUT", "/bucket?policy&tagging", "policy, tagging", "policy"},
+		{"DELETE", "/bucket?policy&cors", "cors, policy", "cors"},
+		{"GET", "/none?versioning&acl", "acl, versioning", "acl"},
+		{"GET", "/bucket/k?acl&tagging", "acl, tagging", "acl"},
+		{"DELETE", "/bucket/k?tagging&uploadId=x", "tagging, uploadId", "tagging"},
+	} {
+		d.do(c.method, c.target, "").want(t, c.target, 400, "InvalidArgument", "Conflicting query string parameters: "+c.names,
+			"ArgumentName", "ResourceType", "ArgumentValue", c.first)
+	}
+	for _, target := range []string{"/bucket?list-type=2&x-id=ListObjectsV2", "/bucket?versions&list-type=2", "/bucket?session", "/bucket/k?versionId=null&x-id=GetObject", "/bucket?Versioning&acl"} {
+		d.do("GET", target, "").ok(t, target, 200)
+	}
+}
+
+func TestVersionsBelongToObjects(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	const none = "This operation does not accept a version-id."
+	for _, c := range [][3]string{
+		{"GET", "/bucket?versionId=x", "x"}, {"GET", "/bucket?list-type=2&versionId=", ""}, {"GET", "/bucket?versioning&versionId=null", "null"}, {"GET", "/none?versions&versionId=x", "x"},
+		{"DELETE", "/bucket?versionId=x", "x"}, {"PUT", "/bucket?versioning&versionId=x", "x"},
+		{"PUT", "/bucket/k?versionId=null", "null"}, {"PUT", "/bucket/k?partNumber=1&uploadId=x&versionId=y", "y"},
+	} {
+		d.do(c[0], c[1], "").want(t, c[0]+c[1], 400, "InvalidArgument", none, "ArgumentName", "versionId", "ArgumentValue", c[2])
+	}
+	d.do("GET", "/bucket?acl&versionId=x", "").want(t, "acl", 400, "InvalidArgument", "Invalid version id specified", "ArgumentName", "versionId", "ArgumentValue", "x")
+	d.do("HEAD", "/bucket?versionId=x", "").ok(t, "head", 400)
+	if got := d.get("bucket", "k"); got != "data" {
+		t.Errorf("a refused request stored %q", got)
+	}
+}
+
+func TestCountsAreOfThirtyTwoBits(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	for target, names := range map[string]string{"/bucket?": "max-keys", "/bucket?versions&": "max-keys", "/bucket?uploads&": "max-uploads"} {
+		for value, message := range map[string]string{
+			"x": "Provided " + names + " not an integer or within integer range", "2147483648": "Provided " + names + " not an integer or within integer range",
+			"%2B5": "Provided " + names + " not an integer or within integer range", "1.5": "Provided " + names + " not an integer or within integer range",
+			"-2147483649": "Provided " + names + " not an integer or within integer range",
+			"-1":          "Argument " + names + " must be an integer between 0 and 2147483647",
+		} {
+			d.do("GET", target+names+"="+value, "").want(t, target+value, 400, "InvalidArgument", message, "ArgumentName", names, "ArgumentValue", strings.ReplaceAll(value, "%2B", "+"))
+		}
+		d.do("GET", target+names+"=2147483647", "").ok(t, target, 200)
+	}
+}
+
+func TestConfigurationsThatNoBucketHas(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	if a := d.do("GET", "/bucket?abac", ""); a.status != 200 || element(a.body, "Status") != "Disabled" {
+		t.Error(a)
+	}
+	d.do("GET", "/bucket?metadataConfiguration", "").want(t, "metadata", 404, "MetadataConfigurationNotFound", "The metadata configuration was not found", "BucketName", "bucket")
+	d.do("GET", "/bucket?metadataTable", "").want(t, "table", 405, "V1APIsNotAllowed", "")
+	for _, sub := range []string{"abac", "metadataConfiguration", "metadataTable"} {
+		d.do("GET", "/none?"+sub, "").want(t, sub, 404, "NoSuchBucket", "")
+	}
+}

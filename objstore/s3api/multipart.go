@@ -93,6 +93,9 @@ func (q *request) upload(id objstore.UploadID) (objstore.UploadInfo, error) {
 }
 
 func (q *request) uploadPart() error {
+	if version, ok := q.param("versionId"); ok {
+		return errNoVersion(version)
+	}
 	id, err := q.uploadID()
 	if err != nil {
 		return err

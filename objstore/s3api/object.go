@@ -12,6 +12,9 @@ import (
 
 // putObject stores an object. A request with a copy source is CopyObject.
 func (q *request) putObject() error {
+	if version, ok := q.param("versionId"); ok {
+		return errNoVersion(version)
+	}
 	if _, ok := q.single("X-Amz-Copy-Source"); ok {
 		return q.copyAs("CopyObject", q.copyObject)
 	}

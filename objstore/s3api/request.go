@@ -163,14 +163,14 @@ func (q *request) intParam(name string, def, max int) (int, error) {
 	if !ok || v == "" {
 		return def, nil
 	}
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
+	n, err := strconv.ParseInt(v, 10, 32)
+	if err != nil || v[0] == '+' {
 		return 0, errInvalidArgument("Provided "+name+" not an integer or within integer range", name, v)
 	}
-	if n < 0 || n > 1<<31-1 {
+	if n < 0 {
 		return 0, errInvalidArgument("Argument "+name+" must be an integer between 0 and 2147483647", name, v)
 	}
-	return int(min(n, int64(max))), nil
+	return min(int(n), max), nil
 }
 
 // encodingURL reads encoding-type.

@@ -34,7 +34,7 @@ var serviceRoutes = map[string]resource{
 
 var bucketRoutes = map[string]resource{
 	http.MethodGet: {
-		subresources: append([]subresource{
+		subresources: []subresource{
 			{"location", route{"GetBucketLocation", (*request).getBucketLocation}},
 			{"uploads", route{"ListMultipartUploads", (*request).listUploads}},
 			{"versions", route{"ListObjectVersions", (*request).listVersions}},
@@ -59,9 +59,11 @@ var bucketRoutes = map[string]resource{
 			{"metrics", route{"ListBucketMetricsConfigurations", metricsConfigs.get}},
 			{"inventory", route{"ListBucketInventoryConfigurations", inventoryConfigs.get}},
 			{"intelligent-tiering", route{"ListBucketIntelligentTieringConfigurations", tieringConfigs.get}},
+			{"abac", route{"GetBucketAbac", (*request).getAbac}},
+			{"metadataConfiguration", route{"GetBucketMetadataConfiguration", unset("MetadataConfigurationNotFound", "The metadata configuration was not found")}},
+			{"metadataTable", route{"GetBucketMetadataTableConfiguration", (*request).getMetadataTable}},
 			{"list-type", route{"ListObjectsV2", (*request).listObjectsV2}},
-		}, notBuilt("abac", "GetBucketAbac", "metadataConfiguration", "GetBucketMetadataConfiguration",
-			"metadataTable", "GetBucketMetadataTableConfiguration", "session", "CreateSession")...),
+		},
 		plain: route{"ListObjects", (*request).listObjectsV1},
 	},
 	http.MethodHead: {plain: route{"HeadBucket", (*request).headBucket}},
@@ -234,6 +236,9 @@ func (q *request) route() (route, error) {
 	case q.key == "":
 		table, subresources, kind = bucketRoutes, bucketSubresources, "BUCKET"
 	}
+	if err := q.checkSelectors(subresources); err != nil {
+		return route{}, err
+	}
 	res, ok := table[q.r.Method]
 	if ok {
 		for i := range res.subresources {
@@ -256,6 +261,34 @@ func (q *request) route() (route, error) {
 	slices.Sort(methods)
 	q.w.Header()["Allow"] = []string{strings.Join(methods, ", ")}
 	return route{}, q.errMethod(kind)
+}
+
+// checkSelectors refuses a request of two operations, and one that names a version of a
+// bucket, which has none.
+func (q *request) checkSelectors(subresources map[string]bool) error {
+	var selected []string
+	for param := range q.query {
+		if subresources[param] && param != "list-type" {
+			selected = append(selected, param)
+		}
+	}
+	if len(selected) > 1 {
+		slices.Sort(selected)
+		return errInvalidArgument("Conflicting query string parameters: "+strings.Join(selected, ", "), "ResourceType", selected[0])
+	}
+	version, ok := q.param("versionId")
+	if !ok || q.bucket == "" || q.key != "" || q.r.Method == http.MethodPost || q.r.Method == http.MethodPut && len(selected) == 0 {
+		return nil
+	}
+	if len(selected) == 1 && selected[0] == "acl" && q.r.Method == http.MethodGet {
+		return errInvalidArgument("Invalid version id specified", "versionId", version)
+	}
+	return errNoVersion(version)
+}
+
+// errNoVersion refuses a version in an operation that is of none.
+func errNoVersion(version string) error {
+	return errInvalidArgument("This operation does not accept a version-id.", "versionId", version)
 }
 
 // checkTarget refuses names that cannot exist.
