@@ -50,6 +50,9 @@ type Options struct {
 	WritebackInterval time.Duration
 	// ReadAheadKiB is the kernel's read-ahead, set where we may. 0: 8192.
 	ReadAheadKiB int
+	// Readers bounds the goroutines that wait for requests while none is handled; go-fuse
+	// has one more, and at least three. 0: GOMAXPROCS.
+	Readers int
 	// Logger takes what an operator should see; nil: none.
 	Logger *slog.Logger
 	// Panicked is called after a request panicked, was logged and is about to be

@@ -48,7 +48,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 	if !direct && !haveFusermount() {
 		return nil, fmt.Errorf("mount %q: %w", dir, ErrNoFusermount)
 	}
-	server, err := fuse.NewServer(f, dir, opts)
+	server, err := f.newServer(dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("mount %q: %w", dir, err)
 	}

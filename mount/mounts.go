@@ -237,7 +237,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint,
 	o.Root, o.Origin, o.ReadOnly, o.AllowOther = root, d.lastOrigin, p.ReadOnly, p.AllowOther
 	o.FsName = sourcePrefix + d.cfg.Store
 	o.Logger = d.log.With("part", "fs", "mountpoint", p.Mountpoint)
-	o.Panicked, o.Elsewhere = d.panics.panicked, elsewhere
+	o.Panicked, o.Elsewhere, o.Readers = d.panics.panicked, elsewhere, d.readers
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, o)
 	if err != nil {
 		d.store.engine.ReturnKeys(d.lastOrigin)
