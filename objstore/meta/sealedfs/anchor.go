@@ -7,11 +7,54 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// createLog makes a new log and then ends its predecessor. It never fails: it
-// freezes.
+// createLog makes a new log and then ends its predecessor. It never fails: that waits
+// for room, or it freezes.
 func (fs *FS) createLog(name string, number uint64, category vfs.DiskWriteCategory) vfs.File {
+	w := &logWriter{fs: fs, name: name, kind: kindLog, number: number, category: category}
+	_ = fs.inOrder(func() error { return fs.beginLog(w) })
+	if fs.isFrozen() {
+		return &nullFile{}
+	}
+	return w
+}
+
+// beginLog makes the file of a new log. Where there was no room it goes on where it was.
+func (fs *FS) beginLog(w *logWriter) error {
 	fs.anchorMu.Lock()
 	defer fs.anchorMu.Unlock()
+	if err := fs.chainLog(w); err != nil {
+		return err
+	}
+	fs.mu.Lock()
+	previous := fs.closing
+	fs.mu.Unlock()
+	if previous != nil {
+		if err := previous.finish(w.number, w.h.anchor); isFull(err) {
+			return err
+		}
+		fs.mu.Lock()
+		fs.closing = nil
+		fs.mu.Unlock()
+	}
+	if err := fs.frozen(); err != nil {
+		w.close()
+		return err
+	}
+	fs.mu.Lock()
+	fs.log, fs.newest, fs.tail, fs.anchored = w, w.number, w.h.tag, w.h.anchor
+	fs.mu.Unlock()
+	if err := fs.removeAll(w.covered); err != nil {
+		fs.o.Logger.Warn("obsolete metadata files stay", "err", err)
+	}
+	return nil
+}
+
+// chainLog writes the header of a new log and makes it durable, in the
+// directory too. It is the predecessor's last word, so that is durable before.
+func (fs *FS) chainLog(w *logWriter) error {
+	if w.begun() {
+		return nil
+	}
 	fs.mu.Lock()
 	previous, pred, tail, state := fs.closing, fs.newest, fs.tail, fs.state
 	queued := fs.takeRemovals()
@@ -19,69 +62,35 @@ func (fs *FS) createLog(name string, number uint64, category vfs.DiskWriteCatego
 	if previous != nil {
 		tail = previous.tail()
 	}
-	w, err := fs.chainLog(name, number, pred, tail, state, category)
-	if err != nil {
-		fs.freeze("create", name, err)
-		return &nullFile{}
+	err := fs.beforeDurable()
+	if err == nil {
+		err = fs.startLog(w, func(h *header) { h.pred, h.predTag, h.anchor = pred, tail, state })
 	}
-	if previous != nil {
-		previous.finish(number, state)
+	if err != nil {
 		fs.mu.Lock()
-		fs.closing = nil
+		fs.removals = append(queued, fs.removals...)
 		fs.mu.Unlock()
+		return err
 	}
-	if fs.isFrozen() {
-		w.base.Close()
-		return &nullFile{}
-	}
-	fs.mu.Lock()
-	fs.log, fs.newest, fs.tail, fs.anchored = w, number, w.last, state
-	fs.mu.Unlock()
-	if err := fs.removeAll(queued); err != nil {
-		fs.o.Logger.Warn("obsolete metadata files stay", "err", err)
-	}
-	return w
+	w.covered = queued
+	return nil
 }
 
-// chainLog writes the header of a new log and makes it durable, in the
-// directory too.
-func (fs *FS) chainLog(name string, number, pred uint64, tail tag, a anchor, category vfs.DiskWriteCategory) (*logWriter, error) {
-	if err := fs.beforeDurable(); err != nil {
-		return nil, err
-	}
-	h, err := fs.newHeader(kindLog, number)
-	if err != nil {
-		return nil, err
-	}
-	h.pred, h.predTag, h.anchor = pred, tail, a
-	w, err := fs.startLog(name, h, category)
-	if err != nil {
-		return nil, err
-	}
-	if err = w.base.Sync(); err == nil {
-		err = fs.syncStoreDir()
-	}
-	if err != nil {
-		w.base.Close()
-		return nil, err
-	}
-	w.synced, w.dirty = w.end, false
-	return w, nil
-}
+func (fs *FS) syncStoreDir() error { return fs.syncNames(fs.o.Dir) }
 
-func (fs *FS) syncStoreDir() error {
-	d, err := fs.base.OpenDir(fs.o.Dir)
+// syncNames makes the names in a directory durable.
+func (fs *FS) syncNames(name string) error {
+	d, err := fs.base.OpenDir(name)
 	if err != nil {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// logClosed is told that Pebble closed a log or manifest.
-func (fs *FS) logClosed(w *logWriter) {
-	if w.h.kind == kindManifest {
-		w.finish(0, anchor{})
-		return
+// logClosed ends a manifest that Pebble closed; a log waits for its successor.
+func (fs *FS) logClosed(w *logWriter) error {
+	if w.kind == kindManifest {
+		return w.finish(0, anchor{})
 	}
 	// An anchor in progress ends before the log counts as closed.
 	fs.anchorMu.Lock()
@@ -91,6 +100,7 @@ func (fs *FS) logClosed(w *logWriter) {
 	if fs.log == w {
 		fs.log, fs.closing = nil, w
 	}
+	return nil
 }
 
 // manifestSynced is told how far a manifest is synced.
@@ -110,32 +120,33 @@ func (fs *FS) setManifest(m manifestState) {
 	fs.state.manifestTag = m.tag.short()
 }
 
-// syncDir syncs a directory and never fails: it freezes. Once a new marker is
-// durable, its manifest is in force, and the log says so.
+// syncDir syncs a directory and never fails: that waits for room, or it freezes. Once a
+// new marker is durable, its manifest is in force, and the log says so.
 func (fs *FS) syncDir(d dir) error {
-	if fs.isFrozen() {
-		return nil
-	}
-	fs.mu.Lock()
-	marked := fs.marked
-	fs.mu.Unlock()
-	if fs.beforeDurable() != nil {
-		return nil
-	}
-	if err := d.File.Sync(); err != nil {
-		fs.freeze("sync", fs.o.Dir, err)
-		return nil
-	}
-	if marked == 0 || !d.store {
-		return nil
-	}
-	fs.mu.Lock()
-	if fs.marked == marked && fs.synced.number == marked {
-		fs.marked = 0
-		fs.setManifest(fs.synced)
-	}
-	fs.mu.Unlock()
-	_ = fs.removeAnchored()
+	_ = fs.inOrder(func() error {
+		if err := fs.frozen(); err != nil {
+			return err
+		}
+		fs.mu.Lock()
+		marked := fs.marked
+		fs.mu.Unlock()
+		if err := fs.beforeDurable(); err != nil {
+			return err
+		}
+		if err := fs.syncNames(d.name); err != nil {
+			return fs.fail("sync", d.name, err)
+		}
+		if marked == 0 || !d.store {
+			return nil
+		}
+		fs.mu.Lock()
+		if fs.marked == marked && fs.synced.number == marked {
+			fs.marked = 0
+			fs.setManifest(fs.synced)
+		}
+		fs.mu.Unlock()
+		return fs.inOrder(fs.removeAnchored)
+	})
 	return nil
 }
 
@@ -154,9 +165,14 @@ func (fs *FS) removeAnchored() error {
 	queued := fs.takeRemovals()
 	fs.mu.Unlock()
 	if changed {
-		log.anchor(state)
-		if fs.isFrozen() {
-			return nil
+		if err := log.anchor(state); err != nil {
+			fs.mu.Lock()
+			fs.removals = append(queued, fs.removals...)
+			fs.mu.Unlock()
+			return err
+		}
+		if err := fs.frozen(); err != nil {
+			return err
 		}
 		fs.mu.Lock()
 		fs.anchored = state

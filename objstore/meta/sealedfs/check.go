@@ -282,8 +282,12 @@ const shutdownSize = 8 + tagSize
 
 // Shutdown ends the newest log and records where it ends. Call it after
 // DB.Close; the FS must not be used after it. It is idempotent. After a freeze it only closes.
+// What waits for room then is lost.
 func (fs *FS) Shutdown() error {
 	fs.Release()
+	if err := fs.Retry(); isFull(err) {
+		fs.giveUp(err)
+	}
 	fs.anchorMu.Lock()
 	defer fs.anchorMu.Unlock()
 	fs.mu.Lock()
@@ -297,8 +301,12 @@ func (fs *FS) Shutdown() error {
 	if w == nil {
 		return fs.frozen()
 	}
-	w.finish(0, state)
-	if err := fs.frozen(); err != nil {
+	err := fs.attempt(func() error { return w.finish(0, state) })
+	if isFull(err) {
+		fs.giveUp(err)
+		err = w.finish(0, state)
+	}
+	if err != nil {
 		return err
 	}
 	// The final frame was an anchor too. What stays is removed next time.
@@ -307,8 +315,14 @@ func (fs *FS) Shutdown() error {
 	}
 	content := binary.BigEndian.AppendUint64(nil, uint64(w.end))
 	content = append(content, w.last[:]...)
-	name := fs.base.PathJoin(fs.o.Dir, shutdownName(w.h.number))
-	return fs.writeShutdown(name, w.h.number, content)
+	name := fs.base.PathJoin(fs.o.Dir, shutdownName(w.number))
+	return fs.writeShutdown(name, w.number, content)
+}
+
+// giveUp ends the wait for room.
+func (fs *FS) giveUp(err error) {
+	fs.freeze("shutdown", fs.o.Dir, err)
+	_ = fs.Retry() // closes files
 }
 
 func (fs *FS) writeShutdown(name string, number uint64, content []byte) error {

@@ -14,19 +14,21 @@
 // Nothing that Pebble wrote to a log is handed down before Options.BeforeDurable
 // returned nil; nor is any other file synced, nor a directory.
 //
+// On a full disk what has no room waits in memory, and Pebble goes on; see below.
+//
 // A failing disk never ends the process. Pebble panics with a mutex already
 // unlocked when closing or creating a log fails, and when a directory cannot be
 // synced; both end the process whatever recovers. It panics too when the
 // end of its Open fails, where it writes its options. So the FS never reports
 // such a failure to Pebble. It freezes instead: from then on nothing below is
 // changed, logs and manifests are written into nothing, new tables wait for
-// Shutdown, reads go on. The owner asks Err before it reports anything as
+// Shutdown, reads go on. The owner asks Retry before it reports anything as
 // durable, and answers read-only from then on.
 //
 // # What the caller must do
 //
-// One FS per store and per opening of it. Call Check before pebble.Open, ask
-// Err after every barrier, call Release before DB.Close and Shutdown after.
+// One FS per store and per opening of it. Call Check before pebble.Open and Defer after
+// it, ask Retry after every barrier, call Release before DB.Close and Shutdown after.
 // Give Pebble a Cleaner with NeedsFileContents, so that it does not keep
 // logs for recycling. BeforeDurable runs while Pebble's commit lock can be
 // held: it must not call back into the store or wait for anyone who does.
@@ -85,7 +87,7 @@
 //	         additional data
 //
 // Data frames hold what Pebble wrote. Up to Options.HoldBytes of it stay in
-// memory until Pebble syncs.
+// memory until Pebble syncs; as frames, some four times as much until they are synced.
 //
 // Zeros may stand behind the last frame of a log: they are written ahead of it
 // (logWriter.writeAhead), and mean nothing.
@@ -125,6 +127,39 @@
 // Shutdown writes a file of kind shutdown with the length and last tag of the
 // newest log, by rename, and Check of the next opening removes it: after an
 // orderly stop not even a cut at the end of the newest log goes unnoticed.
+//
+// # A full disk
+//
+// Pebble cannot be told that a log, a manifest, a marker or a directory found no room
+// (ENOSPC, EDQUOT). That waits in memory, Pebble goes on as if it were done, and what it asks for
+// after that waits behind it, removals too: so the files are at each moment what they would have been
+// at an earlier one, without the disk being full, and a crash finds nothing new. Nobody
+// sleeps: Retry tries again, in order, and whoever wants to call something durable, or
+// to commit more, calls it first. Tables are not part of the order. They fail, Pebble writes them
+// anew, and a table that no manifest has named goes at once. During pebble.Open, before
+// Defer, no room is as any other failure.
+//
+// After a sync that failed, the kernel may call pages clean that it never wrote, and a
+// second sync would vouch for nothing. With EIO that is the end. With ENOSPC all bytes
+// since the last sync that succeeded are written again, from memory, and then synced.
+// What such a sync can have lost is then replaced, and nothing older is at stake, for
+// the disk works and refused to set new blocks aside only:
+//
+//   - tmpfs finds the page, or not, in the write; its fsync does nothing.
+//   - ext4 and XFS set room aside in the write (delayed allocation), so that it is the
+//     write that fails. Where they miscounted, or a thin volume below has no room, writeback
+//     drops what it could not place, says ENOSPC once to the fsync, and the blocks
+//     from before stay as they are. Where it is the journal that cannot be written,
+//     they stop with EIO or EROFS, which is final here too.
+//   - btrfs sets room aside in the write, for its trees too. It changes no block in
+//     place, so that what was synced stays. An fsync without room for the trees either
+//     changed nothing and can be made again, or ended the transaction: then EROFS follows.
+//   - NFS and FUSE can learn in the fsync only that there is no room (or quota), and drop the pages.
+//   - overlayfs passes on what the file system of its upper directory says.
+//
+// The sync of a directory is simply made again: no file system drops names that it
+// could not write and goes on. A log that had no room for its header, or its name, is
+// begun from the start, under a new salt.
 //
 // # Other names
 //

@@ -19,8 +19,10 @@ func fd(base vfs.File) uintptr {
 	if fd := base.Fd(); fd != vfs.InvalidFd {
 		return fd
 	}
-	return vfs.InvalidFd - 1
+	return noFd
 }
+
+const noFd = vfs.InvalidFd - 1
 
 // noWrite is the half of vfs.File that readers do not have.
 type noWrite struct{}
@@ -46,7 +48,7 @@ func (f *nullFile) SyncData() error                    { return nil }
 func (f *nullFile) SyncTo(int64) (bool, error)         { return false, nil }
 func (f *nullFile) Preallocate(int64, int64) error     { return nil }
 func (f *nullFile) Prefetch(int64, int64) error        { return nil }
-func (f *nullFile) Fd() uintptr                        { return vfs.InvalidFd - 1 }
+func (f *nullFile) Fd() uintptr                        { return noFd }
 func (f *nullFile) Stat() (vfs.FileInfo, error)        { return nil, ErrFrozen }
 
 // markerFile is one of Pebble's empty files: nothing can be written to it.
@@ -59,6 +61,7 @@ func (markerFile) WriteAt([]byte, int64) (int, error) { return 0, errUnsupported
 type dir struct {
 	vfs.File
 	fs    *FS
+	name  string
 	store bool // it is Options.Dir
 }
 

@@ -32,8 +32,8 @@ type Options struct {
 	// directory is synced, by several goroutines at once. When it fails the FS
 	// freezes. Nil means that there is nothing to do.
 	BeforeDurable func() error
-	// NoSpace is called when a write met a full disk. It returns whether it made
-	// room and the write may go on. Nil means never.
+	// NoSpace is called when something met a full disk. It returns whether it made
+	// room, and that can be tried again. Nil means never.
 	NoSpace func() bool
 	// HoldBytes bounds the log bytes held in memory between syncs; 0 means 1 MiB.
 	HoldBytes int
@@ -56,7 +56,7 @@ const (
 	stuckAfter = 6
 )
 
-// FS is a vfs.FS. Lock order: anchorMu, a logWriter's mu, mu.
+// FS is a vfs.FS. Lock order: waiting.retrying, anchorMu, a logWriter's mu, mu, waiting.mu.
 type FS struct {
 	base vfs.FS
 	o    Options
@@ -68,21 +68,25 @@ type FS struct {
 
 	logMemory sync.Pool // of *logMemory
 
+	deferring atomic.Bool // what finds no room waits
+	waiting   waiting
+
 	// anchorMu serialises anchors, removals and the creation of logs.
 	anchorMu sync.Mutex
 
-	mu       sync.Mutex    // guards the fields below
-	log      *logWriter    // the current log; nil between two
-	closing  *logWriter    // closed by Pebble, waits for its final frame
-	newest   uint64        // number of the newest log; 0 for none
-	tail     tag           // its last chained tag, if it is not open here
-	state    anchor        // what the next anchor says
-	anchored anchor        // what the last one said
-	synced   manifestState // of the manifest that was synced last
-	marked   uint64        // manifest of the marker created last, until a sync of Dir
-	removals []string      // wait for an anchor
-	failures int           // tables that failed in a row
-	tableErr error         // of the last that failed
+	mu       sync.Mutex      // guards the fields below
+	log      *logWriter      // the current log; nil between two
+	closing  *logWriter      // closed by Pebble, waits for its final frame
+	newest   uint64          // number of the newest log; 0 for none
+	tail     tag             // its last chained tag, if it is not open here
+	state    anchor          // what the next anchor says
+	anchored anchor          // what the last one said
+	synced   manifestState   // of the manifest that was synced last
+	marked   uint64          // manifest of the marker created last, until a sync of Dir
+	removals []string        // wait for an anchor
+	fresh    map[uint64]bool // tables and blobs made since a manifest was last written
+	failures int             // tables that failed in a row
+	tableErr error           // of the last that failed
 }
 
 type manifestState struct {
@@ -113,7 +117,10 @@ func New(o Options) (*FS, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	fs := &FS{base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{})}
+	fs := &FS{
+		base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{}),
+		fresh: map[uint64]bool{},
+	}
 	fs.logMemory.New = func() any { return newLogMemory(o.HoldBytes) }
 	return fs, nil
 }
@@ -135,7 +142,7 @@ func (fs *FS) Release() { fs.once.release.Do(func() { close(fs.released) }) }
 func (fs *FS) freeze(op, name string, cause error) {
 	err := fmt.Errorf("%w: %s %q: %w", ErrFrozen, op, path.Base(name), cause)
 	if fs.cause.CompareAndSwap(nil, &err) {
-		fs.o.Logger.Error("metadata files are frozen: the store is read-only", "op", op, "file", path.Base(name), "err", cause)
+		fs.o.Logger.Error("metadata files are frozen: the store is read-only until it is opened again", "op", op, "file", path.Base(name), "err", cause)
 		fs.once.stuck.Do(func() { close(fs.stuck) })
 	}
 }
@@ -156,10 +163,15 @@ func (fs *FS) beforeDurable() error {
 	if fs.o.BeforeDurable == nil {
 		return nil
 	}
-	if err := fs.o.BeforeDurable(); err != nil {
-		fs.freeze("order data before metadata", fs.o.Dir, err)
+	err := fs.o.BeforeDurable()
+	if err == nil {
+		return fs.frozen()
 	}
-	return fs.frozen()
+	err = fs.fail("order data before metadata", fs.o.Dir, err)
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", errBefore, err)
+	}
+	return err
 }
 
 // writeAll writes p and asks for room when there is none.
@@ -171,7 +183,7 @@ func (fs *FS) writeAll(f vfs.File, p []byte) (int, error) {
 		if err == nil && total < len(p) {
 			err = io.ErrShortWrite
 		}
-		if !errors.Is(err, syscall.ENOSPC) || total >= len(p) || fs.o.NoSpace == nil || !fs.o.NoSpace() {
+		if !noRoom(err) || total >= len(p) || fs.o.NoSpace == nil || !fs.o.NoSpace() {
 			return total, err
 		}
 	}
@@ -218,13 +230,19 @@ func (fs *FS) awaitTable() error {
 	if fs.isFrozen() {
 		<-fs.released
 	}
-	return fs.frozen()
+	// The room that there is goes to what waits: a table that finds too little takes all
+	// of it for a while.
+	err := fs.Retry()
+	if isFull(err) {
+		fs.tableFailed(err)
+	}
+	return err
 }
 
 // Create implements vfs.FS.
 func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if _, _, _, ok := marker(name); ok {
-		return fs.createMarker(name, category)
+		return fs.createMarker(name, category), nil
 	}
 	k, number, ok := classify(name)
 	if !ok {
@@ -248,69 +266,27 @@ func (fs *FS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, err
 		fs.freeze("create", name, err)
 		return &nullFile{}, nil
 	}
+	if err == nil && k != kindOther {
+		fs.mu.Lock()
+		fs.fresh[number] = true
+		fs.mu.Unlock()
+	}
 	return w, err
 }
 
-func (fs *FS) createMarker(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if fs.isFrozen() {
-		return &nullFile{}, nil
-	}
-	number, ok := markedManifest(name)
-	if ok {
-		// Pebble syncs the directory once for both, but a crash before that may
-		// keep the marker and lose the manifest it names.
-		if fs.beforeDurable() != nil {
-			return &nullFile{}, nil
-		}
-		if err := fs.syncStoreDir(); err != nil {
-			fs.freeze("sync", fs.o.Dir, err)
-			return &nullFile{}, nil
-		}
-	}
-	f, err := fs.base.Create(name, category)
-	if err != nil {
-		fs.freeze("create", name, err)
-		return &nullFile{}, nil
-	}
-	if ok {
-		fs.mu.Lock()
-		fs.marked = number
-		fs.mu.Unlock()
-	}
-	return markerFile{f}, nil
+// manifestWritten is told when Pebble writes to a manifest, which may name all tables
+// that there are.
+func (fs *FS) manifestWritten() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	clear(fs.fresh)
 }
 
-func (fs *FS) createManifest(name string, number uint64, category vfs.DiskWriteCategory) vfs.File {
-	if fs.isFrozen() {
-		return &nullFile{}
-	}
-	h, err := fs.newHeader(kindManifest, number)
-	if err != nil {
-		fs.freeze("create", name, err)
-		return &nullFile{}
-	}
-	w, err := fs.startLog(name, h, category)
-	if err != nil {
-		fs.freeze("create", name, err)
-		return &nullFile{}
-	}
-	return w
-}
-
-// startLog creates the file of h and writes its header.
-func (fs *FS) startLog(name string, h *header, category vfs.DiskWriteCategory) (*logWriter, error) {
-	base, err := fs.base.Create(name, category)
-	if err != nil {
-		return nil, err
-	}
-	w := &logWriter{fs: fs, name: name, base: base, h: h, dirty: true}
-	n, err := fs.writeAll(base, h.append(nil))
-	if err != nil {
-		base.Close()
-		return nil, err
-	}
-	w.end, w.last = int64(n), h.tag
-	return w, nil
+// isFresh tells of a table or blob that no manifest has named.
+func (fs *FS) isFresh(k kind, number uint64) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return (k == kindTable || k == kindBlob) && fs.fresh[number]
 }
 
 // Open implements vfs.FS.
@@ -350,22 +326,30 @@ func (fs *FS) openRegular(name string, opts ...vfs.OpenOption) (vfs.File, error)
 }
 
 // Remove implements vfs.FS. What an anchor must precede can still be there when
-// it returned.
+// it returned, and so can anything on a full disk.
 func (fs *FS) Remove(name string) error {
 	if fs.isFrozen() {
 		return nil
 	}
 	k, number, ok := classify(name)
-	if !ok || !k.anchored() {
-		return fs.base.Remove(name)
+	if fs.Waits() && fs.isFresh(k, number) {
+		return fs.base.Remove(name) // no manifest names it, and it takes room
 	}
-	fs.mu.Lock()
-	if k == kindLog {
-		fs.state.retired = max(fs.state.retired, number)
-	}
-	fs.removals = append(fs.removals, name)
-	fs.mu.Unlock()
-	return fs.removeAnchored()
+	return fs.inOrder(func() error {
+		if err := fs.frozen(); err != nil {
+			return nil
+		}
+		if !ok || !k.anchored() {
+			return fs.base.Remove(name)
+		}
+		fs.mu.Lock()
+		if k == kindLog {
+			fs.state.retired = max(fs.state.retired, number)
+		}
+		fs.removals = append(fs.removals, name)
+		fs.mu.Unlock()
+		return fs.inOrder(fs.removeAnchored)
+	})
 }
 
 // Rename implements vfs.FS: for Pebble's options, whose number stays. As
@@ -421,7 +405,7 @@ func (fs *FS) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dir{File: f, fs: fs, store: path.Clean(name) == path.Clean(fs.o.Dir)}, nil
+	return dir{File: f, fs: fs, name: name, store: path.Clean(name) == path.Clean(fs.o.Dir)}, nil
 }
 
 // Lock implements vfs.FS. Where nothing can be written and nothing is meant to

@@ -2,33 +2,49 @@ package sealedfs
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // logWriter writes a log or manifest. None of its methods reports a failed
-// write: they freeze the FS and go on into nothing (see the package comment).
+// write to Pebble: it waits for room, or freezes the FS and goes on into nothing (see
+// the package comment).
 type logWriter struct {
-	fs   *FS
-	name string
-	base vfs.File
-	h    *header
+	fs       *FS
+	name     string
+	kind     kind
+	number   uint64
+	category vfs.DiskWriteCategory
+	covered  []string // to be removed when it has begun: its header is their anchor
 
 	mu     sync.Mutex // guards the fields below; held while BeforeDurable runs
-	held   []byte     // plaintext not yet written down, at most HoldBytes
-	out    []byte     // scratch for sealed frames
+	base   vfs.File   // nil until the file was begun
+	h      *header
+	held   []byte     // plaintext not yet sealed, at most HoldBytes while there is room
+	out    []byte     // sealed since the last sync: the file from synced to end
 	lent   *logMemory // where they are in a log that was written to; nil: in memory of their own
 	index  uint64     // of the last frame
-	end    int64      // length of the file below
+	end    int64      // length of the file with all frames
+	down   int64      // length of it that was written below
 	synced int64      // length of it known to be synced
-	dirty  bool       // something but a mark was written since
+	dirty  bool       // something but a mark was sealed since
 	last   tag        // of the last data or anchor frame, or of the header
 	plain  int64      // what Pebble wrote so far
 	room   int64      // length of the file below with the zeros written ahead
+	said   anchor     // in the last anchor frame
+	ended  bool       // the final frame is sealed
 }
 
+// keptHolds is how many times HoldBytes a log keeps of what is sealed and not synced.
+// When it is more, the log syncs without being asked to.
+const keptHolds = 4
+
 func (w *logWriter) Write(p []byte) (int, error) {
+	if w.kind == kindManifest {
+		w.fs.manifestWritten()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.plain += int64(len(p))
@@ -36,20 +52,42 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		w.giveBack()
 		return len(p), nil
 	}
-	if w.lent == nil && w.h.kind == kindLog {
+	if w.lent == nil && w.kind == kindLog {
 		w.lent = w.fs.logMemory.Get().(*logMemory)
-		w.held, w.out = w.lent.held[:0], w.lent.out[:0]
+		w.held, w.out = w.lent.held[:0], append(w.lent.out[:0], w.out...)
 	}
+	hold := w.fs.o.HoldBytes
 	for rest := p; len(rest) > 0; {
-		n := min(len(rest), w.fs.o.HoldBytes-len(w.held))
+		if len(w.held) >= hold { // there is no room for it
+			w.held = append(w.held, rest...)
+			break
+		}
+		n := min(len(rest), hold-len(w.held))
 		w.held = append(w.held, rest[:n]...)
 		rest = rest[n:]
-		if len(w.held) >= w.fs.o.HoldBytes {
-			w.writeHeld()
-			w.startWriteback()
+		if len(w.held) >= hold {
+			w.overflow()
 		}
 	}
 	return len(p), nil
+}
+
+// overflow writes down what is held, without a sync; mu is held.
+func (w *logWriter) overflow() {
+	if w.base == nil || w.fs.Waits() {
+		return
+	}
+	err := w.fs.attempt(func() error { return w.writeHeld(w.plain) })
+	if !isFull(err) {
+		w.startWriteback()
+		return
+	}
+	upTo := w.plain
+	w.fs.wait(err, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.writeHeld(upTo)
+	})
 }
 
 // startWriteback has the file system begin to write what was written down, while
@@ -60,7 +98,7 @@ func (w *logWriter) startWriteback() {
 		return
 	}
 	if _, err := w.base.SyncTo(w.end); err != nil {
-		w.fs.freeze("sync", w.name, err)
+		_ = w.syncFailed(err) // the sync writes it again
 	}
 }
 
@@ -68,66 +106,112 @@ func (w *logWriter) startWriteback() {
 type logMemory struct{ held, out []byte }
 
 func newLogMemory(hold int) *logMemory {
-	return &logMemory{make([]byte, 0, hold), make([]byte, 0, hold+frameOverhead)}
+	// A mark of the sync before, a frame, and an anchor.
+	return &logMemory{make([]byte, 0, hold), make([]byte, 0, hold+3*frameOverhead+anchorSize)}
 }
 
 // giveBack ends the use of lent memory; mu is held.
 func (w *logWriter) giveBack() {
-	w.held, w.out = nil, nil
 	if w.lent != nil {
+		w.lent.out = w.out[:0] // which can have grown
 		w.fs.logMemory.Put(w.lent)
 		w.lent = nil
 	}
+	w.held, w.out = nil, nil
 }
 
-// writeHeld hands what is held down to the file below, or drops it when the FS
-// is frozen or freezes: nothing is held afterwards.
-func (w *logWriter) writeHeld() {
-	if len(w.held) > 0 && w.fs.beforeDurable() == nil {
-		w.writeFrame(frameData, w.held)
+// writeHeld hands down what Pebble wrote up to the byte upTo, or drops it when the FS
+// is frozen or freezes. mu is held.
+func (w *logWriter) writeHeld(upTo int64) error {
+	if err := w.writeDown(); err != nil {
+		return err
 	}
-	w.held = w.held[:0]
+	n := len(w.held) - int(max(w.plain-upTo, 0))
+	if n <= 0 {
+		return nil
+	}
+	err := w.fs.beforeDurable()
+	done := 0
+	for done < n && err == nil {
+		if len(w.out) >= keptHolds*w.fs.o.HoldBytes {
+			if err = w.sync(w.kind == kindLog); err != nil {
+				break
+			}
+		}
+		m := min(n-done, w.fs.o.HoldBytes)
+		w.seal(frameData, w.held[done:done+m])
+		done += m
+		err = w.writeDown()
+	}
+	if w.fs.isFrozen() {
+		done = len(w.held)
+	}
+	w.held = w.held[:copy(w.held, w.held[done:])]
+	return err
 }
 
-// writeFrame writes one frame at the end of the file.
-func (w *logWriter) writeFrame(typ frameType, content []byte) {
+// seal adds one frame to the end of the file.
+func (w *logWriter) seal(typ frameType, content []byte) {
 	w.index++
-	w.out = appendFrame(w.out[:0], w.h.cipher, typ, w.index, uint64(w.synced), content)
-	// Kept before the write, which may change what it is given (vfs.File).
-	last := tag(w.out[len(w.out)-tagSize:])
-	n, err := w.fs.writeAll(w.base, w.out)
-	w.end += int64(n)
-	if err != nil {
-		w.fs.freeze("write", w.name, err)
-		return
-	}
+	before := len(w.out)
+	w.out = appendFrame(w.out, w.h.cipher, typ, w.index, uint64(w.synced), content)
+	w.end += int64(len(w.out) - before)
 	if typ != frameMark {
 		w.dirty = true
 	}
 	if typ == frameData || typ == frameAnchor {
-		w.last = last
+		copy(w.last[:], w.out[len(w.out)-tagSize:])
 	}
 }
 
-// sync makes everything written durable and leaves a mark that says so.
-func (w *logWriter) sync(mark bool) {
-	if !w.dirty || w.fs.isFrozen() {
-		return
+// writeDown writes what is sealed and was not written, or has to be once more.
+func (w *logWriter) writeDown() error {
+	if w.down == w.end {
+		return nil
 	}
-	// Not SyncTo, not later: a sync that failed is never repeated as if
-	// nothing had been lost.
+	if err := w.fs.frozen(); err != nil {
+		return err
+	}
+	n, err := w.base.WriteAt(w.out[w.down-w.synced:], w.down)
+	w.down += int64(n)
+	if err != nil {
+		return w.fs.fail("write", w.name, err)
+	}
+	return nil
+}
+
+// sync makes everything sealed durable and leaves a mark that says so.
+func (w *logWriter) sync(mark bool) error {
+	if err := w.writeDown(); err != nil {
+		return err
+	}
+	if !w.dirty || w.fs.isFrozen() {
+		return nil
+	}
 	if err := w.base.SyncData(); err != nil {
-		w.fs.freeze("sync", w.name, err)
-		return
+		return w.syncFailed(err)
 	}
 	grown := w.end - w.synced
-	w.synced, w.dirty = w.end, false
+	w.synced, w.dirty, w.out = w.end, false, w.out[:0]
 	if mark {
-		w.writeFrame(frameMark, nil)
+		w.seal(frameMark, nil)
+		if err := w.writeDown(); err != nil {
+			return err
+		}
 	}
-	if w.h.kind == kindLog && w.fs.o.AheadBytes > 0 && grown <= int64(w.fs.o.AheadBytes)/8 {
+	if w.kind == kindLog && w.fs.o.AheadBytes > 0 && grown <= int64(w.fs.o.AheadBytes)/8 {
 		w.writeAhead()
 	}
+	return nil
+}
+
+// syncFailed is what comes of a sync that failed. It is never repeated as if nothing had
+// been lost: the kernel may have forgotten what it could not write. For a disk that broke
+// that is the end. A full one did what it is meant to, so everything since the last
+// sync is written again, from memory, and then synced (see the package comment).
+func (w *logWriter) syncFailed(err error) error {
+	w.down, w.room = w.synced, 0
+	return w.fs.fail("sync", w.name, err)
 }
 
 // writeAhead writes zeros behind the end of a log that is synced often: a sync
@@ -146,50 +230,98 @@ func (w *logWriter) writeAhead() {
 }
 
 func (w *logWriter) Sync() error {
-	w.mu.Lock()
-	w.writeHeld()
-	w.sync(w.h.kind == kindLog)
-	end, last := w.synced, w.last
-	w.mu.Unlock()
-	if w.h.kind == kindManifest && !w.fs.isFrozen() {
-		w.fs.manifestSynced(w.h.number, end, last)
+	if w.fs.Waits() || isFull(w.flush(math.MaxInt64)) {
+		w.mu.Lock()
+		upTo := w.plain
+		w.mu.Unlock()
+		_ = w.fs.inOrder(func() error { return w.flush(upTo) }) // frozen otherwise
 	}
 	return nil
 }
 
 func (w *logWriter) SyncData() error { return w.Sync() }
 
+// flush makes durable what Pebble wrote up to the byte upTo.
+func (w *logWriter) flush(upTo int64) error {
+	w.mu.Lock()
+	if w.base == nil { // the FS froze before it was begun
+		w.mu.Unlock()
+		return w.fs.frozen()
+	}
+	err := w.writeHeld(upTo)
+	if err == nil {
+		err = w.sync(w.kind == kindLog)
+	}
+	end, last := w.synced, w.last
+	w.mu.Unlock()
+	if err == nil && w.kind == kindManifest && !w.fs.isFrozen() {
+		w.fs.manifestSynced(w.number, end, last)
+	}
+	return err
+}
+
 // anchor writes an anchor and makes it durable. What is held stays held.
-func (w *logWriter) anchor(a anchor) {
+func (w *logWriter) anchor(a anchor) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fs.isFrozen() {
-		return
+	if err := w.fs.frozen(); err != nil {
+		return err
 	}
-	w.writeFrame(frameAnchor, a.append(nil))
-	w.sync(true)
+	if w.said != a { // else it found no room, and waits
+		w.seal(frameAnchor, a.append(nil))
+		w.said = a
+	}
+	return w.sync(true)
 }
 
 // finish ends the file: a log with its successor's number, or 0.
-func (w *logWriter) finish(successor uint64, a anchor) {
+func (w *logWriter) finish(successor uint64, a anchor) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.fs.isFrozen() {
-		w.writeHeld()
-		w.sync(false)
+	if !w.fs.isFrozen() && w.base != nil {
+		err := w.writeHeld(w.plain)
+		if err == nil {
+			err = w.sync(false)
+		}
+		if err == nil && !w.ended {
+			w.seal(frameFinal, binary.BigEndian.AppendUint64(a.append(nil), successor))
+			w.ended = true
+		}
+		if err == nil {
+			err = w.sync(false)
+		}
+		if isFull(err) {
+			return err
+		}
 	}
-	if !w.fs.isFrozen() {
-		w.writeFrame(frameFinal, binary.BigEndian.AppendUint64(a.append(nil), successor))
-		w.sync(false)
+	w.closeLocked()
+	return w.fs.frozen()
+}
+
+func (w *logWriter) begun() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.base != nil
+}
+
+func (w *logWriter) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closeLocked()
+}
+
+// closeLocked closes the file below; mu is held.
+func (w *logWriter) closeLocked() {
+	if w.base != nil {
+		w.base.Close()
 	}
-	w.base.Close()
 	w.giveBack()
 }
 
 // Close of a log keeps the file below open until its successor is durable.
 func (w *logWriter) Close() error {
 	_ = w.Sync() // never fails
-	w.fs.logClosed(w)
+	_ = w.fs.inOrder(func() error { return w.fs.logClosed(w) })
 	return nil
 }
 
@@ -201,17 +333,28 @@ func (w *logWriter) tail() tag {
 }
 
 func (w *logWriter) Stat() (vfs.FileInfo, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.base == nil {
+		return nil, errFull
+	}
 	fi, err := w.base.Stat()
 	if err != nil {
 		return nil, err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	return fileInfo{FileInfo: fi, size: w.plain}, nil
 }
 
+func (w *logWriter) Fd() uintptr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.base == nil {
+		return noFd
+	}
+	return fd(w.base)
+}
+
 func (w *logWriter) SyncTo(int64) (bool, error)         { return false, nil }
-func (w *logWriter) Fd() uintptr                        { return fd(w.base) }
 func (w *logWriter) Preallocate(int64, int64) error     { return nil } // see writeAhead
 func (w *logWriter) Prefetch(int64, int64) error        { return nil }
 func (w *logWriter) Read([]byte) (int, error)           { return 0, errUnsupported }

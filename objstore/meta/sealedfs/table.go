@@ -149,7 +149,7 @@ func (w *tableWriter) Sync() error {
 		w.flush()
 	}
 	if w.err == nil {
-		w.err = w.fs.beforeDurable()
+		w.fail(w.fs.beforeDurable())
 	}
 	if w.err == nil {
 		w.fail(w.base.SyncData())
