@@ -48,6 +48,8 @@ var (
 	// ErrNoSpace is returned by Update when the disk is full or about to be.
 	// The Update had no effect and the store stays usable: reads go on, so do
 	// Updates that delete as long as they can, and all do when there is room.
+	// From Sync it tells that what was committed is not durable yet; nothing is lost, and a
+	// later one may succeed. From Close it tells that it is lost.
 	ErrNoSpace = errors.New("meta: no space left")
 	// ErrTooLarge is returned by an Update that set a key, a value or a sum of
 	// them beyond the limits. It had no effect.
@@ -72,7 +74,7 @@ type Store interface {
 	// after it returned; it is durable only after Sync.
 	Update(ctx context.Context, fn func(Txn) error) error
 	// Sync returns when all Updates that returned before it are durable.
-	// Concurrent calls share one barrier.
+	// Concurrent calls share one barrier. It does not wait for room on a full disk.
 	Sync(ctx context.Context) error
 	// Close waits for calls in progress, makes everything durable and releases
 	// the store. An error tells that the first did not happen. It is idempotent.

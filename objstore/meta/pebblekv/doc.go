@@ -5,7 +5,7 @@
 // Options.BeforeDurable returned; a store that exists is never replaced by an
 // empty one; damage anywhere is ErrCorrupt, from Open or from the read that
 // meets it; and no failure of the disk ends the process. After a failed write to stable
-// storage the store is read-only until it is opened again.
+// storage the store is read-only until it is opened again, unless it failed for want of room.
 //
 // # Updates
 //
@@ -29,7 +29,10 @@
 // file is given up: it holds space that others (data segments) cannot take. When there is
 // room again, the file is made anew. The log so never meets a full disk,
 // unless others fill it within those milliseconds; then the reserve is the
-// last resort, and after it the store is read-only.
+// last resort. After it Sync and Update return ErrNoSpace at once, each after it has tried again,
+// and reads go on. What was committed before stays in memory, at most one Update more than
+// what the log holds anyway, and is durable with the first Sync that finds room (see sealedfs).
+// It is lost when the store is closed before that, which Close then says.
 //
 // # Write stalls
 //

@@ -29,7 +29,9 @@ func (s *Store) mapError(err error) error {
 		return fmt.Errorf("%w: %w", meta.ErrCorrupt, err)
 	case errors.Is(err, sealedfs.ErrFrozen), errors.Is(err, pebble.ErrReadOnly):
 		return fmt.Errorf("%w: %w", meta.ErrReadOnly, err)
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, meta.ErrNoSpace):
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 	case errors.Is(err, os.ErrNotExist):
 		// A table that is referenced and not there.

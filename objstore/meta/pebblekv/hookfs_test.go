@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -18,6 +19,9 @@ type hookFS struct {
 	before func(op, name string) error // set before use; later by set
 	later  atomic.Pointer[func(op, name string) error]
 	ops    atomic.Int64
+	// forget has a sync that fails lose what was written to the file since the last one,
+	// as the kernel does.
+	forget bool
 }
 
 // set replaces before while the file system is in use.
@@ -42,7 +46,7 @@ func (h *hookFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &hookFile{f, h, name}, nil
+	return &hookFile{File: f, h: h, name: name}, nil
 }
 
 func (h *hookFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
@@ -50,7 +54,7 @@ func (h *hookFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hookFile{f, h, name}, nil
+	return &hookFile{File: f, h: h, name: name}, nil
 }
 
 func (h *hookFS) OpenDir(name string) (vfs.File, error) {
@@ -58,7 +62,7 @@ func (h *hookFS) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hookFile{f, h, name}, nil
+	return &hookFile{File: f, h: h, name: name}, nil
 }
 
 func (h *hookFS) Remove(name string) error {
@@ -79,6 +83,8 @@ type hookFile struct {
 	vfs.File
 	h    *hookFS
 	name string
+
+	synced []byte // content at the last sync, where the file system forgets
 }
 
 func (f *hookFile) Write(p []byte) (int, error) {
@@ -100,9 +106,30 @@ func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *hookFile) Sync() error {
 	if err := f.h.call("sync", f.name); err != nil {
+		if now, ok := f.content(); ok {
+			lost := append(bytes.Clone(f.synced), make([]byte, max(len(now)-len(f.synced), 0))...)
+			if _, werr := f.File.WriteAt(lost, 0); werr != nil {
+				return werr
+			}
+		}
 		return err
 	}
+	f.synced, _ = f.content()
 	return f.File.Sync()
+}
+
+// content is that of a file from which a failed sync takes what was not synced.
+func (f *hookFile) content() (b []byte, ok bool) {
+	if !f.h.forget || path.Ext(f.name) != ".log" && !strings.HasPrefix(path.Base(f.name), "MANIFEST-") {
+		return nil, false
+	}
+	r, err := f.h.FS.Open(f.name)
+	if err != nil {
+		return nil, false
+	}
+	defer r.Close()
+	b, err = io.ReadAll(r)
+	return b, err == nil
 }
 
 func (f *hookFile) SyncData() error { return f.Sync() }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -100,8 +99,8 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 // keep failing: a full disk can get better, anything else is for good.
 func (s *Store) cannotFlush() error {
 	err := s.fs.TableErr()
-	if errors.Is(err, syscall.ENOSPC) && s.fs.Err() == nil {
-		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
+	if full := s.mapError(err); errors.Is(full, meta.ErrNoSpace) && s.fs.Err() == nil {
+		return full
 	}
 	if err != nil {
 		s.fs.Freeze(fmt.Errorf("metadata cannot be flushed: %w", err))

@@ -53,7 +53,8 @@ type Options struct {
 	// maxMemTables of them, and as much log, can exist.
 	MemTableBytes int64
 	// BeforeDurable makes durable what the metadata points to; see
-	// sealedfs.Options. It must not call the store.
+	// sealedfs.Options. It must not call the store. With an error that matches
+	// meta.ErrNoSpace the metadata wait for room, too.
 	BeforeDurable func() error
 	// FreeSpace returns the bytes that can still be written on the file system
 	// of Dir; nil asks FS. An error counts as room enough.
@@ -242,6 +243,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	s.db = r.db
 	if !s.o.ReadOnly {
+		s.fs.Defer()
 		s.scheduler.begin()
 	}
 	return nil
@@ -305,9 +307,10 @@ func (s *Store) sync(ctx context.Context) error {
 	return s.barrier.Wait(ctx)
 }
 
-// flush makes all Updates durable that have committed: see barrier.
+// flush makes all Updates durable that have committed: see barrier. On a full disk it
+// writes nothing new to the log, which would grow with each try.
 func (s *Store) flush() error {
-	if err := s.readOnly(); err != nil {
+	if err := s.retry(); err != nil {
 		return err
 	}
 	covered := s.committed.Load()
@@ -315,12 +318,15 @@ func (s *Store) flush() error {
 		return s.mapError(err)
 	}
 	// sealedfs tells Pebble of no failure: ask before believing it.
-	if err := s.readOnly(); err != nil {
+	if err := s.retry(); err != nil {
 		return err
 	}
 	s.synced.Store(covered)
 	return nil
 }
+
+// retry writes what waits for room on the disk, if anything does.
+func (s *Store) retry() error { return s.mapError(s.fs.Retry()) }
 
 // readOnly returns why the store takes no writes any more, or nil.
 func (s *Store) readOnly() error {
@@ -369,6 +375,7 @@ type Stats struct {
 	Corruptions      uint64 // errors marked ErrCorrupt, to callers and in the background
 	BackgroundErrors uint64 // flushes and compactions that failed
 	ReadOnly         error  // why the store turned read-only, or nil
+	Waits            bool   // for room on a full disk
 	DiskBytes        uint64 // of live tables, blobs and logs
 	CacheHits        int64
 	CacheMisses      int64
@@ -385,6 +392,7 @@ func (s *Store) Stats() Stats {
 		Corruptions:      s.corruptions.Load(),
 		BackgroundErrors: s.log.background.Load(),
 		ReadOnly:         s.fs.Err(),
+		Waits:            s.fs.Waits(),
 		DiskBytes:        m.DiskSpaceUsage(),
 		CacheHits:        m.BlockCache.Hits,
 		CacheMisses:      m.BlockCache.Misses,

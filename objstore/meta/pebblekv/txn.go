@@ -68,6 +68,10 @@ func (s *Store) Update(ctx context.Context, fn func(meta.Txn) error) error {
 }
 
 func (s *Store) commit(ctx context.Context, t *txn) error {
+	// What is committed while the disk is full stays in memory: take no more of it.
+	if err := s.retry(); err != nil {
+		return err
+	}
 	if err := s.stall.wait(ctx, s); err != nil {
 		return err
 	}
