@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/cofferfs/coffer/crypto/kms"
@@ -20,6 +19,7 @@ import (
 	"github.com/cofferfs/coffer/objstore/durable"
 	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/iam"
+	"github.com/cofferfs/coffer/objstore/meta"
 	"github.com/cofferfs/coffer/objstore/meta/pebblekv"
 	"github.com/cofferfs/coffer/objstore/record"
 )
@@ -43,9 +43,8 @@ type store struct {
 	iam    *iam.Service
 	creds  *credentials
 
-	made    bool // by this process
-	ended   bool // by endAbove
-	closing atomic.Bool
+	made  bool // by this process
+	ended bool // by endAbove
 }
 
 // openStore opens the store of cfg, or makes it where there is none. The caller
@@ -173,22 +172,15 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 	return nil
 }
 
-// syncData makes durable what the metadata point to. They take no write any more
-// once that has failed, so it waits where the disk is full, until there is room or
-// the store is closed. Whoever asks the engine for durability has been told by then:
-// it asks the data first.
+// syncData makes durable what the metadata point to. Where the disk is full, what was
+// appended waits in memory, and the metadata have to do so with it.
 func (s *store) syncData(ctx context.Context) error {
-	for {
-		err := s.data.Sync(ctx)
-		if !errors.Is(err, data.ErrNoSpace) || s.closing.Load() {
-			return err
-		}
-		time.Sleep(fullDiskRetry)
+	err := s.data.Sync(ctx)
+	if errors.Is(err, data.ErrNoSpace) {
+		return fmt.Errorf("%w: %w", meta.ErrNoSpace, err)
 	}
+	return err
 }
-
-// fullDiskRetry is how often it is looked whether a full disk has room again.
-const fullDiskRetry = 200 * time.Millisecond
 
 func (s *store) engineOptions() engine.Options {
 	return engine.Options{
@@ -383,7 +375,6 @@ func (s *store) endAbove() error {
 		return nil
 	}
 	s.ended = true
-	s.closing.Store(true)
 	var errs []error
 	if s.engine != nil {
 		errs = append(errs, s.engine.Close())

@@ -2,13 +2,11 @@ package mount
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -84,7 +82,7 @@ func TestDataLeaveRoomToDelete(t *testing.T) {
 
 // TestOthersFillTheDiskAndLeave: what was appended before other programs filled the
 // disk has its room. Should they take that, too, the metadata wait until there is
-// some again.
+// some again, and whoever asks is told.
 func TestOthersFillTheDiskAndLeave(t *testing.T) {
 	s, disk := openSmall(t)
 	appendOne := func() {
@@ -113,22 +111,73 @@ func TestOthersFillTheDiskAndLeave(t *testing.T) {
 	if err := s.data.Sync(t.Context()); !errors.Is(err, data.ErrNoSpace) {
 		t.Fatalf("a sync without room: %v", err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- s.meta.Sync(context.Background()) }()
-	for before := s.data.Stats().Retries; s.data.Stats().Retries < before+2; time.Sleep(time.Millisecond) {
-		select {
-		case err := <-done:
-			t.Fatalf("metadata are not written before their data are: %v", err)
-		default:
-		}
+	if err := s.meta.Sync(t.Context()); !errors.Is(err, meta.ErrNoSpace) {
+		t.Fatalf("metadata are written before their data are: %v", err)
 	}
 	remove(t, other)
-	if err := <-done; err != nil {
+	if err := s.meta.Sync(t.Context()); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	appendOne()
 	if err := s.engine.Sync(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOthersTakeTheLastBlockOfTheLog: where other programs take even the room that is
+// kept for the metadata, whoever writes is told, reads go on, and with room again so does
+// all else: nothing has to be started again.
+func TestOthersTakeTheLastBlockOfTheLog(t *testing.T) {
+	s, disk := openSmall(t)
+	by := objstore.S3Caller("AKIATEST")
+	if _, err := s.engine.CreateBucket(t.Context(), by, objstore.CreateBucketRequest{Name: "bucket"}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(key string) error {
+		_, err := s.engine.PutObject(t.Context(), by, objstore.PutRequest{
+			Bucket: "bucket", Key: key, Body: bytes.NewReader([]byte("body")), Size: 4,
+		})
+		return err
+	}
+	if err := put("before"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		err := s.meta.Update(t.Context(), func(x meta.Txn) error {
+			for i := range 10 {
+				x.Set(fmt.Appendf(nil, "key %d", i), make([]byte, 60<<10))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(s.cfg.path(nameMeta), "RESERVE")); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		other := fillDisk(t, disk)
+		if err := s.meta.Sync(t.Context()); !errors.Is(err, meta.ErrNoSpace) {
+			t.Fatalf("a sync without room: %v", err)
+		}
+		if !s.meta.Stats().Waits {
+			t.Error("the metadata do not say that they wait")
+		}
+		if err := put("full"); !objstore.IsKind(err, objstore.KindNoSpace) {
+			t.Errorf("an object without room: %v", err)
+		}
+		if _, err := s.engine.HeadObject(t.Context(), by, objstore.GetRequest{Bucket: "bucket", Key: "before"}); err != nil {
+			t.Errorf("a read meanwhile: %v", err)
+		}
+		remove(t, other)
+		if err := s.engine.Sync(t.Context()); err != nil {
+			t.Fatalf("with room again: %v", err)
+		}
+		if err := s.meta.Sync(t.Context()); err != nil {
+			t.Fatalf("with room again: %v", err)
+		}
+		if err := put("after"); err != nil {
+			t.Errorf("an object with room again: %v", err)
+		}
 	}
 }
 
