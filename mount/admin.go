@@ -96,6 +96,10 @@ type Status struct {
 	OpenFiles    int   `json:"open_files"`
 	// Corruptions counts reads that failed authentication since the start.
 	Corruptions uint64 `json:"corruptions"`
+	// Full tells that what was accepted waits in memory for room on the disk.
+	Full bool `json:"full,omitempty"`
+	// Failed is why nothing is written any more until the daemon is started again.
+	Failed string `json:"failed,omitempty"`
 }
 
 func (d *Daemon) startAdmin() error {
@@ -265,6 +269,11 @@ func (d *Daemon) Status(ctx context.Context) Status {
 	if u, err := d.store.engine.Usage(ctx); err == nil {
 		s.SegmentBytes, s.LiveBytes, s.OpenFiles, s.Corruptions = u.SegmentBytes, u.LiveBytes, u.OpenFiles, u.Corruptions
 		s.ReadOnly = s.ReadOnly || u.ReadOnly
+	}
+	m := d.store.meta.Stats()
+	s.Full = m.Waits
+	if m.ReadOnly != nil {
+		s.Failed = m.ReadOnly.Error()
 	}
 	return s
 }

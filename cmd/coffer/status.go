@@ -57,6 +57,12 @@ func printStatus(w io.Writer, s mount.Status) {
 	if s.Corruptions > 0 {
 		fmt.Fprintf(w, "DAMAGE    %d reads failed authentication; the log names the objects\n", s.Corruptions)
 	}
+	switch {
+	case s.Failed != "":
+		fmt.Fprintf(w, "FAILED    nothing is written until the daemon is started again: %s\n", s.Failed)
+	case s.Full:
+		fmt.Fprintln(w, "FULL      what was accepted waits in memory for room on the disk; it goes on when there is some")
+	}
 	if len(s.Mounts) == 0 {
 		fmt.Fprintln(w, "mounts    none")
 	}
