@@ -16,7 +16,8 @@ import (
 )
 
 // TestFailedCommitIsToldOnceToEachFile: what could not be committed is lost, all
-// who have the file open hear of it once, and what was there before stays.
+// who have the file open hear of it once by a flush and once by a sync, and what was
+// there before stays.
 func TestFailedCommitIsToldOnceToEachFile(t *testing.T) {
 	for _, effect := range []datatest.Effect{datatest.Nothing, datatest.All, datatest.Part} {
 		for _, size := range []int{100, 100_000, 9 << 20} {
@@ -99,6 +100,15 @@ func failCommit(t *testing.T, effect datatest.Effect, size, before int, at, how 
 	}
 	if want := map[string]int{"flush": 1, "background": 2, "read": 2}[how]; told != want && !(size > 1<<20 && told == 2) {
 		t.Errorf("told %d times, want %d", told, want)
+	}
+	// Whoever closes a File that it inherited hears of it in the place of who syncs.
+	for i, f := range []*File{f1, f2} {
+		if err := f.Sync(bg); !objstore.IsKind(err, objstore.KindNoSpace) {
+			t.Errorf("a sync of file %d, which flushes were told of: %v", i, err)
+		}
+		if err := f.Sync(bg); err != nil {
+			t.Errorf("a second sync of file %d: %v", i, err)
+		}
 	}
 	a, err := k.s.GetAttr(bg, f1.Inode())
 	if err != nil || a.Size != int64(before) {
@@ -207,6 +217,9 @@ func TestSyncAfterCommitThatFailsButIsThere(t *testing.T) {
 	}
 	kv.set(0, 0, false)
 	same(t, "file", readAll(t, f), want)
+	if err := f.Sync(bg); !errors.Is(err, errFault) { // whoever flushed may be somebody else
+		t.Fatalf("sync after a commit that failed: %v", err)
+	}
 	mustSync(t, f)
 	c := k.crash(nil, 0)
 	if err := c.open(false); err != nil {

@@ -19,6 +19,7 @@ type File struct {
 	mu     sync.Mutex // guards the fields below
 	closed bool
 	seen   uint64 // failures of the node that this File was told of
+	synced uint64 // failures of the node that a Sync has told
 }
 
 // Create makes a regular file and opens it. When the name exists and excl is
@@ -67,7 +68,7 @@ func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeI
 		return nil, err
 	}
 	n.mu.Lock()
-	f := &File{n: n, caller: c, write: flags.Write || flags.Truncate, seen: n.failures}
+	f := &File{n: n, caller: c, write: flags.Write || flags.Truncate, seen: n.failures, synced: n.failures}
 	size := n.size
 	if f.write {
 		if n.flushed {
@@ -139,17 +140,20 @@ func (f *File) flush(ctx context.Context, sync bool) error {
 	defer f.mu.Unlock()
 	f.n.mu.RLock()
 	defer f.n.mu.RUnlock()
-	if f.n.failures > f.seen {
-		known := sync && f.n.answered == f.n.failures
-		f.seen = f.n.failures
-		if err == nil && !known {
-			err = f.n.failure
-		}
+	told := f.seen
+	if sync {
+		told, f.synced = f.synced, f.n.failures
+	}
+	f.seen = f.n.failures
+	if known := sync && f.n.answered == f.n.failures; err == nil && f.n.failures > told && !known {
+		err = f.n.failure
 	}
 	return err
 }
 
-// Sync is Flush and makes it durable.
+// Sync is Flush and makes it durable. It reports a failure that a Flush has reported
+// already once more: a program that closes all that it has inherited flushes its
+// parent's Files, and is not who waits for them to be durable.
 func (f *File) Sync(ctx context.Context) error {
 	if err := f.flush(ctx, true); err != nil {
 		return err

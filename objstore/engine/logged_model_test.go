@@ -321,7 +321,7 @@ func (c *loggedModel) fail() {
 	f.n.live, f.n.touched = now, true
 	for _, g := range c.files { // they are told once
 		if g.n == f.n {
-			_ = g.f.Flush(bg)
+			_ = g.f.Sync(bg)
 		}
 	}
 	f.n.commit()
