@@ -88,6 +88,7 @@ func fullDisk(t *testing.T, cache string) {
 	if !isErrno(err, syscall.ENOSPC) {
 		t.Errorf("appending on a full disk: %v", err)
 	}
+	whole = d.afterFailure("log", whole, body)
 	if st, err := log.Stat(); err != nil || st.Size() != int64(len(whole)) {
 		t.Errorf("the descriptor says %v, %v; want %d", st, err, len(whole))
 	}
@@ -156,6 +157,18 @@ func (d *doors) untilFull(how string, fill func(*os.File) error) {
 		return
 	}
 	d.t.Error("the disk does not get full")
+}
+
+// afterFailure returns what S3 has of a file that was appended to until that failed:
+// what was there before, and as much of the rest as was committed before the failure,
+// which may have come when all that was missing was to make it durable.
+func (d *doors) afterFailure(key string, before, rest []byte) []byte {
+	d.t.Helper()
+	got, err := d.s3.Get(context.Background(), bucket, key)
+	if err != nil || !bytes.HasPrefix(got, before) || !bytes.HasPrefix(slices.Concat(before, rest), got) {
+		d.t.Fatalf("%s: S3 has %s, %v; want %s and a part of %s", key, brief(got), err, brief(before), brief(rest))
+	}
+	return got
 }
 
 // mustAgree wants both doors to show one file, by HEAD and GET, stat and read.
