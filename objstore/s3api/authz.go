@@ -209,6 +209,9 @@ func (q *request) identify() (err error) {
 // authorize refuses the request if its principal may not do all of it. What a
 // policy says of replacing an object is kept for the write's precondition.
 func (q *request) authorize(op string) error {
+	if err := q.refuseAnonymous(op); err != nil {
+		return err
+	}
 	source, fromAnother := q.authorizedSource(op)
 	bound, err := q.bound(source.bucket)
 	if err != nil || !bound {

@@ -86,6 +86,9 @@ func (q *request) checkCopyHeader() error {
 
 // copyAs makes a copy, which is what the request's operation turned out to be.
 func (q *request) copyAs(op string, copy func() error) error {
+	if err := q.refuseAnonymous(op); err != nil {
+		return err
+	}
 	if q.auth.ContentLength > 0 {
 		return errInvalidRequest("The request included a body. Requests of this type must not include a non-empty body.")
 	}

@@ -29,6 +29,25 @@ func TestAnonymousGetsWhatIsPublic(t *testing.T) {
 	d.do("GET", "/bucket/pub/a", "").ok(t, "root", 200)
 }
 
+func TestAnonymousMultipartAndCopiesTakeASignature(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "x")
+	d.open("bucket")
+	d.policy("bucket", `{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["arn:aws:s3:::bucket","arn:aws:s3:::bucket/*"]}`)
+	d.anonymous("PUT", "/bucket/new", "y").ok(t, "put", 200)
+	const uploads = "Anonymous users cannot initiate multipart uploads.  Please authenticate."
+	const copies = "Anonymous users cannot copy objects.  Please authenticate."
+	d.anonymous("POST", "/bucket/big?uploads", "").want(t, "begin", 403, "AccessDenied", uploads)
+	d.anonymous("PUT", "/bucket/copy", "", "x-amz-copy-source", "bucket/k").want(t, "copy", 403, "AccessDenied", copies)
+	begun := d.do("POST", "/bucket/big?uploads", "")
+	begun.ok(t, "begin", 200)
+	id := element(begun.body, "UploadId")
+	part := "/bucket/big?partNumber=1&uploadId=" + id
+	d.anonymous("PUT", part, "", "x-amz-copy-source", "bucket/k").want(t, "copy a part", 403, "AccessDenied", copies)
+	d.anonymous("PUT", part, "x").ok(t, "a part", 200) // of an upload that somebody began
+}
+
 func TestBucketPolicyIsKeptAsItIs(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")

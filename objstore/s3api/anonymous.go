@@ -1,0 +1,19 @@
+package s3api
+
+// signedOnly are operations that S3 refuses to requests that nobody signed,
+// whatever a policy allows to everybody, with its sentences ("Multipart upload API
+// and permissions", S3 user guide; "All CopyObject requests must be authenticated",
+// API reference). Two spaces are S3's.
+var signedOnly = map[string]string{
+	"CreateMultipartUpload": "Anonymous users cannot initiate multipart uploads.  Please authenticate.",
+	"CopyObject":            "Anonymous users cannot copy objects.  Please authenticate.",
+	"UploadPartCopy":        "Anonymous users cannot copy objects.  Please authenticate.",
+}
+
+// refuseAnonymous refuses what takes a signature to a request without one.
+func (q *request) refuseAnonymous(op string) error {
+	if msg := signedOnly[op]; msg != "" && q.auth.Anonymous {
+		return errAccessDenied(msg)
+	}
+	return nil
+}
