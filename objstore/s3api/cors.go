@@ -95,12 +95,13 @@ func (r *corsRule) check() error {
 			return errInvalidRequest(`ExposeHeader "` + h + `" contains wildcard. We currently do not support wildcard for ExposeHeader.`)
 		}
 		if !validToken(h) {
-			return errInvalidRequest(`ExposeHeader "` + h + `" contains invalid character.`)
+			return errInvalidRequest(`AllowedHeader "` + h + `" contains invalid character.`) // which is S3's name for it
 		}
 	}
 	if r.MaxAgeSeconds != nil {
+		// A negative age, with which browsers keep no answer, is one.
 		n, err := strconv.ParseInt(strings.TrimSpace(*r.MaxAgeSeconds), 10, 32)
-		if err != nil || n < 0 {
+		if err != nil {
 			return errMalformedXML()
 		}
 		*r.MaxAgeSeconds = strconv.FormatInt(n, 10)

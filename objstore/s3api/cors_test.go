@@ -224,6 +224,7 @@ func TestRulesOfCORSAreKept(t *testing.T) {
 			"AllowedHeader", "x-a", "AllowedHeader", "x-b", "ExposeHeader", "e", "MaxAgeSeconds", "3000"),
 		elements("AllowedMethod", "GET", "AllowedOrigin", "*"),
 		elements("AllowedMethod", "POST", "AllowedMethod", "DELETE", "AllowedOrigin", "", "MaxAgeSeconds", "0"),
+		elements("AllowedMethod", "PUT", "AllowedOrigin", "https://never.com", "MaxAgeSeconds", "-1"),
 	}
 	a := d.do("PUT", "/bucket?cors", corsXML(rules...))
 	if a.status != 200 || a.body != "" {
@@ -232,6 +233,9 @@ func TestRulesOfCORSAreKept(t *testing.T) {
 	if a := d.do("GET", "/bucket?cors", ""); a.status != 200 || a.body != "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"+corsXML(rules...) {
 		t.Errorf("get: %v", a)
 	}
+	if a := d.options("/bucket/k", "Origin", "https://never.com", requested, "PUT"); a.status != 200 || a.header.Get(maxAge) != "-1" {
+		t.Errorf("a preflight that is not to be kept: %v %v", a, a.header)
+	}
 	good := elements("AllowedMethod", "GET", "AllowedOrigin", "*")
 	for doc, want := range map[string][2]string{
 		corsXML(elements("AllowedOrigin", "*", "AllowedMethod", "GET", "AllowedMethod", "MYMETHOD")): {"InvalidRequest", "Found unsupported HTTP method in CORS config. Unsupported method is MYMETHOD"},
@@ -239,9 +243,10 @@ func TestRulesOfCORSAreKept(t *testing.T) {
 		corsXML(good + elements("AllowedHeader", "*-*")):                                             {"InvalidRequest", `AllowedHeader "*-*" can not have more than one wildcard.`},
 		corsXML(good + elements("ExposeHeader", "*")):                                                {"InvalidRequest", `ExposeHeader "*" contains wildcard. We currently do not support wildcard for ExposeHeader.`},
 		corsXML(good + elements("ExposeHeader", "a\nb")):                                             {"InvalidRequest", ""},
+		corsXML(good + elements("ExposeHeader", "a/b")):                                              {"InvalidRequest", `AllowedHeader "a/b" contains invalid character.`},
 		corsXML(good + elements("ID", strings.Repeat("i", 256))):                                     {"InvalidArgument", ""},
 		corsXML(good + elements("MaxAgeSeconds", "x")):                                               {"MalformedXML", malformed},
-		corsXML(good + elements("MaxAgeSeconds", "-1")):                                              {"MalformedXML", malformed},
+		corsXML(good + elements("MaxAgeSeconds", "2147483648")):                                      {"MalformedXML", malformed},
 		corsXML(good + elements("Other", "x")):                                                       {"MalformedXML", malformed},
 		corsXML(elements("AllowedMethod", "GET")):                                                    {"MalformedXML", malformed},
 		corsXML(elements("AllowedOrigin", "*")):                                                      {"MalformedXML", malformed},
