@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -265,8 +266,8 @@ func (s *Store) readInode(ctx context.Context, ino objstore.InodeID) (rec *recor
 	return rec, err
 }
 
-// name tells a node in messages.
-func (n *node) name() string { return fmt.Sprintf("inode %d", n.ino) }
+// name tells a node in messages, and is asked for by each commit, for those it may have.
+func (n *node) name() string { return "inode " + strconv.FormatUint(uint64(n.ino), 10) }
 
 // absent turns the absence of a record that must be there into corruption.
 func absent(err error, what string) error {
