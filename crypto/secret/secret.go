@@ -26,12 +26,12 @@ var processKey = func() (k [Size]byte) {
 
 // Key is 256 bits of key material. The zero Key must not be used; make one
 // with New, Random or Take, or make it one with Hold. A Key is wiped by Wipe, and by a
-// finaliser when it was forgotten, but for one of Hold. Methods may be called
-// concurrently, Wipe may not run beside them.
+// finaliser when it was forgotten, but for one of Hold or HoldRandom. Methods may be
+// called concurrently, Wipe may not run beside them.
 type Key struct {
 	b     [Size]byte
 	wiped bool
-	held  bool // by Hold
+	held  bool // by Hold or HoldRandom
 	fresh atomic.Bool
 }
 
@@ -62,6 +62,16 @@ func (k *Key) Hold(b []byte) {
 		panic("secret: a key of another size, or in the place of another one")
 	}
 	copy(k.b[:], b)
+	k.held = true
+}
+
+// HoldRandom is Hold of a key that Random would make.
+func (k *Key) HoldRandom() {
+	if k.held || k.wiped {
+		panic("secret: a key in the place of another one")
+	}
+	rand.Read(k.b[:])
+	k.fresh.Store(true)
 	k.held = true
 }
 

@@ -71,6 +71,33 @@ func TestHoldTakesOneKeyAndIsWiped(t *testing.T) {
 	refused(&Key{}, Size-1)
 }
 
+func TestHoldRandomHoldsAFreshKeyOnce(t *testing.T) {
+	var one, other Key
+	one.HoldRandom()
+	other.HoldRandom()
+	if one.Equal(&other) {
+		t.Error("two keys are equal")
+	}
+	if !one.Spend() || one.Spend() {
+		t.Error("a fresh key is spent once")
+	}
+	refused := func() {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Error("taken")
+			}
+		}()
+		one.HoldRandom()
+	}
+	refused()
+	one.Wipe()
+	if one.b != [Size]byte{} {
+		t.Error("Wipe left the key")
+	}
+	refused()
+}
+
 func TestNewCopiesAndTakeWipes(t *testing.T) {
 	b := bytes.Repeat([]byte{7}, Size)
 	k, err := New(b)

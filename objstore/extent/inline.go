@@ -35,7 +35,8 @@ func AppendInline(dst []byte, c Content, plain []byte) ([]byte, error) {
 
 // sealInline is SealInline with a place for the stream.
 func sealInline(stream []byte, c Content, plain []byte) (*record.Inline, error) {
-	p := Piece{id: newID(), key: newKeys(c.OEK.Two()), size: uint32(len(plain))}
+	var keys passingKeys
+	p := Piece{id: newID(), key: keys.make(c.OEK.Two()), size: uint32(len(plain))}
 	defer p.key.Wipe()
 	stream, err := p.encrypt(stream, plain)
 	if err != nil {

@@ -39,6 +39,24 @@ func (k *Keys) Clone() *Keys {
 	return c
 }
 
+// passingKeys are the keys of an extent, for who makes and wipes them in one
+// function: without finalisers, each of which takes as long as the random source.
+type passingKeys struct {
+	keys         Keys
+	inner, outer secret.Key
+}
+
+// make makes the keys. It is called once.
+func (k *passingKeys) make(two bool) *Keys {
+	k.inner.HoldRandom()
+	k.keys.Inner = &k.inner
+	if two {
+		k.outer.HoldRandom()
+		k.keys.Outer = &k.outer
+	}
+	return &k.keys
+}
+
 // Two reports whether there are two layers.
 func (k *Keys) Two() bool { return k != nil && k.Outer != nil }
 
