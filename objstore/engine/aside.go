@@ -262,16 +262,11 @@ func (n *node) beginSession(id objstore.ContentID, l objstore.Lock) {
 // endSession is called when the last file open for writing was closed: the next
 // change sets the content aside.
 func (n *node) endSession() {
-	if made := n.session.Swap(nil); made != nil {
-		n.s.finishing.leave(n.ino, *made, n.s.now())
-	}
+	n.s.finishing.leave(n, n.s.now())
 }
 
 // cutSession is endSession within the transaction that locks the version: nobody
 // finishes it any more.
 func (s *Store) cutSession(ino objstore.InodeID) {
-	if n := s.nodes.get(ino); n != nil {
-		n.session.Store(nil)
-	}
-	s.finishing.forget(ino)
+	s.finishing.cut(ino, s.nodes.get(ino))
 }

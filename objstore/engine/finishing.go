@@ -32,23 +32,33 @@ type leftVersion struct {
 	until objstore.Time
 }
 
-// leave notes that a session ended.
-func (f *finishing) leave(ino objstore.InodeID, made writeSession, now objstore.Time) {
-	if !made.lock.Holds(now, false) {
-		return // nothing forbids to change it
-	}
+// leave ends a node's write session, and lets what that made be finished. Both
+// become true in one step: the kernel tells of a close beside what a program does
+// after it.
+func (f *finishing) leave(n *node, now objstore.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.left == nil || len(f.left) >= maxFinishing {
-		f.left = make(map[objstore.InodeID]leftVersion)
+	made := n.session.Load()
+	if made == nil {
+		return
 	}
-	f.left[ino] = leftVersion{made, now + objstore.Time(finishTime)}
+	if made.lock.Holds(now, false) { // nothing else forbids to change it
+		if f.left == nil || len(f.left) >= maxFinishing {
+			f.left = make(map[objstore.InodeID]leftVersion)
+		}
+		f.left[n.ino] = leftVersion{*made, now + objstore.Time(finishTime)}
+	}
+	n.session.Store(nil)
 }
 
-// forget ends the time in which a version may be finished.
-func (f *finishing) forget(ino objstore.InodeID) {
+// cut ends the session of a node, if the inode has one, and the time in which the
+// version may be finished.
+func (f *finishing) cut(ino objstore.InodeID, n *node) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if n != nil {
+		n.session.Store(nil)
+	}
 	delete(f.left, ino)
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -77,6 +79,34 @@ func TestLockedVersionIsFinishedByWhoMadeItAlone(t *testing.T) {
 	b.finish("put by S3", "g", 7000, objstore.KindLocked)
 	b.now = b.now.Add(25 * time.Hour)
 	b.finish("when the retention is over", "g", 7000, finishes)
+}
+
+// The kernel tells of a close when it has told the program: the times that are set
+// right after it come beside it.
+func TestVersionIsFinishedWhileItsSessionEnds(t *testing.T) {
+	b := newLocked(t, objstore.DefaultRetention{Mode: objstore.LockCompliance, Days: 1})
+	rounds := 300
+	if long {
+		rounds = 10000
+	}
+	for i := range rounds {
+		_, f, err := b.s.Create(bg, mountC, b.root, "f"+strconv.Itoa(i), 0644, objstore.OpenFlags{Write: true}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error)
+		go func() { closed <- f.Close(bg) }()
+		for n := range 4 {
+			mtime := objstore.Time(i + n)
+			if _, err := b.s.SetAttr(bg, mountC, f.Inode(), objstore.SetAttr{Mtime: &mtime}); err != nil {
+				t.Errorf("round %d: %v", i, err)
+			}
+			runtime.Gosched()
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestVersionThatS3LocksIsFinished(t *testing.T) {
