@@ -234,3 +234,29 @@ func TestTriesOnAFullDiskLeaveNothing(t *testing.T) {
 	}
 	h.check(t, s, h.started.Load(), h.started.Load())
 }
+
+// A store that is opened on a full disk takes the room that was kept for it, for its log
+// as for its tables.
+func TestOpeningOnAFullDiskTakesTheReserve(t *testing.T) {
+	for commits := range int64(2) {
+		mem := vfs.NewMem()
+		h := newHistory(8)
+		s := mustOpen(t, create(crashOptions(mem, h)))
+		for range commits {
+			if err := h.commit(s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		hooked := &hookFS{FS: mem, before: func(op, name string) error {
+			if _, err := mem.Stat(testDir + "/" + reserveName); err == nil && op == "write" {
+				return syscall.ENOSPC
+			}
+			return nil
+		}}
+		s = mustOpen(t, crashOptions(hooked, h))
+		h.check(t, s, commits, commits)
+	}
+}

@@ -285,9 +285,8 @@ const shutdownSize = 8 + tagSize
 // What waits for room then is lost.
 func (fs *FS) Shutdown() error {
 	fs.Release()
-	if err := fs.Retry(); isFull(err) {
-		fs.giveUp(err)
-	}
+	fs.deferring.Store(false)
+	_ = fs.Retry() // frozen otherwise
 	fs.anchorMu.Lock()
 	defer fs.anchorMu.Unlock()
 	fs.mu.Lock()
@@ -301,12 +300,7 @@ func (fs *FS) Shutdown() error {
 	if w == nil {
 		return fs.frozen()
 	}
-	err := fs.attempt(func() error { return w.finish(0, state) })
-	if isFull(err) {
-		fs.giveUp(err)
-		err = w.finish(0, state)
-	}
-	if err != nil {
+	if err := fs.attempt(func() error { return w.finish(0, state) }); err != nil {
 		return err
 	}
 	// The final frame was an anchor too. What stays is removed next time.
@@ -317,12 +311,6 @@ func (fs *FS) Shutdown() error {
 	content = append(content, w.last[:]...)
 	name := fs.base.PathJoin(fs.o.Dir, shutdownName(w.number))
 	return fs.writeShutdown(name, w.number, content)
-}
-
-// giveUp ends the wait for room.
-func (fs *FS) giveUp(err error) {
-	fs.freeze("shutdown", fs.o.Dir, err)
-	_ = fs.Retry() // closes files
 }
 
 func (fs *FS) writeShutdown(name string, number uint64, content []byte) error {

@@ -137,7 +137,7 @@
 // sleeps: Retry tries again, in order, and whoever wants to call something durable, or
 // to commit more, calls it first. Tables are not part of the order. They fail, Pebble writes them
 // anew, and a table that no manifest has named goes at once. During pebble.Open, before
-// Defer, no room is as any other failure.
+// Defer, no room is as any other failure, once the reserve (Options.NoSpace) is used up.
 //
 // After a sync that failed, the kernel may call pages clean that it never wrote, and a
 // second sync would vouch for nothing. With EIO that is the end. With ENOSPC all bytes

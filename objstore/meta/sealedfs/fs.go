@@ -30,7 +30,8 @@ type Options struct {
 	// BeforeDurable makes durable what the metadata points to. It is called
 	// before held log bytes are written down, and before any other file or
 	// directory is synced, by several goroutines at once. When it fails the FS
-	// freezes. Nil means that there is nothing to do.
+	// freezes, but with meta.ErrNoSpace the metadata wait for room, too. Nil means that
+	// there is nothing to do.
 	BeforeDurable func() error
 	// NoSpace is called when something met a full disk. It returns whether it made
 	// room, and that can be tried again. Nil means never.
@@ -360,11 +361,15 @@ func (fs *FS) Rename(oldname, newname string) error {
 	if !ok1 || !ok2 || k1 != k2 || n1 != n2 || k1.anchored() {
 		return fmt.Errorf("%w: rename %q to %q", errUnsupported, path.Base(oldname), path.Base(newname))
 	}
-	if fs.beforeDurable() == nil {
-		if err := fs.base.Rename(oldname, newname); err != nil {
-			fs.freeze("rename", newname, err)
+	_ = fs.inOrder(func() error {
+		if err := fs.beforeDurable(); err != nil {
+			return err
 		}
-	}
+		if err := fs.base.Rename(oldname, newname); err != nil {
+			return fs.fail("rename", newname, err)
+		}
+		return nil
+	})
 	return nil
 }
 

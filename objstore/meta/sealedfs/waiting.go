@@ -41,8 +41,8 @@ func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, meta.ErrNoSpace)
 }
 
-// Defer has what finds no room wait from now on: until then it freezes the FS, so
-// that an opening fails for which nothing can be written.
+// Defer has what finds no room wait from now on, until Shutdown. Before that it freezes
+// the FS, so that an opening fails for which nothing can be written.
 func (fs *FS) Defer() { fs.deferring.Store(true) }
 
 // Waits tells whether something waits for room on the disk. Then nothing that Pebble
@@ -51,17 +51,22 @@ func (fs *FS) Waits() bool { return fs.waiting.any.Load() }
 
 // fail returns errFull for what can wait for room, and freezes for anything else.
 func (fs *FS) fail(op, name string, err error) error {
-	if noRoom(err) && fs.deferring.Load() && !fs.isFrozen() {
+	if noRoom(err) && !fs.isFrozen() {
 		return fmt.Errorf("%w: %s %q: %w", errFull, op, path.Base(name), err)
 	}
 	fs.freeze(op, name, err)
 	return fs.frozen()
 }
 
-// attempt does what may find no room, with the reserve if it must.
+// attempt does what may find no room, with the reserve if it must. It returns errFull
+// only for what is to wait: else the FS is frozen, and all that is left to do is done.
 func (fs *FS) attempt(do func() error) error {
 	err := do()
 	for isFull(err) && !errors.Is(err, errBefore) && fs.o.NoSpace != nil && fs.o.NoSpace() {
+		err = do()
+	}
+	if isFull(err) && !fs.deferring.Load() {
+		fs.freeze("find room in", fs.o.Dir, err)
 		err = do()
 	}
 	return err
