@@ -56,16 +56,14 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		w.lent = w.fs.logMemory.Get().(*logMemory)
 		w.held, w.out = w.lent.held[:0], append(w.lent.out[:0], w.out...)
 	}
-	hold := w.fs.o.HoldBytes
 	for rest := p; len(rest) > 0; {
-		if len(w.held) >= hold { // there is no room for it
-			w.held = append(w.held, rest...)
-			break
+		n := len(rest)
+		if left := w.fs.o.HoldBytes - len(w.held); left > 0 { // else there was no room for it
+			n = min(n, left)
 		}
-		n := min(len(rest), hold-len(w.held))
 		w.held = append(w.held, rest[:n]...)
 		rest = rest[n:]
-		if len(w.held) >= hold {
+		if len(w.held) >= w.fs.o.HoldBytes {
 			w.overflow()
 		}
 	}

@@ -263,3 +263,41 @@ func TestLogSyncsBeforeItKeepsTooMuch(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// With room again a log holds no more than ever, though nobody syncs it.
+func TestLogWritesWhatItHeldWithoutRoom(t *testing.T) {
+	base := &fullFS{FS: vfs.NewMem()}
+	fs := newFS(t, base)
+	fs.Defer()
+	f := create(t, fs, "000005.log")
+	log := f.(*logWriter)
+	write := func() {
+		t.Helper()
+		if _, err := f.Write(pattern(fs.o.HoldBytes / 3)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base.set(isLogName)
+	for range 20 {
+		write()
+	}
+	base.set(nil)
+	if err := fs.Retry(); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		write()
+		if len(log.held) >= fs.o.HoldBytes {
+			t.Fatalf("%d bytes are held", len(log.held))
+		}
+	}
+	put(t, f, nil)
+	r, err := fs.Open(testDir + "/000005.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, bytes.Repeat(pattern(fs.o.HoldBytes/3), 40)) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
