@@ -283,11 +283,16 @@ func (fs *FS) manifestWritten() {
 	clear(fs.fresh)
 }
 
-// isFresh tells of a table or blob that no manifest has named.
-func (fs *FS) isFresh(k kind, number uint64) bool {
+// takeFresh tells of a table or blob that no manifest has named, once: it is removed.
+func (fs *FS) takeFresh(k kind, number uint64) bool {
+	if k != kindTable && k != kindBlob {
+		return false
+	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return (k == kindTable || k == kindBlob) && fs.fresh[number]
+	fresh := fs.fresh[number]
+	delete(fs.fresh, number)
+	return fresh
 }
 
 // Open implements vfs.FS.
@@ -333,11 +338,11 @@ func (fs *FS) Remove(name string) error {
 		return nil
 	}
 	k, number, ok := classify(name)
-	if fs.Waits() && fs.isFresh(k, number) {
+	if fs.takeFresh(k, number) && fs.Waits() {
 		return fs.base.Remove(name) // no manifest names it, and it takes room
 	}
 	return fs.inOrder(func() error {
-		if err := fs.frozen(); err != nil {
+		if fs.isFrozen() {
 			return nil
 		}
 		if !ok || !k.anchored() {

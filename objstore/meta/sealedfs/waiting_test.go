@@ -193,6 +193,9 @@ func TestFailedTableGoesAtOnceOnAFullDisk(t *testing.T) {
 	if _, err := fs.Create(testDir+"/000007.sst", vfs.WriteCategoryUnspecified); !errors.Is(err, meta.ErrNoSpace) {
 		t.Errorf("another table takes the room that the log waits for: %v", err)
 	}
+	if len(fs.fresh) > 0 {
+		t.Errorf("keeps in mind tables that are gone: %v", fs.fresh)
+	}
 }
 
 // Data for which there is no room do not freeze the metadata that follow them, and do
