@@ -13,7 +13,7 @@ import (
 // last number there is it went on to 0, which ended the process.
 func TestForeignFileIsDetectedOrHarmless(t *testing.T) {
 	v := closedVictim(t)
-	for _, number := range []uint64{1, 4, 1 << 21, 1 << 40, 1<<63 - 1, 1<<64 - 2, 1<<64 - 1} {
+	for _, number := range []uint64{1, 4, 1 << 40, 1 << 41, 1<<63 - 1, 1<<64 - 2, 1<<64 - 1} {
 		for _, format := range []string{"%06d.sst", "%06d.log", "%06d.blob", "MANIFEST-%06d", "OPTIONS-%06d", "SHUTDOWN-%06d", "temporary.%06d.dbtmp",
 			"%06d-001.log", "REMOTE-OBJ-CATALOG-%06d", "marker.manifest.%06d.MANIFEST-000001", "marker.format-version.%06d.024"} {
 			name := fmt.Sprintf(format, number)

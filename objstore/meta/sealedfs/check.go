@@ -26,10 +26,11 @@ type listing struct {
 }
 
 // maxAhead is how far the number of a file can be beyond that of the newest log:
-// Pebble counts all files, and begins a log long before it has made so many others.
-// It takes the numbers that it gives from the names that it finds, too, and panics
-// where there is none left.
-const maxAhead = 1 << 20
+// Pebble counts all files, and begins a log long before it has made so many others;
+// but a flush that fails, on a full disk one in a second, takes a number, too. Pebble
+// takes the numbers that it gives from the names that it finds, and panics where
+// there is none left.
+const maxAhead = 1 << 40
 
 // maxIteration bounds the iteration in a marker's name: each new manifest is one.
 const maxIteration = 1 << 40

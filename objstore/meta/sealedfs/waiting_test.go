@@ -304,3 +304,22 @@ func TestLogWritesWhatItHeldWithoutRoom(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// On a full disk Pebble tries to flush about once a second, each time under another
+// number. A year of that takes nothing for foreign.
+func TestTableMadeAfterManyTriesIsTheStores(t *testing.T) {
+	base := vfs.NewMem()
+	fs := newFS(t, base)
+	manifest := create(t, fs, "MANIFEST-000001")
+	put(t, manifest, pattern(50))
+	create(t, fs, "marker.manifest.000001.MANIFEST-000001").Close()
+	log := create(t, fs, "000005.log")
+	put(t, log, pattern(50))
+	write(t, fs, "100000000.sst", pattern(10))
+	if err := errors.Join(log.Close(), manifest.Close(), fs.Shutdown()); err != nil {
+		t.Fatal(err)
+	}
+	if err := newFS(t, base).Check(); err != nil {
+		t.Error(err)
+	}
+}
