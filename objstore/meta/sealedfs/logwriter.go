@@ -2,7 +2,6 @@ package sealedfs
 
 import (
 	"encoding/binary"
-	"math"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -228,12 +227,10 @@ func (w *logWriter) writeAhead() {
 }
 
 func (w *logWriter) Sync() error {
-	if w.fs.Waits() || isFull(w.flush(math.MaxInt64)) {
-		w.mu.Lock()
-		upTo := w.plain
-		w.mu.Unlock()
-		_ = w.fs.inOrder(func() error { return w.flush(upTo) }) // frozen otherwise
-	}
+	w.mu.Lock()
+	upTo := w.plain
+	w.mu.Unlock()
+	_ = w.fs.inOrder(func() error { return w.flush(upTo) }) // frozen otherwise
 	return nil
 }
 
