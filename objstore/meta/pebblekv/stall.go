@@ -72,14 +72,15 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 			return nil
 		}
 		s.again()
-		var stuck <-chan struct{}
+		var frozen, stuck <-chan struct{}
 		switch {
 		case !full && timeout == nil:
 			timeout = time.After(slowDown)
 		case full:
 			timeout = nil
+			frozen = store.fs.Frozen() // Pebble has no event for that
 			// Stuck stays closed after things got better.
-			if store.fs.TableErr() != nil || store.fs.Err() != nil {
+			if store.fs.TableErr() != nil {
 				stuck = store.fs.Stuck()
 			}
 		}
@@ -89,6 +90,8 @@ func (s *stall) wait(ctx context.Context, store *Store) error {
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-frozen:
+			return store.readOnly()
 		case <-stuck:
 			return store.cannotFlush()
 		}

@@ -64,6 +64,7 @@ type FS struct {
 
 	cause    atomic.Pointer[error] // why the FS is frozen
 	released chan struct{}         // closed by Release
+	froze    chan struct{}         // closed on freeze
 	stuck    chan struct{}         // closed when tables keep failing, or on freeze
 	once     struct{ release, stuck sync.Once }
 
@@ -119,8 +120,8 @@ func New(o Options) (*FS, error) {
 		o.Logger = slog.Default()
 	}
 	fs := &FS{
-		base: o.Base, o: o, released: make(chan struct{}), stuck: make(chan struct{}),
-		fresh: map[uint64]bool{},
+		base: o.Base, o: o, fresh: map[uint64]bool{},
+		released: make(chan struct{}), froze: make(chan struct{}), stuck: make(chan struct{}),
 	}
 	fs.logMemory.New = func() any { return newLogMemory(o.HoldBytes) }
 	return fs, nil
@@ -133,6 +134,9 @@ func (fs *FS) Err() error { return fs.frozen() }
 // Freeze freezes the FS from outside.
 func (fs *FS) Freeze(cause error) { fs.freeze("freeze", fs.o.Dir, cause) }
 
+// Frozen is closed when the FS froze.
+func (fs *FS) Frozen() <-chan struct{} { return fs.froze }
+
 // Stuck is closed when the FS froze, or when so many tables failed in a row that
 // whoever waits for a flush will wait in vain.
 func (fs *FS) Stuck() <-chan struct{} { return fs.stuck }
@@ -144,6 +148,7 @@ func (fs *FS) freeze(op, name string, cause error) {
 	err := fmt.Errorf("%w: %s %q: %w", ErrFrozen, op, path.Base(name), cause)
 	if fs.cause.CompareAndSwap(nil, &err) {
 		fs.o.Logger.Error("metadata files are frozen: the store is read-only until it is opened again", "op", op, "file", path.Base(name), "err", cause)
+		close(fs.froze)
 		fs.once.stuck.Do(func() { close(fs.stuck) })
 	}
 }
