@@ -38,6 +38,16 @@ func (f *fault) before(op, name string) error {
 	return nil
 }
 
+// faultCommits is how many commits a disk that fails meets, and faultOps about how
+// many operations it takes for them.
+var faultCommits, faultOps = 150, int64(450)
+
+func init() {
+	if long {
+		faultCommits, faultOps = 650, 900
+	}
+}
+
 // runFaulty commits and syncs while f strikes, closes, and checks what a crash
 // after that leaves.
 func runFaulty(t *testing.T, f *fault, seed uint64) {
@@ -50,8 +60,8 @@ func runFaulty(t *testing.T, f *fault, seed uint64) {
 	s := mustOpen(t, crashOptions(hooked, h))
 	hooked.set(f.before)
 	var failed error
-	for i := range 650 {
-		err := h.commit(s)
+	for i := range faultCommits {
+		err := h.commitAndFlush(s)
 		if err == nil && i%9 == 0 {
 			err = h.sync(s)
 		}
@@ -73,7 +83,7 @@ func runFaulty(t *testing.T, f *fault, seed uint64) {
 		if errors.Is(err, meta.ErrNoSpace) {
 			break
 		}
-		if failed != nil && i%100 == 0 {
+		if failed != nil && i%50 == 0 {
 			break
 		}
 	}
@@ -99,11 +109,11 @@ func runFaulty(t *testing.T, f *fault, seed uint64) {
 }
 
 func TestFailingDiskTurnsStoreReadOnlyAndLosesNothingSynced(t *testing.T) {
-	step := int64(61)
+	step := int64(41)
 	if long {
 		step = 1
 	}
-	for after := int64(1); after < 900; after += step {
+	for after := int64(1); after < faultOps; after += step {
 		for _, forever := range []bool{false, true} {
 			runFaulty(t, &fault{after: after, forever: forever, err: syscall.EIO}, uint64(after))
 		}
@@ -148,7 +158,7 @@ func TestOpenFailsInsteadOfHangingOnAFailingDisk(t *testing.T) {
 	for after := int64(1); after < 60; after += 3 {
 		for _, forever := range []bool{false, true} {
 			f := &fault{after: after, forever: forever, err: syscall.EIO}
-			mem := restore(t, v.files, testDir)
+			mem := v.restore(t, v.files)
 			s, err := Open(bg, testOptions(&hookFS{FS: mem, before: f.before}, testDir))
 			if err == nil {
 				v.h.check(t, s, v.last, v.last)
@@ -158,7 +168,7 @@ func TestOpenFailsInsteadOfHangingOnAFailingDisk(t *testing.T) {
 			}
 			{
 				files := snapshot(t, mem, testDir)
-				s = mustOpen(t, testOptions(restore(t, files, testDir), testDir))
+				s = mustOpen(t, testOptions(v.restore(t, files), testDir))
 				v.h.check(t, s, v.last, v.last)
 				s.Close()
 			}
@@ -314,7 +324,7 @@ func TestLogGoesOnFromTheReserveWhenTheDiskIsFull(t *testing.T) {
 
 func TestReadOnlyOpenChangesNothing(t *testing.T) {
 	v := queuedVictim(t)
-	mem := restore(t, v.files, testDir)
+	mem := v.restore(t, v.files)
 	hooked := &hookFS{FS: mem, before: func(op, name string) error {
 		t.Errorf("%s %s", op, name)
 		return nil

@@ -21,7 +21,7 @@ func TestForeignFileIsDetectedOrHarmless(t *testing.T) {
 				continue
 			}
 			for _, content := range []string{"", "x"} {
-				fs := restore(t, v.with(func(f map[string][]byte) { f[name] = []byte(content) }), testDir)
+				fs := v.restore(t, v.with(func(f map[string][]byte) { f[name] = []byte(content) }))
 				for range 2 { // the second finds what the first left
 					s, err := Open(bg, testOptions(fs, testDir))
 					if errors.Is(err, meta.ErrCorrupt) || errors.Is(err, ErrFormat) {
@@ -41,7 +41,7 @@ func TestForeignFileIsDetectedOrHarmless(t *testing.T) {
 	}
 	for _, value := range []string{"0024", "24", "025", "x"} {
 		name := "marker.format-version.000099." + value
-		fs := restore(t, v.with(func(f map[string][]byte) { f[name] = nil }), testDir)
+		fs := v.restore(t, v.with(func(f map[string][]byte) { f[name] = nil }))
 		if _, err := Open(bg, testOptions(fs, testDir)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", name, err)
 		}

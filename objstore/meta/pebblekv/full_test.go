@@ -54,8 +54,8 @@ func runFull(t *testing.T, f *fault, seed uint64) {
 	})
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	refused := 0
-	for i := 0; i < 650 && refused < 20; i++ {
-		err := h.commit(s)
+	for i := 0; i < faultCommits && refused < 20; i++ {
+		err := h.commitAndFlush(s)
 		if err == nil && i%9 == 0 {
 			err = h.sync(s)
 		}
@@ -74,11 +74,14 @@ func runFull(t *testing.T, f *fault, seed uint64) {
 	crashAndCheck(t, mem, h, rnd)
 	full.Store(false)
 	var mu sync.Mutex // guards n and rnd
-	n := 0
+	n, every := 0, 25
+	if long {
+		every = 9
+	}
 	hooked.set(func(op, name string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if n++; n%9 == 0 && n < 100 {
+		if n++; n%every == 0 && n < 100 {
 			crashAndCheck(t, mem, h, rnd)
 		}
 		return nil
@@ -108,34 +111,46 @@ func runFull(t *testing.T, f *fault, seed uint64) {
 func takesRoom(op, _ string) bool { return op == "create" || op == "write" || op == "sync" }
 
 func TestStoreGoesOnAfterAFullDiskAtAnyPoint(t *testing.T) {
-	step := int64(97)
+	step := int64(61)
 	if long {
 		step = 1
 	}
-	for after := int64(1); after < 900; after += step {
+	for after := int64(1); after < faultOps; after += step {
 		for _, forever := range []bool{false, true} {
 			f := &fault{after: after, forever: forever, err: syscall.ENOSPC, only: takesRoom}
-			t.Run(fmt.Sprint(after, forever), func(t *testing.T) { runFull(t, f, uint64(after)) })
+			t.Run(fmt.Sprint(after, forever), func(t *testing.T) {
+				t.Parallel() // they wait for flushes that are tried again
+				runFull(t, f, uint64(after))
+			})
 		}
 	}
 }
 
 // Each kind of file and operation finds the disk full on its own, the rare ones too.
 func TestStoreGoesOnAfterAFullDiskForEachKindOfFile(t *testing.T) {
-	most := int64(2)
+	most := int64(1)
 	if long {
 		most = 12
 	}
-	for _, kind := range []string{".log", ".sst", "MANIFEST-", "marker.", "db"} {
-		for _, op := range []string{"create", "write", "sync"} {
+	for _, kind := range []struct{ name, ops string }{
+		{".log", "create write sync"},
+		{".sst", "create write sync"},
+		{"MANIFEST-", "create write sync"},
+		{"marker.", "create"},
+		{"db", "sync"},
+	} {
+		for _, op := range strings.Fields(kind.ops) {
 			for _, forever := range []bool{false, true} {
-				for after := int64(1); after <= most && (!forever || after == 1 || long); after++ {
+				for after := int64(1); after <= most; after++ {
 					f := &fault{after: after, forever: forever, err: syscall.ENOSPC}
-					f.only = func(o, name string) bool { return o == op && strings.Contains(name, kind) }
-					t.Run(fmt.Sprint(kind, op, forever, after), func(t *testing.T) { runFull(t, f, uint64(after)) })
-					if f.hit.Load() == nil {
-						t.Logf("there was no %s of %s number %d", op, kind, after)
-					}
+					f.only = func(o, name string) bool { return o == op && strings.Contains(name, kind.name) }
+					t.Run(fmt.Sprint(kind.name, op, forever, after), func(t *testing.T) {
+						t.Parallel()
+						runFull(t, f, uint64(after))
+						if f.hit.Load() == nil && !long {
+							t.Error("it never struck")
+						}
+					})
 				}
 			}
 		}

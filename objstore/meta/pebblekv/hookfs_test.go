@@ -2,6 +2,7 @@ package pebblekv
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"path"
@@ -42,7 +43,7 @@ func (h *hookFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) 
 	if err := h.call("create", name); err != nil {
 		return nil, err
 	}
-	f, err := h.FS.Create(name, c)
+	f, err := memFS{h.FS}.Create(name, c)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,10 @@ type hookFile struct {
 	h    *hookFS
 	name string
 
-	synced []byte // content at the last sync, where the file system forgets
+	// Of a log or manifest on a file system that forgets.
+	now     []byte // content
+	synced  []byte // content at the last sync
+	changed int    // offset from which on they can differ
 }
 
 func (f *hookFile) Write(p []byte) (int, error) {
@@ -97,39 +101,43 @@ func (f *hookFile) Write(p []byte) (int, error) {
 }
 
 func (f *hookFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.h.call("write", f.name); err != nil {
-		n, _ := f.File.WriteAt(p[:len(p)/2], off)
-		return n, err
+	err := f.h.call("write", f.name)
+	if err != nil {
+		p = p[:len(p)/2]
 	}
-	return f.File.WriteAt(p, off)
+	n, werr := f.File.WriteAt(p, off)
+	f.wrote(p[:n], int(off))
+	return n, errors.Join(err, werr)
+}
+
+// forgets tells whether a failed sync takes what was not synced.
+func (f *hookFile) forgets() bool {
+	return f.h.forget && (path.Ext(f.name) == ".log" || strings.HasPrefix(path.Base(f.name), "MANIFEST-"))
+}
+
+// wrote keeps in mind what was written.
+func (f *hookFile) wrote(p []byte, off int) {
+	if !f.forgets() {
+		return
+	}
+	if grown := off + len(p) - len(f.now); grown > 0 {
+		f.now = append(f.now, make([]byte, grown)...)
+	}
+	copy(f.now[off:], p)
+	f.changed = min(f.changed, off)
 }
 
 func (f *hookFile) Sync() error {
+	changed := f.now[f.changed:]
 	if err := f.h.call("sync", f.name); err != nil {
-		if now, ok := f.content(); ok {
-			lost := append(bytes.Clone(f.synced), make([]byte, max(len(now)-len(f.synced), 0))...)
-			if _, werr := f.File.WriteAt(lost, 0); werr != nil {
-				return werr
-			}
-		}
-		return err
+		clear(changed)
+		copy(changed, f.synced[f.changed:])
+		_, werr := f.File.WriteAt(changed, int64(f.changed))
+		return errors.Join(err, werr)
 	}
-	f.synced, _ = f.content()
+	f.synced = append(f.synced[:f.changed], changed...)
+	f.changed = len(f.now)
 	return f.File.Sync()
-}
-
-// content is that of a file from which a failed sync takes what was not synced.
-func (f *hookFile) content() (b []byte, ok bool) {
-	if !f.h.forget || path.Ext(f.name) != ".log" && !strings.HasPrefix(path.Base(f.name), "MANIFEST-") {
-		return nil, false
-	}
-	r, err := f.h.FS.Open(f.name)
-	if err != nil {
-		return nil, false
-	}
-	defer r.Close()
-	b, err = io.ReadAll(r)
-	return b, err == nil
 }
 
 func (f *hookFile) SyncData() error { return f.Sync() }
@@ -161,20 +169,25 @@ func snapshot(t testing.TB, fs vfs.FS, dir string) map[string][]byte {
 // restore makes a file system that holds files in dir.
 func restore(t testing.TB, files map[string][]byte, dir string) *vfs.MemFS {
 	t.Helper()
-	fs := vfs.NewMem()
+	fs := vfs.NewCrashableMem()
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range files {
-		f, err := fs.Create(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Write may change what it is given.
-		if _, err := f.Write(bytes.Clone(b)); err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
+		putFile(t, fs, fs.PathJoin(dir, name), b)
 	}
 	return fs
+}
+
+func putFile(t testing.TB, fs vfs.FS, name string, b []byte) {
+	t.Helper()
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	// Write may change what it is given.
+	if _, err := f.Write(bytes.Clone(b)); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -80,7 +80,7 @@ func TestOpeningAfterACrashReadsNoTables(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	o := testOptions(mem, testDir)
 	s := mustOpen(t, create(o))
-	fill(t, s, 60_000)
+	fill(t, s, 30_000)
 	for i := range 200 {
 		set(t, s, fmt.Sprintf("after-%d", i), strings.Repeat("x", 300))
 	}

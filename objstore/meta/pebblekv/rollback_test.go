@@ -11,7 +11,7 @@ import (
 )
 
 // pastVictim is a store that was opened and closed several times, stopped as
-// closedVictim or killedVictim was, and what its directory held before.
+// that of makeClosed or makeKilled was, and what its directory held before.
 func pastVictim(t *testing.T, killed bool) (*victim, []map[string][]byte) {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
@@ -20,16 +20,16 @@ func pastVictim(t *testing.T, killed bool) (*victim, []map[string][]byte) {
 	}
 	h := newHistory(11)
 	var past []map[string][]byte
-	lives, commits := 4, 300
+	lives, commits := 4, 120
 	for life := range lives {
 		o := crashOptions(mem, h)
 		o.Create = life == 0
 		s := mustOpen(t, o)
 		for i := range commits {
-			if err := h.commit(s); err != nil {
+			if err := h.commitAndFlush(s); err != nil {
 				t.Fatal(err)
 			}
-			if i%100 == 99 {
+			if i%40 == 39 {
 				if err := h.sync(s); err != nil {
 					t.Fatal(err)
 				}
@@ -61,7 +61,7 @@ func TestOlderStateOfAFileIsDetected(t *testing.T) {
 				t.Helper()
 				got := v.outcome(t, files)
 				if killed && logs && got != "detected" {
-					s := mustOpen(t, testOptions(restore(t, files, testDir), testDir))
+					s := mustOpen(t, testOptions(v.restore(t, files), testDir))
 					v.h.check(t, s, 0, v.last)
 					s.Close()
 					got = "prefix"

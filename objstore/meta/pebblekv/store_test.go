@@ -16,9 +16,12 @@ import (
 var testKeys = map[uint32]*secret.Key{1: secret.Random()}
 
 func testOptions(fs vfs.FS, dir string) Options {
+	if mem, ok := fs.(*vfs.MemFS); ok {
+		fs = memFS{mem}
+	}
 	return Options{
 		Dir: dir, FS: fs, StoreKeys: testKeys, CurrentKey: 1,
-		CacheBytes: 1 << 20, MemTableBytes: minMemTableBytes, aheadBytes: 1 << 10,
+		CacheBytes: 1 << 20, MemTableBytes: minMemTableBytes, holdBytes: 32 << 10, aheadBytes: 1 << 10,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }

@@ -24,6 +24,7 @@ type victim struct {
 	want  *metatest.Model
 	h     *history
 	last  int64
+	disk  *vfs.MemFS // holds files, once restore was called
 }
 
 // newest returns the name of the newest log.
@@ -37,15 +38,20 @@ func (v *victim) newest() string {
 	return slices.Max(logs)
 }
 
-func makeVictim(t *testing.T, commits int, stop func(s *Store, mem *vfs.MemFS, hooked *hookFS) vfs.FS) *victim {
+// makeVictim makes a store of few commits that were flushed often, or of many large tables.
+func makeVictim(t *testing.T, large bool, stop func(s *Store, mem *vfs.MemFS, hooked *hookFS) vfs.FS) *victim {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	hooked := &hookFS{FS: mem}
 	h := newHistory(7)
 	o := create(crashOptions(hooked, h))
 	s := mustOpen(t, o)
+	commits, commit := 200, h.commitAndFlush
+	if long || large {
+		commits, commit = 600, func(s *Store) error { return h.commit(s) }
+	}
 	for i := range commits {
-		if err := h.commit(s); err != nil {
+		if err := commit(s); err != nil {
 			t.Fatal(err)
 		}
 		if i%50 == 0 {
@@ -61,26 +67,45 @@ func makeVictim(t *testing.T, commits int, stop func(s *Store, mem *vfs.MemFS, h
 	return &victim{files: snapshot(t, fs, testDir), want: h.state(t, int64(commits)), h: h, last: int64(commits)}
 }
 
-// closedVictim was closed in order.
-func closedVictim(t *testing.T) *victim {
-	return makeVictim(t, 600, func(s *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
+// shared has several tests use what make makes: none of them changes it.
+func shared(make func(*testing.T) *victim) func(*testing.T) *victim {
+	var v *victim
+	return func(t *testing.T) *victim {
+		if v == nil {
+			v = make(t)
+		}
+		return v
+	}
+}
+
+var (
+	closedVictim = shared(makeClosed)
+	killedVictim = shared(makeKilled)
+	queuedVictim = shared(makeQueued)
+)
+
+// makeClosed makes one that was closed in order.
+func makeClosed(t *testing.T) *victim { return makeVictim(t, false, closeInOrder(t)) }
+
+func closeInOrder(t *testing.T) func(*Store, *vfs.MemFS, *hookFS) vfs.FS {
+	return func(s *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		return mem
-	})
+	}
 }
 
-// killedVictim was killed after a sync, with the kernel left running.
-func killedVictim(t *testing.T) *victim {
-	return makeVictim(t, 600, func(_ *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
+// makeKilled makes one that was killed after a sync, with the kernel left running.
+func makeKilled(t *testing.T) *victim {
+	return makeVictim(t, true, func(_ *Store, mem *vfs.MemFS, _ *hookFS) vfs.FS {
 		return mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 	})
 }
 
-// queuedVictim was killed while memtables waited for their flush: it has
+// makeQueued makes one that was killed while memtables waited for their flush: it has
 // several live logs.
-func queuedVictim(t *testing.T) *victim {
+func makeQueued(t *testing.T) *victim {
 	mem := vfs.NewCrashableMem()
 	hold := make(chan struct{})
 	hooked := &hookFS{FS: mem}
@@ -94,7 +119,7 @@ func queuedVictim(t *testing.T) *victim {
 	})
 	v := &victim{h: h}
 	for v.files == nil {
-		if err := h.commit(s); err != nil {
+		if err := h.commitAndFlush(s); err != nil {
 			t.Fatal(err)
 		}
 		if s.db.Metrics().WAL.Files >= 3 {
@@ -111,11 +136,39 @@ func queuedVictim(t *testing.T) *victim {
 	return v
 }
 
+// restore makes a file system that holds files, most of which are v's.
+func (v *victim) restore(t *testing.T, files map[string][]byte) *vfs.MemFS {
+	t.Helper()
+	if v.disk == nil {
+		v.disk = restore(t, v.files, testDir)
+	}
+	// To copy all files at once takes a fraction of writing them under the race detector.
+	fs := v.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	for name, was := range v.files {
+		full := fs.PathJoin(testDir, name)
+		b, ok := files[name]
+		switch {
+		case !ok:
+			if err := fs.Remove(full); err != nil {
+				t.Fatal(err)
+			}
+		case !bytes.Equal(b, was):
+			putFile(t, fs, full, b)
+		}
+	}
+	for name, b := range files {
+		if _, ok := v.files[name]; !ok {
+			putFile(t, fs, fs.PathJoin(testDir, name), b)
+		}
+	}
+	return fs
+}
+
 // outcome opens the tampered files and returns "detected", "harmless", or
 // what went wrong. Reads of what is not affected may succeed; whatever is
 // read must be right.
 func (v *victim) outcome(t *testing.T, files map[string][]byte) string {
-	fs := restore(t, files, testDir)
+	fs := v.restore(t, files)
 	s, err := Open(bg, testOptions(fs, testDir))
 	if err != nil {
 		if errors.Is(err, meta.ErrCorrupt) || errors.Is(err, ErrFormat) {
@@ -193,7 +246,7 @@ var victims = []struct {
 }{{"closed", closedVictim}, {"killed", killedVictim}, {"queued", queuedVictim}}
 
 func TestFlippedByteIsDetected(t *testing.T) {
-	some := 6
+	some := 2
 	if long {
 		some = 2000
 	}
@@ -224,7 +277,7 @@ func TestFlippedByteIsDetected(t *testing.T) {
 }
 
 func TestTruncatedFileIsDetected(t *testing.T) {
-	some := 6
+	some := 2
 	if long {
 		some = 500
 	}
@@ -239,7 +292,7 @@ func TestTruncatedFileIsDetected(t *testing.T) {
 					got := v.outcome(t, files)
 					if name == v.newest() && kind.name != "closed" && got != "detected" {
 						// The one thing that is allowed: it must be a prefix.
-						s := mustOpen(t, testOptions(restore(t, files, testDir), testDir))
+						s := mustOpen(t, testOptions(v.restore(t, files), testDir))
 						v.h.check(t, s, 0, v.last)
 						s.Close()
 						got = "prefix"
@@ -370,7 +423,7 @@ func TestWrongStoreKeyIsRefused(t *testing.T) {
 // Compactions meet damage in the background, where an error has nobody to go
 // to: the process lives, other keys stay readable and writable.
 func TestCompactionOfDamagedTableLeavesStoreUsable(t *testing.T) {
-	v := closedVictim(t)
+	v := makeVictim(t, true, closeInOrder(t))
 	for _, name := range sortedNames(v.files) {
 		if path.Ext(name) != ".sst" {
 			continue
@@ -379,7 +432,7 @@ func TestCompactionOfDamagedTableLeavesStoreUsable(t *testing.T) {
 			f[name] = bytes.Clone(f[name])
 			f[name][len(f[name])/3] ^= 0x10
 		})
-		s, err := Open(bg, testOptions(restore(t, files, testDir), testDir))
+		s, err := Open(bg, testOptions(v.restore(t, files), testDir))
 		if errors.Is(err, meta.ErrCorrupt) {
 			continue
 		}
