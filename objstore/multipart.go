@@ -57,7 +57,7 @@ type CopyPartRequest struct {
 	Upload            UploadID
 	Number            int
 	Encryption        Encryption
-	CheckSource       Check // nil: nothing
+	CheckSource       Check
 }
 
 // PartInfo describes a stored part.

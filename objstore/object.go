@@ -118,14 +118,18 @@ type GetRequest struct {
 	// NoKey: HeadObject describes the object to whoever has no key, without its
 	// checksum.
 	NoKey bool
-	Check Check // nil: nothing
+	Check Check
 }
 
-// Check is asked whether the caller may read an object, in the snapshot or transaction
-// that it is read in, ahead of anything that is done with its content: it gets how the
-// object is encrypted, and its tags. It may be asked again. Its error ends the request
-// and is returned as it is.
-type Check func(sse SSEInfo, tags []Tag) error
+// Check asks whether the caller may read an object, in the snapshot or transaction that
+// it is read in, ahead of anything that is done with its content, and maybe again. What
+// is nil is not asked. An error ends the request and is returned as it is.
+type Check struct {
+	// Tags gets the object's tags.
+	Tags func([]Tag) error
+	// Key gets how the object is encrypted, if that is under an external key.
+	Key func(SSEInfo) error
+}
 
 // RangeCondition is If-Range (RFC 9110, 13.1.5): Range counts for an object that the
 // validator is of, and otherwise all of it is wanted. One without a validator is of
@@ -198,7 +202,7 @@ type CopyRequest struct {
 	Tags *[]Tag
 	// Store is the algorithm whose checksum the copy carries; empty: the source's.
 	Store       checksum.Algorithm
-	CheckSource Check // nil: nothing
+	CheckSource Check
 }
 
 // RenameRequest renames an object, or all keys below a prefix.
@@ -224,7 +228,7 @@ type UpdateEncryptionRequest struct {
 	Version     VersionID
 	// Encryption of Mode SSEKMS.
 	Encryption Encryption
-	Check      Check // nil: nothing
+	Check      Check
 }
 
 // ListRequest asks for one page of keys in byte order.

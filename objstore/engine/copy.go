@@ -217,16 +217,21 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	return info, err
 }
 
-// checked asks check, if there is one, about an object.
+// checked asks check about an object.
 func (r reader) checked(s *Store, ino objstore.InodeID, n *record.Inode, check objstore.Check) error {
-	if check == nil {
-		return nil
+	if check.Tags != nil {
+		tags, err := r.tags(ino, n)
+		if err == nil {
+			err = check.Tags(tags)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	tags, err := r.tags(ino, n)
-	if err != nil {
-		return err
+	if check.Key != nil && n.Content.KMSKeyID != "" {
+		return check.Key(s.sseInfo(&n.Content))
 	}
-	return check(s.sseInfo(&n.Content), tags)
+	return nil
 }
 
 // copiedMeta is what a copy has of its source's headers.

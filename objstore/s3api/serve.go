@@ -27,26 +27,19 @@ func (q *request) serve(r route) error {
 	return objstore.E(objstore.KindConflict, q.op, q.key, "the object keeps changing")
 }
 
-// checkRead holds the reading of an object to the tags by which it was authorized; nil
-// if no policy asked for them.
-//
-// With opens the reading takes the object's key, too.
-func (q *request) checkRead(bucket, key, version string, opens bool) objstore.Check {
-	seen, tagged := q.seen[objectName{bucket, key, version}]
-	var mayUse func(objstore.SSEInfo) error
-	if opens {
-		mayUse = q.mayUseKey("kms:Decrypt", bucket, key)
-	}
-	if !tagged && mayUse == nil {
-		return nil
-	}
-	return func(sse objstore.SSEInfo, tags []objstore.Tag) error {
-		switch {
-		case tagged && !slices.Equal(seen, tags):
-			return errOtherTags
-		case mayUse != nil && sse.KMSKeyID != "":
-			return mayUse(sse)
+// checkRead holds the reading of an object to the tags by which it was authorized, if a
+// policy asked for them. With opens the reading takes the object's key, too.
+func (q *request) checkRead(bucket, key, version string, opens bool) (c objstore.Check) {
+	if seen, ok := q.seen[objectName{bucket, key, version}]; ok {
+		c.Tags = func(tags []objstore.Tag) error {
+			if !slices.Equal(seen, tags) {
+				return errOtherTags
+			}
+			return nil
 		}
-		return nil
 	}
+	if opens {
+		c.Key = q.mayUseKey("kms:Decrypt", bucket, key)
+	}
+	return c
 }
