@@ -121,9 +121,10 @@ type GetRequest struct {
 	Check Check
 }
 
-// Check asks whether the caller may read an object, in the snapshot or transaction that
-// it is read in, ahead of anything that is done with its content, and maybe again. What
-// is nil is not asked. An error ends the request and is returned as it is.
+// Check asks whether the caller may do what he wants with an object, in the snapshot or
+// transaction that it is done in, ahead of anything that is done with its content, and
+// maybe again. What is nil is not asked. An error ends the request and is returned as it
+// is.
 type Check struct {
 	// Tags gets the object's tags.
 	Tags func([]Tag) error
@@ -154,6 +155,7 @@ func (c *RangeCondition) Holds(etag ETag, modified Time) bool {
 type TagsRequest struct {
 	Bucket, Key string
 	Version     VersionID
+	Check       Check
 }
 
 // DeleteResult says what a delete did.
@@ -211,6 +213,7 @@ type RenameRequest struct {
 	SrcKey, DstKey  string
 	SrcPrecondition Precondition
 	DstPrecondition Precondition
+	CheckSource     Check // of an object, not of a prefix
 	// Token of the client, under which it may repeat the request; empty: none.
 	Token string
 }

@@ -153,6 +153,11 @@ func (m *keyMove) find(x *tx) (e ends, err error) {
 	} else if !objstore.IsKind(err, objstore.KindNotFound) {
 		return e, err
 	}
+	if !m.prefix {
+		if err := x.checked(x.s, e.src.Inode, m.moved, m.req.CheckSource); err != nil {
+			return e, err
+		}
+	}
 	if err := m.checkSource(x); err != nil {
 		return e, err
 	}

@@ -25,6 +25,9 @@ func (s *Store) ObjectTags(ctx context.Context, c objstore.Caller, req objstore.
 		if err != nil {
 			return err
 		}
+		if err := r.checked(s, ino, n, req.Check); err != nil {
+			return err
+		}
 		if tags, err = r.tags(ino, n); err != nil {
 			return err
 		}
@@ -50,6 +53,9 @@ func (s *Store) SetObjectTags(ctx context.Context, c objstore.Caller, req objsto
 		}
 		ino, n, b, err := x.findObject(s, op, root, req.Key, req.Version)
 		if err != nil {
+			return err
+		}
+		if err := x.checked(s, ino, n, req.Check); err != nil {
 			return err
 		}
 		made, err := x.inode(ino)

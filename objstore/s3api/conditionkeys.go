@@ -240,20 +240,24 @@ func (q *request) peekXML(root string, v any) bool {
 // all of it.
 func (q *request) peek() []byte {
 	if q.peeked == nil {
-		src := q.body.src
 		text, err := io.ReadAll(io.LimitReader(&q.body, maxConfigBytes))
 		q.peeked = append(text, 0)[:len(text)] // not nil
-		rest := io.Reader(src)
+		rest := io.Reader(q.auth.Body)
 		if err != nil {
 			rest = failedReader{err}
 		}
-		q.body.src = struct {
-			io.Reader
-			io.Closer
-		}{io.MultiReader(bytes.NewReader(text), rest), src}
-		q.body.n, q.body.end = 0, false
+		q.rewind(rest)
 	}
 	return q.peeked
+}
+
+// rewind has the body begin anew with what was read ahead, and go on with rest.
+func (q *request) rewind(rest io.Reader) {
+	q.body.src = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(q.peeked), rest), q.auth.Body}
+	q.body.n, q.body.end = 0, false
 }
 
 type failedReader struct{ err error }

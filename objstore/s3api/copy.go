@@ -156,7 +156,7 @@ func (q *request) copyObject() error {
 		req.Meta = &meta
 	}
 	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
-	req.CheckSource = q.checkRead(src.bucket, src.key, string(src.version), true)
+	req.CheckSource = q.held(src.bucket, src.key, string(src.version), true)
 	if replaceTags {
 		req.Tags = &tags
 	}
@@ -268,7 +268,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 		SrcPrecondition: q.conditions(copyConditions),
 		Bucket:          q.bucket, Key: q.key,
 		Upload: upload, Number: number,
-		CheckSource: q.checkRead(src.bucket, src.key, string(src.version), true),
+		CheckSource: q.held(src.bucket, src.key, string(src.version), true),
 	}
 	const rangeHeader = "x-amz-copy-source-range"
 	text, ranged := q.single("X-Amz-Copy-Source-Range")

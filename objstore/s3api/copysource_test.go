@@ -51,13 +51,13 @@ func (m *steppedMeta) Update(ctx context.Context, fn func(meta.Txn) error) error
 	return m.Store.Update(ctx, fn)
 }
 
-func openSteppedDoor(t *testing.T) (*door, *steppedMeta) {
+func openSteppedDoor(t *testing.T) (*keyDoor, *steppedMeta) {
 	stepped := &steppedMeta{}
 	store := storetest.Open(t, storetest.Options{Engine: func(o *engine.Options) {
 		stepped.Store = o.Meta
 		o.Meta = stepped
 	}})
-	return openDoorOf(t, store), stepped
+	return keyDoorOf(openDoorOf(t, store), store), stepped
 }
 
 // atEachStep runs try with a function that is called ahead of one transaction of

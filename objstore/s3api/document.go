@@ -16,6 +16,9 @@ func (q *request) readDocument(limit int64, root string, v any) error {
 	if q.auth.ContentLength > limit {
 		return errTooLong()
 	}
+	if q.seen != nil { // serve may have the handler do it again
+		q.peek()
+	}
 	hash := q.hasher(d)
 	verify := q.verify(d)
 	q.body.tee = hash

@@ -15,7 +15,7 @@ import (
 func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
 	req = objstore.GetRequest{
 		Bucket: q.bucket, Key: q.key, NoChecksum: !q.checksumMode(),
-		Check: q.checkRead(q.bucket, q.key, q.version(), q.r.Method == http.MethodGet || q.checksumMode()),
+		Check: q.held(q.bucket, q.key, q.version(), q.r.Method == http.MethodGet || q.checksumMode()),
 	}
 	if req.Version, err = q.versionID(); err != nil {
 		return req, nil, err
@@ -271,7 +271,7 @@ func (q *request) getAttributes() error {
 	}
 	req := objstore.GetRequest{
 		Bucket: q.bucket, Key: q.key, Version: version, CustomerKey: key, NoChecksum: !wanted["Checksum"],
-		Check: q.checkRead(q.bucket, q.key, q.version(), wanted["Checksum"] || wanted["ObjectParts"]),
+		Check: q.held(q.bucket, q.key, q.version(), wanted["Checksum"] || wanted["ObjectParts"]),
 	}
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	var parts []objstore.PartInfo

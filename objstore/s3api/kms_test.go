@@ -27,10 +27,14 @@ type keyDoor struct {
 func openKeyDoor(t testing.TB, change ...func(*Options)) *keyDoor {
 	t.Helper()
 	s := storetest.Open(t, storetest.Options{})
-	d := &keyDoor{openDoorOf(t, s, change...), s.Options.KMS.(kms.Admin), s.Store}
+	d := keyDoorOf(openDoorOf(t, s, change...), s)
 	d.must(d.keys.Create(context.Background(), "one", "first"))
 	d.must(d.keys.Create(context.Background(), "two"))
 	return d
+}
+
+func keyDoorOf(d *door, s *storetest.Store) *keyDoor {
+	return &keyDoor{d, s.Options.KMS.(kms.Admin), s.Store}
 }
 
 func (d *keyDoor) must(err error) {

@@ -37,6 +37,7 @@ func (q *request) renameObject() error {
 		SrcPrecondition: q.conditions(renameConditions),
 		DstPrecondition: q.conditions(readConditions),
 		Token:           token,
+		CheckSource:     q.held(q.bucket, key, "", false),
 	}
 	req.DstPrecondition.OnlyNew = q.onlyNew
 	if err := q.s.store.RenameObject(q.ctx, q.caller, req); err != nil {

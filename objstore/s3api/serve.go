@@ -7,12 +7,12 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// errOtherTags says that what is read has other tags than what the policies were asked
+// errOtherTags says that an object has other tags than what the policies were asked
 // about.
 var errOtherTags = errors.New("the object has other tags than were authorized")
 
-// serve authorizes the request and handles it: again, if the object that it reads was
-// replaced in between.
+// serve authorizes the request and handles it: again, if the object that it is about was
+// replaced in between, or got other tags.
 func (q *request) serve(r route) error {
 	const attempts = 8 // at an object that keeps changing
 	for range attempts {
@@ -23,13 +23,16 @@ func (q *request) serve(r route) error {
 		if err := r.handle(q); !errors.Is(err, errOtherTags) {
 			return err
 		}
+		if q.peeked != nil { // which is all of a document, and read to its end
+			q.rewind(q.auth.Body)
+		}
 	}
 	return objstore.E(objstore.KindConflict, q.op, q.key, "the object keeps changing")
 }
 
-// checkRead holds the reading of an object to the tags by which it was authorized, if a
-// policy asked for them. With opens the reading takes the object's key, too.
-func (q *request) checkRead(bucket, key, version string, opens bool) (c objstore.Check) {
+// held holds what is done with an object to the tags by which it was authorized, if a
+// policy asked for them. With opens it takes the object's key, too.
+func (q *request) held(bucket, key, version string, opens bool) (c objstore.Check) {
 	if seen, ok := q.seen[objectName{bucket, key, version}]; ok {
 		c.Tags = func(tags []objstore.Tag) error {
 			if !slices.Equal(seen, tags) {

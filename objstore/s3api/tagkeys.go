@@ -80,7 +80,7 @@ func completeTags(list []tagElement) (tags []objstore.Tag) {
 type objectName struct{ bucket, key, version string }
 
 // existingTags are the tags of the object as it is. They are looked at once for all
-// that is asked of a request, which what reads the object is then held to (checkRead).
+// that is asked of a request, and what is done with the object is then held to them.
 func (c *conditionKeys) existingTags() []objstore.Tag {
 	if c.key == "" {
 		return nil
