@@ -1,6 +1,9 @@
 package policy
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // ParseBucket compiles the policy of a bucket and holds it to what S3 holds it
 // to: its actions are S3's and about what its resources are, its resources lie
@@ -41,41 +44,30 @@ func (s *statement) checkBucket(bucket string) error {
 			return refuse("Action does not apply to any resource(s) in statement")
 		}
 	}
-	for i := range s.conditions {
-		if err := s.checkKey(s.conditions[i].key, about); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.checkConditions(about)
 }
 
-// checkKey refuses a condition key that does not exist, or that requests for one of the
-// statement's actions never have.
-func (s *statement) checkKey(key string, about scope) error {
-	switch service, _, _ := strings.Cut(key, ":"); service {
-	case "s3":
-	case "aws", "ec2", "sts", "saml": // of which S3 takes any
-		return nil
-	default:
-		return refuse("Policy has an invalid condition key")
-	}
-	if tag := strings.IndexByte(key, '/'); tag >= 0 {
-		key = key[:tag+1]
-	}
-	applies, ok := conditionKeys[key]
-	switch {
-	case !ok:
-		return refuse("Policy has an invalid condition key")
-	case s.notAction:
-		return nil
-	}
-	for _, a := range s.actions {
-		one := false
-		for name, on := range actions {
-			one = one || on&about != 0 && match(a.text, name, true) && applies.to(name, on)
+// checkConditions refuses condition keys that do not exist, or that requests for one of
+// the statement's actions never have.
+func (s *statement) checkConditions(about scope) error {
+	var asked []*applies
+	for i := range s.conditions {
+		a, err := conditionKey(s.conditions[i].key)
+		if err != nil {
+			return err
 		}
-		if !one {
-			return refuse("Conditions do not apply to combination of actions and resources in statement")
+		if a != nil && !slices.Contains(asked, a) {
+			asked = append(asked, a)
+		}
+	}
+	if s.notAction {
+		return nil
+	}
+	for _, action := range s.actions {
+		for _, a := range asked {
+			if !a.toSome(action.text, about) {
+				return refuse("Conditions do not apply to combination of actions and resources in statement")
+			}
 		}
 	}
 	return nil

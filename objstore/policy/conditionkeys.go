@@ -11,11 +11,37 @@ type applies struct {
 	names []string // these, in lower case
 }
 
-func (a applies) to(name string, on scope) bool {
+func (a *applies) to(name string, on scope) bool {
 	if strings.HasPrefix(name, "coffer:") { // which are asked for beside it
 		name = "s3:putobject"
 	}
 	return a.on&on != 0 || slices.Contains(a.names, name)
+}
+
+// toSome reports whether the key is one of some action about that which a pattern names.
+func (a *applies) toSome(pattern string, about scope) bool {
+	for name, on := range actions {
+		if on&about != 0 && a.to(name, on) && match(pattern, name, true) {
+			return true
+		}
+	}
+	return false
+}
+
+// conditionKey looks up a key, in lower case; nil: any action may have it.
+func conditionKey(key string) (*applies, error) {
+	switch service, _, _ := strings.Cut(key, ":"); service {
+	case "aws", "ec2", "sts", "saml": // of which S3 takes any
+		return nil, nil
+	}
+	if tag := strings.IndexByte(key, '/'); tag >= 0 {
+		key = key[:tag+1]
+	}
+	a := conditionKeys[key]
+	if a == nil {
+		return nil, refuse("Policy has an invalid condition key")
+	}
+	return a, nil
 }
 
 // conditionKeys are the keys of S3 that a policy may ask for, in lower case, and the
@@ -23,10 +49,10 @@ func (a applies) to(name string, on scope) bool {
 // Amazon S3", service authorization reference); those that end in a slash go on with
 // the name of a tag. Where actions of this door have a key that S3 is not known to
 // refuse with them, they are taken.
-var conditionKeys = map[string]applies{}
+var conditionKeys = map[string]*applies{}
 
 func init() {
-	set := func(a applies, keys ...string) {
+	set := func(a *applies, keys ...string) {
 		for i, name := range a.names {
 			a.names[i] = lowered("s3:" + name)
 		}
@@ -34,11 +60,11 @@ func init() {
 			conditionKeys["s3:"+k] = a
 		}
 	}
-	with := func(names ...string) applies { return applies{names: names} }
+	with := func(names ...string) *applies { return &applies{names: names} }
 
-	set(applies{on: onBucket | onObject}, "authtype", "resourceaccount", "signatureage", "signatureversion", "tlsversion", "x-amz-content-sha256",
+	set(&applies{on: onBucket | onObject}, "authtype", "resourceaccount", "signatureage", "signatureversion", "tlsversion", "x-amz-content-sha256",
 		"accessgrantsinstancearn", "accesspointnetworkorigin", "accesspointtag/", "buckettag/", "dataaccesspointaccount", "dataaccesspointarn")
-	set(applies{on: onObject}, "if-match", "if-none-match", "versionid")
+	set(&applies{on: onObject}, "if-match", "if-none-match", "versionid")
 	set(with("ListBucket", "ListBucketVersions"), "prefix", "delimiter", "max-keys")
 	set(with("CreateBucket"), "locationconstraint")
 	set(with("CreateBucket", "PutBucketOwnershipControls"), "x-amz-object-ownership")
