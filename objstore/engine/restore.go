@@ -38,7 +38,7 @@ func (s *Store) Restore(ctx context.Context, c objstore.Caller, req objstore.Res
 
 // restored is until when an archived object is served; 0 when that is over.
 func (s *Store) restored(n *record.Inode) objstore.Time {
-	if n.Restored <= s.now() || n.Meta == nil || !n.Meta.Archive() {
+	if n.Restored == 0 || n.Meta == nil || !n.Meta.Archive() || n.Restored <= s.now() {
 		return 0
 	}
 	return n.Restored
