@@ -283,9 +283,9 @@ func (q *request) fail(err error) (abort bool) {
 	x.start()
 	x.open("Error")
 	x.text("Code", e.Code)
-	x.text("Message", e.Message)
+	x.errorText("Message", e.Message)
 	for _, f := range e.Fields {
-		x.text(f.Name, f.Value)
+		x.errorText(f.Name, f.Value)
 	}
 	x.text("RequestId", q.id)
 	x.text("HostId", q.hostID)

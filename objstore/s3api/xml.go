@@ -66,6 +66,19 @@ func (x *xmlWriter) textIf(name, value string) {
 	}
 }
 
+// errorText is text of an error's document, in which S3, other than elsewhere, leaves
+// quotes as they are: clients look for its sentences without reading XML.
+func (x *xmlWriter) errorText(name, value string) {
+	x.open(name)
+	for i, between := range strings.Split(value, `"`) {
+		if i > 0 {
+			x.b = append(x.b, '"')
+		}
+		x.b = appendEscaped(x.b, between)
+	}
+	x.close(name)
+}
+
 // texts writes an element for each value.
 func (x *xmlWriter) texts(name string, values []string) {
 	for _, v := range values {

@@ -89,3 +89,16 @@ func TestXMLBodyIsBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestErrorsHaveQuotesAsTheyAre(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	a := d.do("PUT", "/bucket?cors", corsXML(elements("AllowedMethod", "GET", "AllowedOrigin", "*-*&lt;*&amp;")))
+	if a.status != 400 || element(a.body, "Message") != `AllowedOrigin "*-*&lt;*&amp;" can not have more than one wildcard.` {
+		t.Error(a)
+	}
+	refused := presign("bucket", "k", nil, conditions{[]string{"eq", "$acl", "private"}})
+	if a := d.post("bucket", refused); !strings.Contains(a.body, `Policy Condition failed: ["eq", "$acl", "private"]</Message>`) {
+		t.Error(a)
+	}
+}
