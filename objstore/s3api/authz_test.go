@@ -77,7 +77,7 @@ func TestEveryRouteHasAnAction(t *testing.T) {
 					continue
 				}
 				if _, ok := actions[r.name]; !ok {
-					t.Errorf("%s %s: say in actions (authz.go) what it needs to be allowed", method, r.name)
+					t.Errorf("%s %s: say in actions.go what it needs to be allowed", method, r.name)
 				}
 			}
 		}
