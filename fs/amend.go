@@ -237,6 +237,7 @@ func (f *FS) createAmended(in *fuse.CreateIn, ino objstore.InodeID, out *fuse.Cr
 	if err != nil {
 		return f.fail("amend", &in.InHeader, err)
 	}
+	f.known.add(ino)
 	out.NodeId, out.Generation = uint64(ino), generation
 	f.fillAttr(&out.Attr, &a)
 	f.opened(&file{f: ef, write: true, amends: f.amendments.of(ino)}, &out.OpenOut)

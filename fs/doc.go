@@ -5,7 +5,7 @@
 // # What it promises
 //
 //   - The node id that the kernel knows is the inode id of the store, so that
-//     a name in the kernel's cache costs the daemon a bit (known.go). Node 1 stands
+//     a name in the kernel's cache costs the daemon three bytes (known.go). Node 1 stands
 //     for the root of the mount, whatever inode that is. Inode ids are never
 //     reused: the generation is always 1.
 //   - When close or fsync returns, the S3 door shows what was written; fsync

@@ -293,4 +293,4 @@ func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fu
 }
 
 // Forget has little to forget: no memory is held per name, but for what known says.
-func (f *FS) Forget(node, nlookup uint64) { f.known.forget(f.inode(node)) }
+func (f *FS) Forget(node, nlookup uint64) { f.known.forget(f.inode(node), nlookup) }

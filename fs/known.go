@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"math"
 	"sync"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -9,8 +10,9 @@ import (
 // A kernel uses an inode without an open file, too: for a working directory, a
 // descriptor of O_PATH, a bind mount, an open pipe, or between the LOOKUP and the OPEN of
 // a path. On other file systems such an inode outlives its last name. Here what goes is
-// kept while the kernel has it, which known tells: a bit for each inode that it was told
-// of and has not forgotten.
+// kept while the kernel has it, which known tells: a byte for each inode counts how often
+// it was told of it, as the kernel does. A FORGET says how many of these it means: a
+// LOOKUP under way can tell of the inode anew before that is read.
 //
 // Of a directory, a pipe, a socket or a device the attributes are all that is left to
 // see, and these are remembered. A file or symbolic link is held in the store, which
@@ -18,8 +20,9 @@ import (
 // another door removes or replaces alone: what this kernel removes itself it hardly ever
 // uses any more.
 //
-// BUG(known): a FORGET can be overtaken by a LOOKUP of the same inode, which counts as
-// forgotten then. Its users get ESTALE when it is removed.
+// BUG(known): an inode that the kernel was told of manyTimes counts as forgotten with the
+// next FORGET, also when that is overtaken by a LOOKUP. Then its users get ESTALE when
+// the inode is removed.
 
 // What is removed beyond these bounds of one mount is gone at once.
 const (
@@ -37,16 +40,22 @@ type known struct {
 	ended  bool // nothing is held any more
 }
 
-// knownShard has the bits of inode i at i / 64. Inodes that are made together are used
-// together, so most words have many.
+// knownShard has the count of inode i in the group i / knownGroup. Inodes that are made
+// together are used together, so most groups have many.
 type knownShard struct {
-	mu   sync.Mutex
-	bits map[objstore.InodeID]uint64
-	_    [48]byte // keeps two shards out of one cache line
+	mu     sync.Mutex
+	counts map[objstore.InodeID][knownGroup]uint8
+	_      [48]byte // keeps two shards out of one cache line
 }
 
+const (
+	knownGroup = 32
+	// manyTimes is where a count ends.
+	manyTimes = math.MaxUint8
+)
+
 func (k *known) shard(ino objstore.InodeID) *knownShard {
-	return &k.shards[ino/64%objstore.InodeID(len(k.shards))]
+	return &k.shards[ino/knownGroup%objstore.InodeID(len(k.shards))]
 }
 
 // add notes that the kernel is told of an inode.
@@ -54,33 +63,50 @@ func (k *known) add(ino objstore.InodeID) {
 	s := k.shard(ino)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.bits == nil {
-		s.bits = make(map[objstore.InodeID]uint64)
+	if s.counts == nil {
+		s.counts = make(map[objstore.InodeID][knownGroup]uint8)
 	}
-	s.bits[ino/64] |= 1 << (ino % 64)
+	group := s.counts[ino/knownGroup]
+	if n := &group[ino%knownGroup]; *n < manyTimes {
+		*n++
+		s.counts[ino/knownGroup] = group
+	}
 }
 
 func (k *known) has(ino objstore.InodeID) bool {
 	s := k.shard(ino)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.bits[ino/64]&(1<<(ino%64)) != 0
+	return s.counts[ino/knownGroup][ino%knownGroup] > 0
 }
 
-func (k *known) remove(ino objstore.InodeID) {
+// remove takes away what the kernel was told so many times; last reports whether it has
+// nothing left of the inode.
+func (k *known) remove(ino objstore.InodeID, times uint64) (last bool) {
 	s := k.shard(ino)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if word := s.bits[ino/64] &^ (1 << (ino % 64)); word != 0 {
-		s.bits[ino/64] = word
+	group := s.counts[ino/knownGroup]
+	n := &group[ino%knownGroup]
+	if last = *n == manyTimes || uint64(*n) <= times; last {
+		*n = 0
 	} else {
-		delete(s.bits, ino/64)
+		*n -= uint8(times)
 	}
+	if group == [knownGroup]uint8{} {
+		delete(s.counts, ino/knownGroup)
+	} else {
+		s.counts[ino/knownGroup] = group
+	}
+	return last
 }
 
-// forget lets go of an inode that the kernel has dropped.
-func (k *known) forget(ino objstore.InodeID) {
-	k.remove(ino)
+// forget lets go of an inode that the kernel has dropped, as far as it was told of it so
+// many times.
+func (k *known) forget(ino objstore.InodeID, times uint64) {
+	if !k.remove(ino, times) {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.ghosts, ino)

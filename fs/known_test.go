@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -77,6 +78,62 @@ func TestFileThatAnotherDoorTakesStaysForItsUsers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A LOOKUP can be answered before the FORGET of what the kernel was told earlier is read.
+// The kernel has the inode then, and forgets it once more.
+func TestForgetThatALookupOvertakesLeavesTheInode(t *testing.T) {
+	m := mountBucket(t, Options{})
+	w := &walker{t, m, 1 << 30}
+	for _, told := range []int{1, 2, 3} { // before the FORGET
+		m.put(t, "key", "old")
+		for range told + 1 {
+			w.find("key")
+		}
+		node := w.find("key")
+		m.m.fs.Forget(node, uint64(told))
+		m.del(t, "key")
+		if got, st := w.read(node); st != fuse.OK || got != "old" {
+			t.Errorf("told %d times: %q, %v", told, got, st)
+		}
+		m.m.fs.Forget(node, 2)
+		m.awaitGone(t, node)
+	}
+}
+
+// The counts of what the kernel was told are its own: told of an inode over and over, it
+// forgets it with one FORGET, and nothing stays behind.
+func TestNothingIsKnownOfWhatIsForgotten(t *testing.T) {
+	var k known
+	for _, told := range []int{1, 2, manyTimes - 1, manyTimes, manyTimes + 1, 1000} {
+		for ino := objstore.InodeID(30); ino < 35; ino++ { // of two groups
+			for range told {
+				k.add(ino)
+			}
+		}
+		for ino := objstore.InodeID(30); ino < 35; ino++ {
+			if told > 1 && told < manyTimes {
+				if k.forget(ino, uint64(told)-1); !k.has(ino) {
+					t.Errorf("told %d times, %d is forgotten with one less", told, ino)
+				}
+				k.forget(ino, 1)
+			} else {
+				k.forget(ino, uint64(told))
+			}
+			if k.has(ino) {
+				t.Errorf("told %d times, %d is known after its FORGET", told, ino)
+			}
+			if next := ino + 1; next < 35 && !k.has(next) {
+				t.Errorf("told %d times, %d went with its neighbour", told, next)
+			}
+		}
+		k.forget(30, 1) // of which the kernel was not told
+	}
+	for i := range k.shards {
+		if n := len(k.shards[i].counts); n > 0 {
+			t.Errorf("shard %d has %d groups left", i, n)
+		}
+	}
 }
 
 func TestSymlinkThatAnotherMountRemovesStaysForItsUsers(t *testing.T) {

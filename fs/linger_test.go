@@ -31,16 +31,23 @@ func (q *lingering) forTests() {
 	q.time = time.Hour
 }
 
-// lookup is one that the FORGET of an earlier use of the inode overtakes: otherwise what
-// another door replaces would be kept for that alone (known.go).
+// lookup finds what the kernel forgets at once: otherwise what another door replaces
+// would be kept for that alone (known.go).
 func (w *walker) lookup(name string) uint64 {
+	w.t.Helper()
+	node := w.find(name)
+	w.m.m.fs.Forget(node, 1)
+	return node
+}
+
+// find is a LOOKUP.
+func (w *walker) find(name string) uint64 {
 	w.t.Helper()
 	h := w.header(fuse.FUSE_ROOT_ID)
 	var out fuse.EntryOut
 	if st := w.m.m.fs.Lookup(nil, &h, name, &out); st != fuse.OK {
 		w.t.Fatalf("lookup of %q: %v", name, st)
 	}
-	w.m.m.fs.Forget(out.NodeId, 1)
 	return out.NodeId
 }
 
