@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -416,4 +417,33 @@ func (x *exerciser) compare(got, want []byte, off int) {
 		}
 	}
 	x.t.Errorf("%d bytes at %d, want %d", len(got), off, len(want))
+}
+
+// TestOpenFileShowsWhatItTakes: programs that copy take a file without blocks for one
+// hole (tar --sparse), however long somebody has it open.
+func TestOpenFileShowsWhatItTakes(t *testing.T) {
+	for _, o := range []Options{{}, {Writeback: true, WritebackInterval: time.Millisecond}} {
+		m := mountBucket(t, o)
+		f, err := os.Create(m.path("file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for i := int64(1); i < 4; i++ {
+			before := stat(t, m.path("file")).Blocks
+			if _, err := f.Write(pattern(byte(i), 100_000)); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			deadline := time.Now().Add(time.Minute)
+			for stat(t, m.path("file")).Blocks < before+100_000/512 {
+				if time.Now().After(deadline) {
+					t.Fatalf("%+v: %d blocks after %d bytes, %d before", o, stat(t, m.path("file")).Blocks, i*100_000, before)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
 }

@@ -21,6 +21,8 @@ type file struct {
 	// pure is set once the inode is known to have no file capabilities, which
 	// a write would have to take away.
 	pure atomic.Bool
+	// written is set by what the kernel wrote back: see showBlocks.
+	written atomic.Bool
 	// amends is what the handle was opened for by the door itself; nil: it was not.
 	amends *amendment
 }
@@ -150,7 +152,8 @@ func (f *FS) write(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Statu
 	off := int64(in.Offset)
 	var written uint32
 	write := h.f.WriteAt
-	if f.o.Writeback && in.WriteFlags&fuse.WRITE_CACHE != 0 {
+	back := f.o.Writeback && in.WriteFlags&fuse.WRITE_CACHE != 0
+	if back {
 		write = h.f.WriteCached // SETATTR or nothing will tell mtime
 	}
 	for _, p := range data {
@@ -163,6 +166,9 @@ func (f *FS) write(h *file, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Statu
 			}
 			return 0, f.fail("write", &in.InHeader, err)
 		}
+	}
+	if back {
+		h.written.Store(true)
 	}
 	return written, fuse.OK
 }

@@ -262,6 +262,24 @@ func (m *Mounted) writeBack() {
 		if err := m.syncfs(m.dir, false); err != nil {
 			m.fs.log.Warn("writing back failed", "err", err)
 		}
+		m.fs.showBlocks()
+	}
+}
+
+// showBlocks makes the kernel ask again what the files take that it has written to since
+// the last time. Of a file that it writes back it would ask when that is closed, and
+// show until then what it took when it was opened. A new one has no blocks: tar --sparse
+// and others take that for one hole, and do not read it.
+func (f *FS) showBlocks() {
+	var nodes []uint64
+	f.files.find(func(h *file) bool {
+		if node, ok := f.node(h.f.Inode()); ok && h.written.Swap(false) {
+			nodes = append(nodes, node)
+		}
+		return false
+	})
+	for _, node := range nodes {
+		f.disown(node)
 	}
 }
 
