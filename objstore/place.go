@@ -53,11 +53,16 @@ const (
 )
 
 // Time is nanoseconds since 1970 UTC. It holds every time that a file system
-// call or S3 hands us without rounding.
+// call or S3 hands us without rounding, from 1678 to 2261.
 type Time int64
 
-// TimeOf converts, saturating outside the years 1678 to 2262.
-func TimeOf(t time.Time) Time { return Time(t.UnixNano()) }
+// TimeOf converts. What a Time does not hold becomes the first or last that it does.
+func TimeOf(t time.Time) Time {
+	if s := t.Unix(); s < -1<<33 || s > 1<<33 { // some 272 years
+		return Time(t.Sub(time.Unix(0, 0))) // which saturates, and takes longer
+	}
+	return Time(t.UnixNano())
+}
 
 // Std converts to a time.Time in UTC.
 func (t Time) Std() time.Time { return time.Unix(0, int64(t)).UTC() }

@@ -1,7 +1,6 @@
 package s3api
 
 import (
-	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -57,12 +56,6 @@ func parseHTTPTime(s string) objstore.Time {
 		if t, err = time.Parse(time.RFC3339, s); err != nil {
 			return 0
 		}
-	}
-	switch {
-	case t.Year() >= 2262: // beyond what a Time holds, in nanoseconds
-		return math.MaxInt64
-	case t.Year() <= 1678:
-		return math.MinInt64
 	}
 	if at := objstore.TimeOf(t); at != 0 {
 		return at

@@ -2,7 +2,6 @@ package s3api
 
 import (
 	"errors"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -69,15 +68,12 @@ func (q *request) lockHeaders() (l objstore.Lock, err error) {
 	return l, nil
 }
 
-// parseLockTime reads an ISO 8601 date with time and zone. One that is long over is
-// a date, too: it is 1678 then, since a Time holds nothing before.
+// parseLockTime reads an ISO 8601 date with time and zone, up to the last year that a
+// Time holds.
 func parseLockTime(s string) (objstore.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, strings.TrimSpace(s))
-	switch {
-	case err != nil, t.UTC().Year() > 2261: // the last one that a Time holds
+	if err != nil || t.UTC().Year() > 2261 {
 		return 0, false
-	case t.UTC().Year() < 1678:
-		return math.MinInt64, true
 	}
 	return objstore.TimeOf(t), true
 }
