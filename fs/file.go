@@ -324,7 +324,8 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32,
 	if in.Flags != 0 || in.OffIn > math.MaxInt64 || in.OffOut > math.MaxInt64 {
 		return 0, fuse.EINVAL
 	}
-	n, err := to.f.CopyRange(f.ctx(), int64(in.OffOut), from.f, int64(in.OffIn), int64(min(in.Len, maxCopy)))
+	length := int64(min(in.Len, math.MaxUint32)) // the answer has 32 bits
+	n, err := to.f.CopyRange(f.ctx(), int64(in.OffOut), from.f, int64(in.OffIn), length)
 	switch {
 	case objstore.IsKind(err, objstore.KindNotSupported):
 		return 0, fuse.ENOTSUP
@@ -335,9 +336,6 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32,
 	}
 	return uint32(n), f.dropPrivileges(to.f.Inode(), &in.InHeader)
 }
-
-// maxCopy bounds what one COPY_FILE_RANGE does, in bytes; its answer has 32 bits.
-const maxCopy = 1 << 30
 
 // Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others. A kernel
 // with the writeback cache asks without writing its dirty pages back first, so
