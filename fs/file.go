@@ -337,19 +337,19 @@ func (f *FS) CopyFileRange(_ <-chan struct{}, in *fuse.CopyFileRangeIn) (uint32,
 	return uint32(n), f.dropPrivileges(to.f.Inode(), &in.InHeader)
 }
 
-// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others. A kernel
-// with the writeback cache asks without writing its dirty pages back first, so
-// that our answer could make a copy program skip data: ENOSYS makes it take
-// the whole file for data.
+// Lseek serves SEEK_DATA and SEEK_HOLE; the kernel does the others. It asks without
+// writing back what programs have written, so that our answer could make one that copies
+// skip data: settle comes first. Where that is no help ENOSYS makes the kernel take the
+// whole of every file for data.
 func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	if f.o.Writeback {
+	if !f.seeks {
 		return fuse.ENOSYS
 	}
 	h := f.files.get(in.Fh)
 	if h == nil {
 		return fuse.EBADF
 	}
-	f.settle(h.f.Inode()) // what a program has written through a mapping
+	f.settle(h.f.Inode())
 	var pos int64
 	var err error
 	switch in.Whence {

@@ -124,8 +124,11 @@ type FS struct {
 	// kernel; see reply.
 	foreign atomic.Uint64
 
-	// server and what stops are set in Init, before the first request.
-	server    *fuse.Server
+	// server, seeks and what stops are set in Init, before the first request.
+	server *fuse.Server
+	// seeks: settle has the kernel hand over all that it would write back. Those before
+	// 6.16 wrote copies of their pages back, for which they did not wait.
+	seeks     bool
 	stopWatch func()
 	stopLost  func()
 	stopKeep  func()
@@ -209,6 +212,7 @@ func (f *FS) String() string { return "coffer" }
 // Init is called after the kernel's INIT and before any other request.
 func (f *FS) Init(s *fuse.Server) {
 	f.server = s
+	f.seeks = !f.o.Writeback || s.KernelSettings().SupportsVersion(7, 44)
 	f.stopWatch = f.store.WatchFor(f.foreignChange, f.changed)
 	f.stopLost = f.store.WatchLost(f.lost)
 	f.stopKeep = f.store.AskBeforeRemoval(f.removing)
