@@ -30,6 +30,7 @@ const (
 	MaxXattrName    = 255      // bytes
 	MaxXattrValue   = 64 << 10 // bytes
 	MaxXattrTotal   = 64 << 10 // bytes of names and values of one inode
+	MaxXattrNames   = 44 << 10 // bytes of names, each with a NUL: a list has 64 KiB (XATTR_LIST_MAX), with tags and S3 user metadata
 	MaxUserMetadata = 2 << 10  // bytes of S3 user metadata, names and values (AWS: "Working with object metadata")
 	MaxPartNumber   = 10000
 	MinPartSize     = 5 << 20 // all parts but the last

@@ -206,9 +206,14 @@ func (a *attrs) set(op, name, value string) error {
 	}
 	k, ok := strings.CutPrefix(name, xattrUserMeta)
 	if !ok {
+		_, had := a.plain[name]
 		a.plain[name] = value
-		if totalPlain(a.plain) > objstore.MaxXattrTotal {
+		all, list := totalPlain(a.plain)
+		switch {
+		case all > objstore.MaxXattrTotal:
 			return objstore.E(objstore.KindNoSpace, op, name, "attributes are over 64 KiB in all")
+		case list > objstore.MaxXattrNames && !had:
+			return objstore.E(objstore.KindNoSpace, op, name, "there are more names than can be listed")
 		}
 		return nil
 	}
@@ -320,14 +325,15 @@ func countTags(plain record.Xattrs) (n int) {
 	return n
 }
 
-// totalPlain is total of what is no tag.
-func totalPlain(plain record.Xattrs) (n int) {
+// totalPlain is total of what is no tag, and the size of a list of the names.
+func totalPlain(plain record.Xattrs) (all, list int) {
 	for name, value := range plain {
 		if !strings.HasPrefix(name, xattrTag) {
-			n += len(name) + len(value)
+			all += len(name) + len(value)
+			list += len(name) + 1
 		}
 	}
-	return n
+	return all, list
 }
 
 // total is the number of bytes of all names and values.

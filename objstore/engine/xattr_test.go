@@ -91,6 +91,50 @@ func TestXattrNamesAndValuesAreBounded(t *testing.T) {
 	}
 }
 
+// TestXattrsCanBeListed: the kernel takes lists of up to 64 KiB (XATTR_LIST_MAX), and
+// what lists and copies all attributes of a file fails where there are more.
+func TestXattrsCanBeListed(t *testing.T) {
+	s, _ := treeStore(t)
+	f := newWorld(t, s, "names", "f").stat("f").Inode
+	const token = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~" // what names of headers have
+	fill := func(name func(i int) string) (n int) {
+		for {
+			err := s.SetXattr(bg, mountC, f, name(n), nil, 0)
+			if objstore.IsKind(err, objstore.KindNoSpace) {
+				return n
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+	}
+	plain := func(i int) string { return fmt.Sprintf("user.%0250d", i) }
+	want := fill(plain)
+	want += fill(func(i int) string { return fmt.Sprintf("user.s3.tag.%0128d", i) })
+	want += fill(func(i int) string { // the shortest first
+		if i < len(token) {
+			return "user.s3.meta." + token[i:i+1]
+		}
+		i -= len(token)
+		return "user.s3.meta." + token[i/len(token):][:1] + token[i%len(token):][:1]
+	})
+	names, err := s.ListXattr(bg, f)
+	if err != nil || len(names) != want {
+		t.Fatalf("%d names, %v; want %d", len(names), err, want)
+	}
+	size := 0
+	for _, n := range names {
+		size += len(n) + 1
+	}
+	if size > 64<<10 {
+		t.Errorf("%d names take %d bytes", len(names), size)
+	}
+	if err := s.SetXattr(bg, mountC, f, plain(0), []byte("v"), objstore.XattrReplace); err != nil {
+		t.Errorf("what is there cannot be changed: %v", err)
+	}
+}
+
 func TestXattrsOfFileAreListedAndRemoved(t *testing.T) {
 	s, _ := treeStore(t)
 	w := newWorld(t, s, "listed", "f", "s3 implicit/k")
