@@ -164,6 +164,9 @@ func runForeground(ctx context.Context, cfg Config, r *MountRequest, log *slog.L
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	// A log or a terminal that nobody reads any more is no reason to die, as in
+	// coffer mount --foreground DIR 2>&1 | head.
+	signal.Ignore(syscall.SIGPIPE)
 	cfg.LogFile = "" // standard error it is
 	var d *Daemon
 	var report StartReport

@@ -469,3 +469,28 @@ func TestOverlappingMountTakesTheWritebackCacheAway(t *testing.T) {
 		})
 	}
 }
+
+func TestForegroundOutlivesWhoReadItsLog(t *testing.T) {
+	needFUSE(t)
+	h := newHouse(t)
+	dir := h.mkdir("mnt")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := h.command("mount", "--foreground", dir)
+	cmd.Stdout, cmd.Stderr = w, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	h.await(func() bool { return mounted(dir) })
+	h.ok("umount", dir) // which is logged
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
