@@ -42,6 +42,13 @@ func IsBackground() bool { return os.Getenv(backgroundEnv) != "" }
 // first mount is usable, and leaves it alone.
 func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartReport, MountInfo, error) {
 	fail := func(err error) (StartReport, MountInfo, error) { return StartReport{}, MountInfo{}, err }
+	if cfg.LogFile == "" {
+		path, err := DefaultLogFile(cfg.Store)
+		if err != nil {
+			return fail(err)
+		}
+		cfg.LogFile = path
+	}
 	text, err := encodeRequest(backgroundConfig{cfg, r})
 	if err != nil {
 		return fail(err)
@@ -50,7 +57,7 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 	defer config.Close()
 	log, err := openLogFile(cfg.LogFile)
 	if err != nil {
-		return fail(err)
+		return fail(hinted(err, "set XDG_STATE_HOME to a directory that can be written to, or mount with --foreground"))
 	}
 	defer log.f.Close()
 	ready, theirs, err := os.Pipe()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +58,9 @@ func (c *Config) Resolve() error {
 	if err != nil {
 		return fmt.Errorf("store %q: %w", c.Store, err)
 	}
+	if err := checkPath(dir); err != nil {
+		return err
+	}
 	c.Store = dir
 	if c.KeyFile != "" && c.PassphraseFile != "" {
 		return errors.New("a store opens with a key file or with a passphrase, not with both")
@@ -70,6 +74,9 @@ func (c *Config) Resolve() error {
 		}
 		real, err := resolveMissing(*p)
 		if err != nil {
+			return err
+		}
+		if err := checkPath(*p); err != nil {
 			return err
 		}
 		if isInside(real, c.Store) {
@@ -88,12 +95,16 @@ func (c *Config) Resolve() error {
 			return err
 		}
 	}
-	if c.LogFile == "" {
-		if c.LogFile, err = DefaultLogFile(c.Store); err != nil {
-			return err
-		}
-	}
 	return c.checkSocket()
+}
+
+// checkPath refuses what the JSON between the processes of coffer, and that of
+// status, would make another path of.
+func checkPath(path string) error {
+	if utf8.ValidString(path) {
+		return nil
+	}
+	return hinted(fmt.Errorf("path %q is not valid UTF-8", path), "choose a path that is")
 }
 
 // maxSocketPath is the longest path of a unix socket, in bytes: sun_path has
@@ -172,7 +183,7 @@ func userDir(variable, below string) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil || !filepath.IsAbs(home) {
-		return "", hinted(fmt.Errorf("neither %s nor HOME is set", variable), "set HOME, or name the paths with flags")
+		return "", hinted(fmt.Errorf("neither %s nor HOME is set", variable), "set HOME or "+variable)
 	}
 	return filepath.Join(home, below, "coffer"), nil
 }

@@ -36,6 +36,9 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 	if r.Mountpoint, err = resolveMountpoint(r.Mountpoint); err != nil {
 		return err
 	}
+	if err := checkPath(r.Mountpoint); err != nil {
+		return err
+	}
 	keys, notes, err := readCustomerKeys(r.SSECKeyFiles)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -278,6 +279,31 @@ func TestCommandLineMistakesAreUsageErrors(t *testing.T) {
 	} {
 		h.refused(exitUsage, args)
 	}
+}
+
+func TestPathsThatAreNotUTF8AreRefused(t *testing.T) {
+	needFUSE(t)
+	h := newHouse(t)
+	dir, odd := h.mkdir("mnt"), h.mkdir("odd\xff")
+	h.refused(exitFailed, []string{"mount", odd}, "UTF-8")
+	for _, cmd := range [][]string{{"mount", dir}, {"serve"}, {"init"}} {
+		h.refused(exitFailed, append(cmd, "--store", odd+"/store"), "UTF-8")
+		h.refused(exitFailed, append(cmd, "--key-file", odd+"/key"), "UTF-8")
+	}
+}
+
+func TestWithoutAHomePathsCanBeGiven(t *testing.T) {
+	needFUSE(t)
+	h := newHouse(t)
+	h.env = slices.DeleteFunc(h.env, func(v string) bool { return strings.HasPrefix(v, "HOME=") || strings.HasPrefix(v, "XDG_") })
+	h.env = append(h.env, "XDG_STATE_HOME=relative") // root has a place of its own where nothing is said
+	dir := h.mkdir("mnt")
+	h.refused(exitNotRunning, []string{"env"}, "no store")
+	h.ok("init", "--key-file", h.path("key"))
+	h.refused(exitNotRunning, []string{"status"}, "no daemon")
+	h.refused(exitFailed, []string{"mount", "--key-file", h.path("key"), dir}, "neither XDG_STATE_HOME nor HOME", "set HOME or XDG_STATE_HOME")
+	h.env = append(h.env, "XDG_STATE_HOME="+h.path("store/superblock/state"))
+	h.refused(exitFailed, []string{"mount", "--key-file", h.path("key"), dir}, "log file", "XDG_STATE_HOME")
 }
 
 func TestUmountOfWhatIsNoMountIsRefused(t *testing.T) {
