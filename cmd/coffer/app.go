@@ -29,12 +29,41 @@ Every flag can be given as a variable, COFFER_ and the flag's name
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	app := newApp(stdout, stderr)
+	out := &output{w: stdout}
+	app := newApp(out, stderr)
 	args, err := flagsFirst(app, args)
 	if err == nil {
 		err = app.RunContext(ctx, args)
 	}
+	if err == nil {
+		err = out.err
+	}
 	return report(stderr, err)
+}
+
+// output is standard output. What a command prints is what it was called for, a
+// secret that is shown once for example: if it cannot be written the command has
+// failed.
+type output struct {
+	w   io.Writer
+	err error // the first
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// told is standard output for what only tells what was done, which stands whether
+// that can be written or not: a mount that is there is no failed one.
+func told(c *cli.Context) io.Writer {
+	if o, ok := c.App.Writer.(*output); ok {
+		return o.w
+	}
+	return c.App.Writer
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {

@@ -4,11 +4,15 @@ package main
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/cofferfs/coffer/mount"
 )
 
 func main() {
+	// Nothing of a store is another user's, and all of it is its owner's, whatever
+	// umask the caller has.
+	syscall.Umask(0o077)
 	switch {
 	case mount.IsGuard():
 		os.Exit(mount.RunGuard())

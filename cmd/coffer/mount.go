@@ -69,7 +69,7 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 				SSECKeyFiles: c.StringSlice("sse-c-key"),
 			}
 			return mount.RunMount(c.Context, config(c), r, c.Bool("foreground"), func(res mount.MountResult) {
-				printMount(c.App.Writer, c.App.ErrWriter, res)
+				printMount(told(c), c.App.ErrWriter, res)
 			})
 		},
 	}

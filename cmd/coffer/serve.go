@@ -24,8 +24,8 @@ not exist is made, as by coffer init. coffer mount can add mounts meanwhile.`,
 				for _, n := range r.Warnings {
 					fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n)
 				}
-				printMade(c.App.Writer, r)
-				printEndpoint(c.App.Writer, r)
+				printMade(told(c), r)
+				printEndpoint(told(c), r)
 			})
 		},
 	}
