@@ -140,6 +140,11 @@ func storeKeyContext(id [16]byte) kms.Context {
 // openBelow opens what the engine stands on. This is where data and metadata
 // meet: the metadata driver makes nothing durable before data.Sync returned.
 func (s *store) openBelow(ctx context.Context, create bool) (err error) {
+	limit, err := descriptorLimit()
+	if err != nil {
+		return err
+	}
+	files := shareOut(limit)
 	size := diskSize(s.cfg.Store)
 	segment := min(maxSegment, max(minSegment, size/32))
 	s.data, err = localdata.Open(ctx, localdata.Options{
@@ -150,6 +155,7 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 		SpareBytes:   segment/2 + segment/8,
 		KeepRoom:     true,
 		SegmentBytes: int64(segment),
+		OpenFiles:    files.segments,
 		Logger:       s.log.With("part", "data"),
 	})
 	if err != nil {
@@ -161,6 +167,7 @@ func (s *store) openBelow(ctx context.Context, create bool) (err error) {
 		CurrentKey: s.sb.Keys[0].ID,
 		Create:     create,
 		ReadOnly:   s.cfg.ReadOnly,
+		OpenFiles:  files.tables,
 		BeforeDurable: func() error {
 			return s.syncData(context.WithoutCancel(ctx))
 		},

@@ -121,6 +121,9 @@ func prepare(cfg *Config, listen func() error) (*durable.Lock, error) {
 	if err := checkStoreWritable(cfg); err != nil {
 		return nil, err
 	}
+	if err := checkDescriptors(); err != nil {
+		return nil, err
+	}
 	if state == dirAbsent {
 		if err := checkNewUnlock(cfg); err != nil {
 			return nil, err

@@ -14,20 +14,28 @@ import (
 )
 
 // listen takes the addresses of the S3 door.
-func (d *Daemon) listen(ctx context.Context) (err error) {
-	if d.listener, err = listenOn(ctx, d.cfg.Listen, "--listen"); err != nil {
+func (d *Daemon) listen(ctx context.Context) error {
+	limit, err := descriptorLimit()
+	if err != nil {
 		return err
 	}
+	connections := make(slots, shareOut(limit).connections)
+	ln, err := listenOn(ctx, d.cfg.Listen, "--listen")
+	if err != nil {
+		return err
+	}
+	d.listener = connections.bound(ln)
 	if d.cfg.HTTP == "" {
 		return nil
 	}
-	if d.plain, err = listenOn(ctx, d.cfg.HTTP, "--http"); err != nil {
+	if ln, err = listenOn(ctx, d.cfg.HTTP, "--http"); err != nil {
 		return errors.Join(err, d.listener.Close())
 	}
+	d.plain = connections.bound(ln)
 	return nil
 }
 
-func listenOn(ctx context.Context, addr, flag string) (net.Listener, error) {
+func listenOn(ctx context.Context, addr, flag string) (*net.TCPListener, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	switch {
@@ -38,7 +46,7 @@ func listenOn(ctx context.Context, addr, flag string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	return ln, nil
+	return ln.(*net.TCPListener), nil
 }
 
 // startS3 serves S3 through TLS and, where it was asked for, without.

@@ -34,7 +34,7 @@ func (s *Store) pebbleOptions() *pebble.Options {
 		L0StopWritesThreshold:       outOfReach,
 		L0CompactionThreshold:       8, // bursts of small files are merged once, not twice
 		LBaseMaxBytes:               64 << 20,
-		MaxOpenFiles:                512,
+		MaxOpenFiles:                s.o.OpenFiles,
 		MaxManifestFileSize:         s.o.manifestBytes,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },

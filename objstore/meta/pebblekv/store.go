@@ -52,6 +52,8 @@ type Options struct {
 	// MemTableBytes is the size of a memtable; 0 means 16 MiB. Up to
 	// maxMemTables of them, and as much log, can exist.
 	MemTableBytes int64
+	// OpenFiles is how many tables are kept open, 64 at least; 0 means 512.
+	OpenFiles int
 	// BeforeDurable makes durable what the metadata points to; see
 	// sealedfs.Options. It must not call the store. With an error that matches
 	// meta.ErrNoSpace the metadata wait for room, too.
@@ -71,6 +73,7 @@ type Options struct {
 const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 16 << 20
+	defaultOpenFiles     = 512
 	minMemTableBytes     = 256 << 10
 	maxMemTableBytes     = 256 << 20 // its log stays far below sealedfs.MaxLog
 )
@@ -81,6 +84,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCacheBytes
+	}
+	if o.OpenFiles == 0 {
+		o.OpenFiles = defaultOpenFiles
 	}
 	if o.MemTableBytes == 0 {
 		o.MemTableBytes = defaultMemTableBytes
