@@ -138,6 +138,8 @@
 // to commit more, calls it first. Tables are not part of the order. They fail, Pebble writes them
 // anew, and a table that no manifest has named goes at once. During pebble.Open, before
 // Defer, no room is as any other failure, once the reserve (Options.NoSpace) is used up.
+// Where a file could not be opened because too many are (EMFILE, ENFILE) nothing has
+// happened either, and that waits as well.
 //
 // After a sync that failed, the kernel may call pages clean that it never wrote, and a
 // second sync would vouch for nothing. With EIO that is the end. With ENOSPC all bytes

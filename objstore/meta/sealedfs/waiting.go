@@ -17,6 +17,9 @@ var errFull = fmt.Errorf("sealedfs: %w", meta.ErrNoSpace)
 // errBefore is errFull where BeforeDurable found no room: Options.NoSpace has none for that.
 var errBefore = fmt.Errorf("%w for what comes before", errFull)
 
+// errNoDescriptor is errFull where none was left to open a file with. Options.NoSpace has none either.
+var errNoDescriptor = fmt.Errorf("%w: no file descriptor is left", errFull)
+
 // waiting is what Pebble asked for and the disk has no room for, in the order in which
 // it was asked for: once one thing waits, all that comes after waits behind it, but for
 // tables, which Pebble itself tries again. So what is below is at each moment what it would have been
@@ -30,7 +33,7 @@ type waiting struct {
 
 	mu   sync.Mutex     // guards the fields below
 	ops  []func() error // each can be repeated as long as it returns errFull
-	told bool           // the log says that the disk is full
+	told bool           // the log says that there is no room
 }
 
 // isFull tells of errFull; not of a freeze that it caused.
@@ -39,6 +42,12 @@ func isFull(err error) bool { return errors.Is(err, errFull) && !errors.Is(err, 
 // noRoom tells whether err says that there is no room, rather than that something broke.
 func noRoom(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, meta.ErrNoSpace)
+}
+
+// noDescriptor tells whether err says that a file was not even opened, since this
+// process, or the system, has too many open: nothing has happened then.
+func noDescriptor(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Defer has what finds no room wait from now on, until Shutdown. Before that it freezes
@@ -51,8 +60,13 @@ func (fs *FS) Waits() bool { return fs.waiting.any.Load() }
 
 // fail returns errFull for what can wait for room, and freezes for anything else.
 func (fs *FS) fail(op, name string, err error) error {
-	if noRoom(err) && !fs.isFrozen() {
-		return fmt.Errorf("%w: %s %q: %w", errFull, op, path.Base(name), err)
+	if !fs.isFrozen() {
+		switch {
+		case noRoom(err):
+			return fmt.Errorf("%w: %s %q: %w", errFull, op, path.Base(name), err)
+		case noDescriptor(err):
+			return fmt.Errorf("%w: %s %q: %w", errNoDescriptor, op, path.Base(name), err)
+		}
 	}
 	fs.freeze(op, name, err)
 	return fs.frozen()
@@ -62,7 +76,7 @@ func (fs *FS) fail(op, name string, err error) error {
 // only for what is to wait: else the FS is frozen, and all that is left to do is done.
 func (fs *FS) attempt(do func() error) error {
 	err := do()
-	for isFull(err) && !errors.Is(err, errBefore) && fs.o.NoSpace != nil && fs.o.NoSpace() {
+	for isFull(err) && !errors.Is(err, errBefore) && !errors.Is(err, errNoDescriptor) && fs.o.NoSpace != nil && fs.o.NoSpace() {
 		err = do()
 	}
 	if isFull(err) && !fs.deferring.Load() {
@@ -95,7 +109,11 @@ func (fs *FS) wait(err error, op func() error) {
 	w.any.Store(true)
 	if err != nil && !w.told {
 		w.told = true
-		fs.o.Logger.Error("disk is full: metadata wait for room, and nothing becomes durable", "dir", fs.o.Dir, "err", err)
+		what := "disk is full"
+		if errors.Is(err, errNoDescriptor) {
+			what = "too many files are open"
+		}
+		fs.o.Logger.Error(what+": metadata wait for room, and nothing becomes durable", "dir", fs.o.Dir, "err", err)
 	}
 }
 
@@ -138,7 +156,7 @@ func (w *waiting) first(fs *FS) func() error {
 	w.ops = nil
 	w.any.Store(false)
 	if w.told && !fs.isFrozen() {
-		fs.o.Logger.Info("the disk has room again for metadata", "dir", fs.o.Dir)
+		fs.o.Logger.Info("there is room again for metadata", "dir", fs.o.Dir)
 	}
 	w.told = false
 	return nil
