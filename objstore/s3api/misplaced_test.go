@@ -63,6 +63,34 @@ func TestCopySourceIsForCopiesAlone(t *testing.T) {
 	}
 }
 
+func TestEncryptionIsChosenWhereAnObjectIsBegun(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("bucket")
+	d.put("bucket", "k", "data")
+	id, part := d.begin("/bucket/parts", "x-amz-server-side-encryption", "AES256")
+	first := d.do("PUT", part(1), "data").header.Get("ETag")
+	complete := "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>" + first + "</ETag></Part></CompleteMultipartUpload>"
+	for _, c := range []struct{ method, target, body string }{
+		{"GET", "/", ""}, {"GET", "/bucket", ""}, {"GET", "/bucket?list-type=2", ""}, {"GET", "/bucket/k", ""}, {"GET", "/bucket/k?tagging", ""},
+		{"PUT", part(1), "data"}, {"GET", "/bucket/parts?uploadId=" + id, ""},
+		{"DELETE", "/bucket/parts?uploadId=" + id, ""}, {"DELETE", "/bucket/k", ""},
+	} {
+		for _, h := range [][2]string{
+			{"x-amz-server-side-encryption", "AES256"}, {"x-amz-server-side-encryption-aws-kms-key-id", "one"},
+			{"x-amz-server-side-encryption-context", "e30="}, {"x-amz-server-side-encryption-bucket-key-enabled", "true"},
+		} {
+			d.do(c.method, c.target, c.body, h[0], h[1]).want(t, c.method+" "+c.target, 400, "InvalidArgument",
+				h[0]+" header is not supported for this operation.", "ArgumentName", h[0], "ArgumentValue", h[1])
+		}
+	}
+	copied := []string{"x-amz-copy-source", "bucket/k", "x-amz-server-side-encryption", "AES256"}
+	d.do("PUT", part(2), "", copied...).want(t, "UploadPartCopy", 400, "InvalidArgument", "x-amz-server-side-encryption header is not supported for this operation.",
+		"ArgumentName", "x-amz-server-side-encryption", "ArgumentValue", "AES256")
+	d.do("PUT", "/bucket/copy", "", copied...).ok(t, "CopyObject", 200)
+	d.do("POST", "/bucket/parts?uploadId="+id, complete, "x-amz-server-side-encryption", "AES256").ok(t, "complete, as minio-go does", 200)
+	d.do("GET", "/bucket/k", "").ok(t, "the object", 200)
+}
+
 func TestTwoOperationsAreRefused(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")

@@ -20,6 +20,9 @@ func (q *request) serve(r route) error {
 		if err := q.authorize(r.name); err != nil {
 			return err
 		}
+		if err := q.checkSSEHeaders(r.name); err != nil {
+			return err
+		}
 		if err := r.handle(q); !errors.Is(err, errOtherTags) {
 			return err
 		}

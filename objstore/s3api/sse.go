@@ -223,16 +223,26 @@ func (q *request) keep(raw []byte) *secret.Key {
 	return k
 }
 
-// readKey reads the customer's key of a read, which has no other encryption
-// headers.
+// readKey reads the customer's key of a read.
 func (q *request) readKey() (objstore.Encryption, error) {
+	return q.parseCustomerKey(customerHeaders, true)
+}
+
+// checkSSEHeaders refuses headers that choose an encryption where an operation makes
+// no choice: reads, parts, deletes. Of all of them users of AWS have reported this
+// answer. It is AWS's to a completion, too; but minio-go (v7.4.1), which knows that,
+// sends them with completions to all other servers.
+func (q *request) checkSSEHeaders(op string) error {
+	if q.writes(op) || op == "CompleteMultipartUpload" {
+		return nil
+	}
 	for _, name := range [...]string{sseHeader, sseKeyIDHeader, sseContextHeader, sseBucketKey} {
 		if v, ok := q.single(name); ok {
 			name = strings.ToLower(name)
-			return objstore.Encryption{}, errInvalidArgument(name+" header is not supported for this operation.", name, v)
+			return errInvalidArgument(name+" header is not supported for this operation.", name, v)
 		}
 	}
-	return q.parseCustomerKey(customerHeaders, true)
+	return nil
 }
 
 // setSSE tells how an object is encrypted.
