@@ -28,6 +28,7 @@ type UploadInfo struct {
 	Initiated   Time
 	Meta        ObjectMeta
 	SSE         SSEInfo
+	Asked       AskedSSE
 	Algorithm   checksum.Algorithm
 	Type        checksum.Type
 	Lock        Lock // that was asked for, of the object

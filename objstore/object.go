@@ -47,6 +47,13 @@ type SSEInfo struct {
 	ManagedKey bool
 }
 
+// AskedSSE is an encryption as a request asked for it: the zero value if it left that
+// to the bucket.
+type AskedSSE struct {
+	Mode     SSEMode
+	KMSKeyID string // as it was given
+}
+
 // ObjectMeta are the headers that are stored with an object and given back.
 type ObjectMeta struct {
 	ContentType        string

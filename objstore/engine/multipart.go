@@ -83,7 +83,7 @@ func (u *upload) info(s *Store, bucket, key string) objstore.UploadInfo {
 	return objstore.UploadInfo{
 		Bucket: bucket, Key: key, ID: objstore.UploadID(hex.EncodeToString(u.id[:])),
 		Initiated: u.rec.Initiated, Meta: u.rec.Meta,
-		SSE:       s.sseInfo(&u.rec.Content),
+		SSE: s.sseInfo(&u.rec.Content), Asked: u.rec.Asked,
 		Algorithm: u.rec.Algorithm, Type: u.rec.Type, Lock: u.rec.Lock,
 	}
 }
@@ -112,7 +112,7 @@ func (s *Store) CreateUpload(ctx context.Context, c objstore.Caller, req objstor
 		// Not the clock of stamps: uploads of one key are told apart, and sorted, by it.
 		Initiated: objstore.TimeOf(s.o.Now()), Meta: req.Meta, Tags: tagRecord(req.Tags), Algorithm: req.Algorithm, Type: req.Type,
 		Content: record.Content{ID: newContentID(), Gen: 1}, ETags: etags,
-		Lock: req.Lock,
+		Lock: req.Lock, Asked: objstore.AskedSSE{Mode: req.Encryption.Mode, KMSKeyID: req.Encryption.KMSKeyID},
 	}}
 	binary.BigEndian.PutUint64(u.rec.Content.ID[:8], uint64(u.rec.Initiated))
 	tag := s.uploadTag(root, req.Key)

@@ -201,6 +201,7 @@ func drawUpload(t *rapid.T) *Upload {
 	u.Lock = drawLock(t)
 	u.Content.ChecksumKey, u.ChecksumKey = maybe(t, "checksum key"), maybe(t, "checksum key of the upload")
 	u.Found = Found(rapid.Uint64().Draw(t, "found"))
+	u.Asked = objstore.AskedSSE{Mode: objstore.SSEMode(rapid.IntRange(0, 4).Draw(t, "asked mode")), KMSKeyID: text(t, "asked key")}
 	return u
 }
 

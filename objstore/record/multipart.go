@@ -25,6 +25,9 @@ type Upload struct {
 
 	// Found is what the key named when the upload began; may be ignored.
 	Found Found
+	// Asked is the encryption that the request asked for, not what the bucket's default
+	// made of it; may be ignored.
+	Asked objstore.AskedSSE
 }
 
 // Found is what a key named: 0 when that is not known, 1 for nothing, otherwise
@@ -60,6 +63,8 @@ func (u *Upload) Append(dst []byte) []byte {
 		e.bytes(21, appendPairs(nil, u.Tags))
 	}
 	e.uint(85, uint64(u.Found))
+	e.uint(86, uint64(u.Asked.Mode))
+	e.str(87, u.Asked.KMSKeyID)
 	return e.b
 }
 
@@ -110,6 +115,10 @@ func ParseUpload(b []byte) (*Upload, error) {
 			u.Tags = d.pairs()
 		case 85:
 			u.Found = Found(d.uint())
+		case 86:
+			u.Asked.Mode = objstore.SSEMode(d.uint8())
+		case 87:
+			u.Asked.KMSKeyID = d.str()
 		default:
 			d.unknown()
 		}
@@ -117,7 +126,7 @@ func ParseUpload(b []byte) (*Upload, error) {
 	if d.err == nil && (!u.Lock.Mode.Known() || !u.Lock.Hold.Known()) {
 		d.err = fmt.Errorf("%w: lock", ErrVersion)
 	}
-	if d.err == nil && (c.ID.IsZero() || c.Mode == 0 || c.Mode > objstore.SSEDSSE || len(c.SealedOEK) == 0 || c.Mode != objstore.SSEDSSE && len(c.SealedOuter) > 0) {
+	if d.err == nil && (c.ID.IsZero() || c.Mode == 0 || c.Mode > objstore.SSEDSSE || len(c.SealedOEK) == 0 || c.Mode != objstore.SSEDSSE && len(c.SealedOuter) > 0 || u.Asked.Mode > objstore.SSEDSSE) {
 		d.fail("upload")
 	}
 	if d.err != nil {

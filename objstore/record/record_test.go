@@ -243,6 +243,24 @@ func TestLockOfAVersionComesBack(t *testing.T) {
 	}
 }
 
+// What an upload's request asked for is all that it adds to one that is encrypted so.
+func TestEncryptionThatWasAskedForMayBeIgnored(t *testing.T) {
+	u := &Upload{Initiated: 5, Content: Content{ID: id(1), Mode: objstore.SSEKMS, DEK: 9, SealedOEK: []byte("sealed"), KMSKeyID: "key"}}
+	without := hex.EncodeToString(u.Append(nil))
+	u.Asked = objstore.AskedSSE{Mode: objstore.SSEKMS, KMSKeyID: "alias/a"}
+	b := u.Append(nil)
+	if got := hex.EncodeToString(b); got != without+"5601025707616c6961732f61" {
+		t.Errorf("written as %s", got)
+	}
+	if got, err := ParseUpload(b); err != nil || !reflect.DeepEqual(got, u) {
+		t.Errorf("read as %+v: %v", got, err)
+	}
+	u.Asked.Mode = objstore.SSEDSSE + 1
+	if _, err := ParseUpload(u.Append(nil)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("an unknown mode: %v", err)
+	}
+}
+
 // What a coffer that knows nothing of ETag forms ignores is all that the choice
 // adds to a bucket.
 func TestChoiceOfETagsIsAFieldThatMayBeIgnored(t *testing.T) {

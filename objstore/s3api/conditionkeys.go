@@ -101,6 +101,8 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 		return q.headerValue(http.CanonicalHeaderKey(key[len("s3:"):]))
 	case "s3:x-amz-copy-source":
 		return q.copySourceValue()
+	case "s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-aws-kms-key-id":
+		return q.chosenEncryption(http.CanonicalHeaderKey(key[len("s3:"):]))
 	case "s3:objectcreationoperation":
 		return one(strconv.FormatBool(q.creates(q.op)))
 	case "s3:object-lock-mode":
@@ -141,6 +143,25 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 func (q *request) headerValue(name string) ([]string, bool) {
 	v, ok := q.single(name)
 	return []string{v}, ok
+}
+
+// chosenEncryption is what a header says that chooses an encryption. Parts and
+// completions have none: what counts is what their upload was begun with, or a bucket
+// that asks for encryption would take nothing in parts.
+func (q *request) chosenEncryption(header string) ([]string, bool) {
+	if q.op != "UploadPart" && q.op != "CompleteMultipartUpload" {
+		return q.headerValue(header)
+	}
+	up, err := q.upload(objstore.UploadID(q.query.Get("uploadId")))
+	switch {
+	case err != nil: // the handler says so, to whom the policies let
+		return nil, false
+	case header == sseKeyIDHeader:
+		return []string{up.Asked.KMSKeyID}, up.Asked.KMSKeyID != ""
+	case up.Asked.Mode == objstore.SSENone, up.Asked.Mode == objstore.SSEC:
+		return nil, false
+	}
+	return []string{sseName(up.Asked.Mode)}, true
 }
 
 // copySourceValue is bucket and key that a copy is made from, however the header
