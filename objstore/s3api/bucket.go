@@ -17,9 +17,8 @@ func (q *request) createBucket() error {
 	if err != nil {
 		return err
 	}
-	if acl := q.get("X-Amz-Acl"); acl != "" && acl != "private" {
-		return newError(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership",
-			"Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+	if err := q.checkNewBucketACL(ownership); err != nil {
+		return err
 	}
 	var doc struct {
 		LocationConstraint string

@@ -3,6 +3,8 @@ package s3api
 import (
 	"net/http"
 	"strings"
+
+	"github.com/cofferfs/coffer/objstore"
 )
 
 // maxACLBytes bounds an ACL document: S3 takes 100 grants.
@@ -80,6 +82,47 @@ func (q *request) putACL() error {
 		}
 		return q.send(http.StatusOK)
 	}
+	owners, err := q.grantsToOwner()
+	if err != nil {
+		return err
+	}
+	if !owners {
+		return errNoACL()
+	}
+	return q.send(http.StatusOK)
+}
+
+// checkNewBucketACL refuses what the headers of CreateBucket say of the bucket's ACL,
+// unless it is what holds anyway: with the reason that S3 has under the ownership that
+// the bucket is to get. A new bucket blocks public access.
+func (q *request) checkNewBucketACL(ownership objstore.Ownership) error {
+	canned, given := q.single("X-Amz-Acl")
+	if given && q.hasGrants() {
+		return errInvalidRequest("Specifying both Canned ACLs and Header Grants is not allowed")
+	}
+	owners, err := q.grantsToOwner()
+	if err != nil {
+		return err
+	}
+	harmless, known := cannedACLs[canned]
+	switch {
+	case canned != "" && !known:
+		return newError(http.StatusBadRequest, "InvalidArgument", "", field("ArgumentName", "x-amz-acl"), field("ArgumentValue", canned))
+	case (canned == "" || harmless) && owners:
+		return nil
+	case ownership == objstore.OwnerEnforced:
+		return newError(http.StatusBadRequest, "InvalidBucketAclWithObjectOwnership",
+			"Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+	case canned == "public-read", canned == "public-read-write", canned == "authenticated-read":
+		return newError(http.StatusBadRequest, "InvalidBucketAclWithBlockPublicAccessError",
+			"Bucket cannot have public ACLs set with BlockPublicAccess enabled")
+	}
+	return errNoACL()
+}
+
+// grantsToOwner checks the headers that give a permission, and reports whether they
+// give the owner all and nobody else anything, as none do.
+func (q *request) grantsToOwner() (bool, error) {
 	owners := true
 	for _, name := range aclGrants {
 		value, ok := q.single(name)
@@ -88,14 +131,11 @@ func (q *request) putACL() error {
 		}
 		own, err := q.parseGrantees(strings.ToLower(name), value)
 		if err != nil {
-			return err
+			return false, err
 		}
 		owners = owners && own && name == grantFullControl
 	}
-	if !owners {
-		return errNoACL()
-	}
-	return q.send(http.StatusOK)
+	return owners, nil
 }
 
 // hasGrants reports whether the request's headers give any permission.

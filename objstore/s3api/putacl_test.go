@@ -115,3 +115,36 @@ func TestACLsUnderEveryOwnership(t *testing.T) {
 		d.do("HEAD", bucket+"/new", "").ok(t, "nothing was made", 404)
 	}
 }
+
+// A new bucket has no ACL that gives anything away, and says why as S3 does.
+func TestNewBucketTakesNoACL(t *testing.T) {
+	d := openDoor(t)
+	const (
+		everybody = `uri="http://acs.amazonaws.com/groups/global/AllUsers"`
+		enforced  = "InvalidBucketAclWithObjectOwnership"
+		blocked   = "InvalidBucketAclWithBlockPublicAccessError"
+		disabled  = "AccessControlListNotSupported"
+	)
+	for _, c := range []struct {
+		name, value, ownership, code string
+	}{
+		{"x-amz-acl", "public-read", "", enforced}, {"x-amz-acl", "log-delivery-write", "BucketOwnerEnforced", enforced},
+		{"x-amz-grant-read", everybody, "", enforced}, {"x-amz-grant-full-control", everybody, "BucketOwnerEnforced", enforced},
+		{"x-amz-acl", "public-read", "ObjectWriter", blocked}, {"x-amz-acl", "authenticated-read", "BucketOwnerPreferred", blocked},
+		{"x-amz-acl", "log-delivery-write", "ObjectWriter", disabled}, {"x-amz-grant-read", everybody, "ObjectWriter", disabled},
+		{"x-amz-acl", "wrong", "", "InvalidArgument"}, {"x-amz-grant-read", "wrong", "", "InvalidArgument"},
+	} {
+		headers := []string{c.name, c.value}
+		if c.ownership != "" {
+			headers = append(headers, "x-amz-object-ownership", c.ownership)
+		}
+		if a := d.do("PUT", "/bucket", "", headers...); a.status != 400 || a.fields["Code"] != c.code {
+			t.Errorf("%s: %s, owner %q: %v, want %s", c.name, c.value, c.ownership, a, c.code)
+		}
+	}
+	d.do("HEAD", "/bucket", "").ok(t, "refused", 404)
+	d.do("PUT", "/bucket", "", "x-amz-acl", "private", "x-amz-grant-read", everybody).want(t, "both", 400, "InvalidRequest", "Specifying both Canned ACLs and Header Grants is not allowed")
+	for _, h := range [][2]string{{"x-amz-acl", "private"}, {"x-amz-acl", "bucket-owner-full-control"}, {"x-amz-grant-full-control", `id="` + element(d.do("GET", "/", "").body, "ID") + `"`}} {
+		d.do("PUT", "/bucket", "", h[0], h[1]).ok(t, h[1], 200)
+	}
+}
