@@ -264,7 +264,7 @@ func (q *request) assumeRole(params url.Values) error {
 	path, ours := strings.CutPrefix(role, "arn:aws:iam::"+objstore.AccountID+":role/")
 	if refused, err := q.s.iam.Denied(q.ctx, q.principal, iam.Access{Action: "sts:AssumeRole", ARN: role, Values: q.access("", "", "", "").Values}); err != nil {
 		return err
-	} else if refused || !ours || !validRole(path) {
+	} else if inRole := q.principal.SessionARN() != q.principal.ARN(); refused || inRole || !ours || !validRole(path) {
 		return errSTS(http.StatusForbidden, "AccessDenied", "User: "+q.principal.SessionARN()+" is not authorized to perform: sts:AssumeRole on resource: "+role)
 	}
 	n, err := q.s.iam.BeginSession(q.ctx, q.principal, iam.SessionRequest{

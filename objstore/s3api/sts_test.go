@@ -119,6 +119,10 @@ func TestTemporaryCredentials(t *testing.T) {
 			t.Errorf("%s: %s", name, a.body)
 		}
 		narrow := d.in(a.Role)
+		again := narrow.sts("Action", "AssumeRole", "RoleArn", role, "RoleSessionName", "s2")
+		if want := "User: " + a.Role.AssumedRoleUser.Arn + " is not authorized to perform: sts:AssumeRole on resource: " + role; again.status != 403 || again.Error.Code != "AccessDenied" || again.Error.Message != want {
+			t.Errorf("%s: a role in a role: %s", name, again.body)
+		}
 		narrow.do("GET", "/bucket/k", "").ok(t, "get", 200)
 		narrow.do("PUT", "/bucket/k", "y").want(t, "put", 403, "AccessDenied", "")
 		narrow.do("GET", "/bucket", "").want(t, "list", 403, "AccessDenied", "")
