@@ -138,7 +138,10 @@ func (q *request) setStored(info *objstore.ObjectInfo) {
 // requires it to.
 func (q *request) contentLength(max int64) (int64, error) {
 	n := q.auth.ContentLength
-	if n < 0 {
+	// A request that says nothing of a body has none to HTTP (RFC 9112, section 6.3),
+	// and to S3 a length that is missing.
+	_, declared := q.r.Header["Content-Length"]
+	if n < 0 || !declared && q.r.ContentLength == 0 {
 		return 0, newError(http.StatusLengthRequired, "MissingContentLength", "You must provide the Content-Length HTTP header.")
 	}
 	if n > max {

@@ -209,6 +209,24 @@ func TestLengthMustBeDeclared(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.send(r).want(t, "chunked", 411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+	// Who says nothing of a body, as curl -X PUT does, does not mean an empty one.
+	_, part := d.begin("/bucket/parts")
+	for _, target := range []string{"/bucket/k", part(1)} {
+		silent := d.request("PUT", target, "")
+		conn := d.dial()
+		fmt.Fprintf(conn, "PUT %s HTTP/1.1\r\nHost: %s\r\n", silent.URL.RequestURI(), silent.URL.Host)
+		for name, v := range silent.Header {
+			fmt.Fprintf(conn, "%s: %s\r\n", name, v[0])
+		}
+		fmt.Fprint(conn, "\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.read(resp).want(t, target, 411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+		conn.Close()
+		d.do("PUT", target, "").ok(t, target+" of nothing", 200)
+	}
 	// An upload that is too long is refused before it is sent.
 	big := d.request("PUT", "/bucket/k", "", "x-amz-content-sha256", "UNSIGNED-PAYLOAD")
 	conn := d.dial()
