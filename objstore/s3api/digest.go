@@ -35,7 +35,7 @@ func (q *request) parseDigest() (d digest, err error) {
 			return d, newError(http.StatusBadRequest, "InvalidDigest", "The Content-MD5 you specified was invalid.", field("Content-MD5", text))
 		}
 	}
-	found := 0
+	sent := 0 // in headers
 	var text string
 	for name, values := range q.header {
 		if len(name) < len("X-Amz-Checksum-") || !strings.EqualFold(name[:len("X-Amz-Checksum-")], "X-Amz-Checksum-") {
@@ -49,16 +49,16 @@ func (q *request) parseDigest() (d digest, err error) {
 		if !ok {
 			return d, errChecksumAlgorithm()
 		}
-		found += len(values)
+		sent += len(values)
 		d.algorithm, text = alg, values[0]
 	}
-	sent := found // in headers
-	if q.auth.TrailerAlgorithm != "" {
-		found++
-		d.algorithm = q.auth.TrailerAlgorithm
-	}
-	if found > 1 {
+	switch trailer := q.auth.TrailerAlgorithm; {
+	case sent > 1:
 		return d, errInvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	case sent == 1 && trailer != "":
+		return d, errInvalidRequest("Expecting a single x-amz-checksum- header")
+	case trailer != "":
+		d.algorithm = trailer
 	}
 	if sent == 1 {
 		if d.value, err = checksum.Parse(d.algorithm, text); err != nil {

@@ -347,6 +347,9 @@ func TestChecksumsAreVerifiedStoredAndReturned(t *testing.T) {
 	d.do("GET", "/bucket/x", "").want(t, "refused", 404, "NoSuchKey", "", "Key", "x")
 	d.do("PUT", "/bucket/x", "abc", "x-amz-checksum-crc32", "NSRBwg==", "x-amz-checksum-sha1", "qZk+NkcGgWq6PiVxeFDCbJzQ2J0=").
 		want(t, "two", 400, "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+	d.do("PUT", "/bucket/x", "3\r\nabc\r\n0\r\nx-amz-checksum-crc32:NSRBwg==\r\n\r\n", "x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+		"x-amz-decoded-content-length", "3", "x-amz-trailer", "x-amz-checksum-crc32", "x-amz-checksum-crc32", "NSRBwg==").
+		want(t, "one more in the trailer", 400, "InvalidRequest", "Expecting a single x-amz-checksum- header")
 	d.do("PUT", "/bucket/x", "abc", "x-amz-checksum-md4", "AAAA").want(t, "unknown", 400, "InvalidRequest", "")
 	// Without one, S3 computes CRC64NVME (recorded value).
 	d.do("PUT", "/bucket/default", "test data..").ok(t, "put", 200)
