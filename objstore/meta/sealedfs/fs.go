@@ -68,7 +68,7 @@ type FS struct {
 	stuck    chan struct{}         // closed when tables keep failing, or on freeze
 	once     struct{ release, stuck sync.Once }
 
-	logMemory sync.Pool // of *logMemory
+	logMemory atomic.Pointer[logMemory] // for the next log; nil: none is spare
 
 	deferring atomic.Bool // what finds no room waits
 	waiting   waiting
@@ -123,7 +123,6 @@ func New(o Options) (*FS, error) {
 		base: o.Base, o: o, fresh: map[uint64]bool{},
 		released: make(chan struct{}), froze: make(chan struct{}), stuck: make(chan struct{}),
 	}
-	fs.logMemory.New = func() any { return newLogMemory(o.HoldBytes) }
 	return fs, nil
 }
 

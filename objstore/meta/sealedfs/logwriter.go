@@ -2,6 +2,7 @@ package sealedfs
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,7 +53,9 @@ func (w *logWriter) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if w.lent == nil && w.kind == kindLog {
-		w.lent = w.fs.logMemory.Get().(*logMemory)
+		if w.lent = w.fs.logMemory.Swap(nil); w.lent == nil {
+			w.lent = newLogMemory(w.fs.o.HoldBytes)
+		}
 		w.held, w.out = w.lent.held[:0], append(w.lent.out[:0], w.out...)
 	}
 	for rest := p; len(rest) > 0; {
@@ -99,19 +102,24 @@ func (w *logWriter) startWriteback() {
 	}
 }
 
-// logMemory is what a log writer works in. It goes from one log to the next.
+// logMemory is what a log writer works in. It goes from one log to the next. (A pool
+// has one for each processor, and makes another for a log that begins on the next.)
 type logMemory struct{ held, out []byte }
 
 func newLogMemory(hold int) *logMemory {
-	// A mark of the sync before, a frame, and an anchor.
-	return &logMemory{make([]byte, 0, hold), make([]byte, 0, hold+3*frameOverhead+anchorSize)}
+	return &logMemory{make([]byte, 0, hold), make([]byte, 0, outSize(1, hold))}
+}
+
+// outSize is what so many full frames take, with a mark of the sync before and an anchor.
+func outSize(frames, hold int) int {
+	return frames*(hold+frameOverhead) + 2*frameOverhead + anchorSize
 }
 
 // giveBack ends the use of lent memory; mu is held.
 func (w *logWriter) giveBack() {
 	if w.lent != nil {
 		w.lent.out = w.out[:0] // which can have grown
-		w.fs.logMemory.Put(w.lent)
+		w.fs.logMemory.Store(w.lent)
 		w.lent = nil
 	}
 	w.held, w.out = nil, nil
@@ -150,6 +158,11 @@ func (w *logWriter) writeHeld(upTo int64) error {
 // seal adds one frame to the end of the file.
 func (w *logWriter) seal(typ frameType, content []byte) {
 	w.index++
+	if need := frameOverhead + len(content); len(w.out)+need > cap(w.out) && w.lent != nil {
+		// A log that is not synced is going to take all that it may: growing by and by
+		// would make three times as much.
+		w.out = slices.Grow(w.out, max(need, outSize(keptHolds, w.fs.o.HoldBytes)-len(w.out)))
+	}
 	before := len(w.out)
 	w.out = appendFrame(w.out, w.h.cipher, typ, w.index, uint64(w.synced), content)
 	w.end += int64(len(w.out) - before)
