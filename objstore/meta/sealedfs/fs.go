@@ -425,6 +425,11 @@ func (fs *FS) OpenDir(name string) (vfs.File, error) {
 // Lock implements vfs.FS. Where nothing can be written and nothing is meant to
 // be, there is nothing to lock.
 func (fs *FS) Lock(name string) (io.Closer, error) {
+	// Locking cuts the file to nothing: one that has bytes is another of the store's,
+	// which was renamed, and is still needed.
+	if info, err := fs.base.Stat(name); err == nil && (!info.Mode().IsRegular() || info.Size() != 0) {
+		return nil, corrupt(name, "is no lock but another file")
+	}
 	c, err := fs.base.Lock(name)
 	if err != nil && fs.o.ReadOnly && (errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return io.NopCloser(nil), nil

@@ -75,3 +75,33 @@ func TestLogOfAbsurdLengthIsCorrupt(t *testing.T) {
 		}
 	}
 }
+
+// Taking the lock empties its file, which may be a log that somebody renamed.
+func TestLockEmptiesNoOtherFile(t *testing.T) {
+	fs, dir := diskFS(t)
+	path := filepath.Join(dir, "LOCK")
+	for range 2 { // made, and found
+		l, err := fs.Lock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, []byte("a log"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Lock(path); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("another file is locked: %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "a log" {
+		t.Errorf("the file has %q now, %v", text, err)
+	}
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Lock(path); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a pipe is locked: %v", err)
+	}
+}
