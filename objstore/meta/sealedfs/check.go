@@ -250,6 +250,9 @@ func (fs *FS) checkManifest(l *listing, a anchor) (manifestState, error) {
 	if !holds {
 		return manifestState{}, corrupt(name, "ends at %d, synced were %d bytes", e.end, a.manifestEnd)
 	}
+	if len(l.shutdown) > 0 && n == a.manifest && e.end != r.size {
+		return manifestState{}, corrupt(name, "has bytes after the end, which is at %d", e.end)
+	}
 	return manifestState{number: n, end: e.end, tag: e.last}, nil
 }
 

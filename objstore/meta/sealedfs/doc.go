@@ -126,7 +126,9 @@
 //
 // Shutdown writes a file of kind shutdown with the length and last tag of the
 // newest log, by rename, and Check of the next opening removes it: after an
-// orderly stop not even a cut at the end of the newest log goes unnoticed.
+// orderly stop not even a cut at the end of the newest log goes unnoticed, and the
+// manifest in force has no byte behind the end that the log knows. (Manifests of
+// older versions end in a final frame, which can be cut away as a whole.)
 //
 // # A full disk
 //

@@ -282,7 +282,8 @@ func (w *logWriter) anchor(a anchor) error {
 	return w.sync(true)
 }
 
-// finish ends the file: a log with its successor's number, or 0.
+// finish ends the file: a log with its successor's number, or 0. A manifest ends with
+// what was synced last, as the newest log knows: no byte of it is one that may be missing.
 func (w *logWriter) finish(successor uint64, a anchor) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -291,7 +292,7 @@ func (w *logWriter) finish(successor uint64, a anchor) error {
 		if err == nil {
 			err = w.sync(false)
 		}
-		if err == nil && !w.ended {
+		if err == nil && !w.ended && w.kind == kindLog {
 			w.seal(frameFinal, binary.BigEndian.AppendUint64(a.append(nil), successor))
 			w.ended = true
 		}
