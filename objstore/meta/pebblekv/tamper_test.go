@@ -463,3 +463,28 @@ func TestCompactionOfDamagedTableLeavesStoreUsable(t *testing.T) {
 		}
 	}
 }
+
+// An opening that is refused changes nothing: when what was damaged is put back, the end
+// of the store is known as before.
+func TestRefusedOpeningKeepsWhatTheStopSaid(t *testing.T) {
+	v := closedVictim(t)
+	damaged := 0
+	for _, name := range sortedNames(v.files) {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		fs := v.restore(t, v.with(func(f map[string][]byte) { delete(f, name) }))
+		if s, err := Open(bg, testOptions(fs, testDir)); err == nil {
+			s.Close()
+			continue // nothing needs it any more
+		}
+		damaged++
+		names, err := fs.List(testDir)
+		if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, shutdownTemp) }) {
+			t.Errorf("without %s: %v, %v", name, names, err)
+		}
+	}
+	if damaged == 0 {
+		t.Error("no table is needed")
+	}
+}

@@ -55,6 +55,12 @@ func (fs *FS) chainLog(w *logWriter) error {
 	if w.begun() {
 		return nil
 	}
+	if err := fs.frozen(); err != nil {
+		return err
+	}
+	if err := fs.forgetShutdown(); err != nil {
+		return fs.fail("remove the end of", fs.o.Dir, err)
+	}
 	fs.mu.Lock()
 	previous, pred, tail, state := fs.closing, fs.newest, fs.tail, fs.state
 	queued := fs.takeRemovals()

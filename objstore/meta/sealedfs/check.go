@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -121,9 +122,7 @@ func (fs *FS) Check() error {
 	if err != nil {
 		return err
 	}
-	if err := fs.forgetShutdown(l); err != nil {
-		return err
-	}
+	fs.orderly = slices.Concat(slices.Collect(maps.Values(l.shutdown)), l.partial)
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	fs.newest, fs.tail = newest, end.last
@@ -362,15 +361,20 @@ func (fs *FS) checkShutdown(l *listing, newest uint64, end logEnd) error {
 	return nil
 }
 
-// forgetShutdown removes the shutdown file before anything is written.
-func (fs *FS) forgetShutdown(l *listing) error {
-	if fs.o.ReadOnly || len(l.shutdown)+len(l.partial) == 0 {
+// forgetShutdown removes the shutdown file before a log is begun, until which what it
+// says is true: a store that could not be opened is what it was. anchorMu is held.
+func (fs *FS) forgetShutdown() error {
+	if len(fs.orderly) == 0 {
 		return nil
 	}
-	for _, name := range slices.Concat(slices.Collect(maps.Values(l.shutdown)), l.partial) {
-		if err := fs.base.Remove(name); err != nil {
+	for _, name := range fs.orderly {
+		if err := fs.base.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	return fs.syncStoreDir()
+	if err := fs.syncStoreDir(); err != nil {
+		return err
+	}
+	fs.orderly = nil
+	return nil
 }

@@ -125,7 +125,7 @@
 // anchor can undo is then only work whose inputs still exist.
 //
 // Shutdown writes a file of kind shutdown with the length and last tag of the
-// newest log, by rename, and Check of the next opening removes it: after an
+// newest log, by rename, and the next opening removes it when it begins a log: after an
 // orderly stop not even a cut at the end of the newest log goes unnoticed, and the
 // manifest in force has no byte behind the end that the log knows. (Manifests of
 // older versions end in a final frame, which can be cut away as a whole.)

@@ -73,8 +73,9 @@ type FS struct {
 	deferring atomic.Bool // what finds no room waits
 	waiting   waiting
 
-	// anchorMu serialises anchors, removals and the creation of logs.
+	// anchorMu serialises anchors, removals and the creation of logs, and guards orderly.
 	anchorMu sync.Mutex
+	orderly  []string // what the last Shutdown left, until a log is begun
 
 	mu       sync.Mutex      // guards the fields below
 	log      *logWriter      // the current log; nil between two

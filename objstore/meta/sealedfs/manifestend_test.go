@@ -83,3 +83,31 @@ func TestManifestOfOlderVersionsIsWhole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An opening that came to nothing leaves what the stop before it said.
+func TestShutdownHoldsUntilALogIsBegun(t *testing.T) {
+	base, _ := stoppedManifest(t, false)
+	fs := newFS(t, base)
+	if err := errors.Join(fs.Check(), fs.Shutdown()); err != nil {
+		t.Fatal(err)
+	}
+	text := raw(t, base, "000005.log")
+	putRaw(t, base, "000005.log", text[:len(text)-1])
+	if err := newFS(t, base).Check(); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("the newest log is cut: %v", err)
+	}
+	putRaw(t, base, "000005.log", text)
+	fs = newFS(t, base)
+	if err := fs.Check(); err != nil {
+		t.Fatal(err)
+	}
+	log := create(t, fs, "000006.log")
+	put(t, log, pattern(10))
+	names, err := base.List(testDir)
+	if err != nil || slices.Contains(names, "SHUTDOWN-000005") {
+		t.Errorf("%v, %v", names, err)
+	}
+	if err := newFS(t, base).Check(); err != nil { // as after a crash
+		t.Error(err)
+	}
+}
