@@ -44,8 +44,8 @@ func TestAppendGivesWhatOnePutWould(t *testing.T) {
 		{5, 100, 20_000, 70_000, 3, 100},
 	} {
 		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
-			if testing.Short() && sizes[0] > 8<<20 {
-				t.Skip("long")
+			if (testing.Short() || raceDetector && !long) && sizes[0] > 8<<20 {
+				t.Skip("long, and of bytes rather than of threads")
 			}
 			k, _ := newStack(t, nil)
 			have := bytesOf(1, sizes[0])

@@ -75,6 +75,9 @@ func mustLookup(t rapid.TB, b *versionedBucket, name string) objstore.InodeID {
 func TestContentsThatWereSetAsideKeepTheirBytes(t *testing.T) {
 	for _, size := range []int{0, 1, 4096, 100_000, 5 << 20, record.MaxChunk + 12345} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			if raceDetector && !long && size > 8<<20 {
+				t.Skip("long, and of bytes rather than of threads")
+			}
 			k, _ := newStack(t, func(k *stack) { k.options.WriteBufferBytes = 8 << 20 })
 			if _, err := k.s.CreateBucket(bg, s3C, objstore.CreateBucketRequest{Name: "aside"}); err != nil {
 				t.Fatal(err)
