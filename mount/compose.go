@@ -140,11 +140,10 @@ func storeKeyContext(id [16]byte) kms.Context {
 // openBelow opens what the engine stands on. This is where data and metadata
 // meet: the metadata driver makes nothing durable before data.Sync returned.
 func (s *store) openBelow(ctx context.Context, create bool) (err error) {
-	limit, err := descriptorLimit()
+	files, err := shareDescriptors()
 	if err != nil {
 		return err
 	}
-	files := shareOut(limit)
 	size := diskSize(s.cfg.Store)
 	segment := min(maxSegment, max(minSegment, size/32))
 	s.data, err = localdata.Open(ctx, localdata.Options{

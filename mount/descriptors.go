@@ -21,6 +21,12 @@ type descriptors struct {
 	segments    int // that are kept open for reading; one can take two
 }
 
+// shareDescriptors shares out what this process may have open.
+func shareDescriptors() (descriptors, error) {
+	limit, err := descriptorLimit()
+	return shareOut(limit), err
+}
+
 func shareOut(limit int) descriptors {
 	return descriptors{
 		connections: min(4096, max(limit/4, limit-1024)),

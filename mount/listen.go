@@ -15,11 +15,11 @@ import (
 
 // listen takes the addresses of the S3 door.
 func (d *Daemon) listen(ctx context.Context) error {
-	limit, err := descriptorLimit()
+	files, err := shareDescriptors()
 	if err != nil {
 		return err
 	}
-	connections := make(slots, shareOut(limit).connections)
+	connections := make(slots, files.connections)
 	ln, err := listenOn(ctx, d.cfg.Listen, "--listen")
 	if err != nil {
 		return err
