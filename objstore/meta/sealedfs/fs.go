@@ -189,7 +189,7 @@ func (fs *FS) writeAll(f vfs.File, p []byte) (int, error) {
 		if err == nil && total < len(p) {
 			err = io.ErrShortWrite
 		}
-		if !noRoom(err) || total >= len(p) || fs.o.NoSpace == nil || !fs.o.NoSpace() {
+		if lack(err) != errFull || total >= len(p) || fs.o.NoSpace == nil || !fs.o.NoSpace() {
 			return total, err
 		}
 	}

@@ -39,15 +39,21 @@ type waiting struct {
 // isFull tells of errFull; not of a freeze that it caused.
 func isFull(err error) bool { return errors.Is(err, errFull) && !errors.Is(err, ErrFrozen) }
 
-// noRoom tells whether err says that there is no room, rather than that something broke.
-func noRoom(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, meta.ErrNoSpace)
+// lack returns which of the errors above err is, nil where something broke rather than
+// was lacking. Without a descriptor a file was not even opened: nothing has happened.
+func lack(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, meta.ErrNoSpace):
+		return errFull
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return errNoDescriptor
+	}
+	return nil
 }
 
-// noDescriptor tells whether err says that a file was not even opened, since this
-// process, or the system, has too many open: nothing has happened then.
-func noDescriptor(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+// reserveHelps tells whether what waits for err could go on with room from the reserve.
+func reserveHelps(err error) bool {
+	return isFull(err) && !errors.Is(err, errBefore) && !errors.Is(err, errNoDescriptor)
 }
 
 // Defer has what finds no room wait from now on, until Shutdown. Before that it freezes
@@ -60,13 +66,8 @@ func (fs *FS) Waits() bool { return fs.waiting.any.Load() }
 
 // fail returns errFull for what can wait for room, and freezes for anything else.
 func (fs *FS) fail(op, name string, err error) error {
-	if !fs.isFrozen() {
-		switch {
-		case noRoom(err):
-			return fmt.Errorf("%w: %s %q: %w", errFull, op, path.Base(name), err)
-		case noDescriptor(err):
-			return fmt.Errorf("%w: %s %q: %w", errNoDescriptor, op, path.Base(name), err)
-		}
+	if lacks := lack(err); lacks != nil && !fs.isFrozen() {
+		return fmt.Errorf("%w: %s %q: %w", lacks, op, path.Base(name), err)
 	}
 	fs.freeze(op, name, err)
 	return fs.frozen()
@@ -76,7 +77,7 @@ func (fs *FS) fail(op, name string, err error) error {
 // only for what is to wait: else the FS is frozen, and all that is left to do is done.
 func (fs *FS) attempt(do func() error) error {
 	err := do()
-	for isFull(err) && !errors.Is(err, errBefore) && !errors.Is(err, errNoDescriptor) && fs.o.NoSpace != nil && fs.o.NoSpace() {
+	for reserveHelps(err) && fs.o.NoSpace != nil && fs.o.NoSpace() {
 		err = do()
 	}
 	if isFull(err) && !fs.deferring.Load() {
