@@ -11,6 +11,17 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// withManifest begins a store of a manifest in force and a log.
+func withManifest(t *testing.T, fs *FS) (manifest, log vfs.File) {
+	t.Helper()
+	manifest = create(t, fs, "MANIFEST-000001")
+	put(t, manifest, pattern(50))
+	create(t, fs, "marker.manifest.000001.MANIFEST-000001").Close()
+	log = create(t, fs, "000005.log")
+	put(t, log, pattern(50))
+	return manifest, log
+}
+
 // stoppedManifest makes a store with a manifest in force that was synced a few times,
 // stops it in order, and returns what is below and the manifest. As older it ends as
 // those of older versions do.
@@ -18,11 +29,7 @@ func stoppedManifest(t *testing.T, older bool) (base vfs.FS, text []byte) {
 	t.Helper()
 	base = vfs.NewMem()
 	fs := newFS(t, base)
-	manifest := create(t, fs, "MANIFEST-000001")
-	put(t, manifest, pattern(50))
-	create(t, fs, "marker.manifest.000001.MANIFEST-000001").Close()
-	log := create(t, fs, "000005.log")
-	put(t, log, pattern(50))
+	manifest, log := withManifest(t, fs)
 	d, err := fs.OpenDir(testDir)
 	if err != nil {
 		t.Fatal(err)

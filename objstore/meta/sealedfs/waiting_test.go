@@ -226,6 +226,14 @@ func TestMetadataWaitForDataWithoutRoom(t *testing.T) {
 	}
 }
 
+// hold writes a third of what a log holds back.
+func hold(t *testing.T, fs *FS, f vfs.File) {
+	t.Helper()
+	if _, err := f.Write(pattern(fs.o.HoldBytes / 3)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What a sync would have to write again stays in memory, and that has a bound.
 func TestLogSyncsBeforeItKeepsTooMuch(t *testing.T) {
 	base := &fullFS{FS: vfs.NewMem()}
@@ -235,9 +243,7 @@ func TestLogSyncsBeforeItKeepsTooMuch(t *testing.T) {
 	log := f.(*logWriter)
 	most := (keptHolds + 2) * (fs.o.HoldBytes + frameOverhead)
 	for i := range 200 {
-		if _, err := f.Write(pattern(fs.o.HoldBytes / 3)); err != nil {
-			t.Fatal(err)
-		}
+		hold(t, fs, f)
 		if int64(len(log.out)) != log.end-log.synced || len(log.out) > most {
 			t.Fatalf("after %d writes %d bytes are kept, %d are not synced", i, len(log.out), log.end-log.synced)
 		}
@@ -245,9 +251,7 @@ func TestLogSyncsBeforeItKeepsTooMuch(t *testing.T) {
 	// Nor does it keep more where the sync finds no room.
 	base.set(func(op, name string) bool { return op == "sync" && strings.HasSuffix(name, ".log") })
 	for range 200 {
-		if _, err := f.Write(pattern(fs.o.HoldBytes / 3)); err != nil {
-			t.Fatal(err)
-		}
+		hold(t, fs, f)
 	}
 	if !fs.Waits() || len(log.out) > most {
 		t.Errorf("%v, %d bytes are sealed", fs.Waits(), len(log.out))
@@ -274,22 +278,16 @@ func TestLogWritesWhatItHeldWithoutRoom(t *testing.T) {
 	fs.Defer()
 	f := create(t, fs, "000005.log")
 	log := f.(*logWriter)
-	write := func() {
-		t.Helper()
-		if _, err := f.Write(pattern(fs.o.HoldBytes / 3)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	base.set(isLogName)
 	for range 20 {
-		write()
+		hold(t, fs, f)
 	}
 	base.set(nil)
 	if err := fs.Retry(); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
-		write()
+		hold(t, fs, f)
 		if len(log.held) >= fs.o.HoldBytes {
 			t.Fatalf("%d bytes are held", len(log.held))
 		}
@@ -310,11 +308,7 @@ func TestLogWritesWhatItHeldWithoutRoom(t *testing.T) {
 func TestTableMadeAfterManyTriesIsTheStores(t *testing.T) {
 	base := vfs.NewMem()
 	fs := newFS(t, base)
-	manifest := create(t, fs, "MANIFEST-000001")
-	put(t, manifest, pattern(50))
-	create(t, fs, "marker.manifest.000001.MANIFEST-000001").Close()
-	log := create(t, fs, "000005.log")
-	put(t, log, pattern(50))
+	manifest, log := withManifest(t, fs)
 	write(t, fs, "100000000.sst", pattern(10))
 	if err := errors.Join(log.Close(), manifest.Close(), fs.Shutdown()); err != nil {
 		t.Fatal(err)
