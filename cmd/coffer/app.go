@@ -59,14 +59,9 @@ func (o *output) Write(p []byte) (int, error) {
 
 // told is standard output for what only tells what was done, which stands whether
 // that can be written or not: a mount that is there is no failed one.
-func told(c *cli.Context) io.Writer {
-	if o, ok := c.App.Writer.(*output); ok {
-		return o.w
-	}
-	return c.App.Writer
-}
+func told(c *cli.Context) io.Writer { return c.App.Writer.(*output).w }
 
-func newApp(stdout, stderr io.Writer) *cli.App {
+func newApp(stdout *output, stderr io.Writer) *cli.App {
 	app := &cli.App{
 		Name:                   "coffer",
 		Usage:                  "an encrypted store with two doors: a mount and S3",

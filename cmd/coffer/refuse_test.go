@@ -341,7 +341,7 @@ func TestFlagsAreVariablesToo(t *testing.T) {
 }
 
 func TestFlagsMayFollowTheArgument(t *testing.T) {
-	app := newApp(os.Stdout, os.Stderr)
+	app := newApp(&output{w: os.Stdout}, os.Stderr)
 	for in, want := range map[string]string{
 		"coffer mount dir --store x":              "coffer mount --store x -- dir",
 		"coffer mount dir --read-only --bucket=b": "coffer mount --read-only --bucket=b -- dir",
