@@ -154,6 +154,9 @@ func (p *daemonProcess) wait(ctx context.Context) error {
 
 func (p *daemonProcess) close() { unix.Close(p.fd) }
 
+// listingTime is how long the kernel may show a mount before its daemon lists it.
+const listingTime = 2 * time.Second
+
 // findDaemon returns the client and the status of the daemon that serves the
 // mount e. The mount's source names its store; where that does not help, every
 // daemon of this machine that we may ask is asked.
@@ -162,6 +165,10 @@ func findDaemon(ctx context.Context, e *mountEntry) (*client, Status, error) {
 	if dir := e.store(); dir != "" {
 		c := newClient(filepath.Join(dir, nameRun, "admin.sock"))
 		s, err := c.quickStatus(ctx)
+		for end := time.Now().Add(listingTime); err == nil && !s.serves(e.Mountpoint) && time.Now().Before(end); {
+			time.Sleep(listingTime / 100)
+			s, err = c.quickStatus(ctx)
+		}
 		switch {
 		case err == nil && s.serves(e.Mountpoint):
 			return c, s, nil

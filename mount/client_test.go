@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // Who asks a daemon that ends is told that it ends: RunMount then starts another.
@@ -40,5 +41,29 @@ func TestDaemonThatEndsBeforeItAnswersIsStopping(t *testing.T) {
 		}
 		l.Close()
 		<-done
+	}
+}
+
+// A mount can be asked about as soon as the kernel shows it, though its daemon is only
+// about to list it.
+func TestDaemonIsFoundWhileItMounts(t *testing.T) {
+	d, dir := mountOne(t)
+	table, err := mountTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := findMount(table, dir)
+	d.mountsMu.Lock() // so that the list from before is shown
+	list := d.listed.Swap(&[]MountInfo{})
+	found := make(chan error)
+	go func() {
+		_, _, err := findDaemon(t.Context(), e)
+		found <- err
+	}()
+	time.Sleep(listingTime / 10)
+	d.listed.Store(list)
+	d.mountsMu.Unlock()
+	if err := <-found; err != nil {
+		t.Error(err)
 	}
 }
