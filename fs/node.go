@@ -39,8 +39,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	if err != nil {
 		return f.fail("getattr", &in.InHeader, err)
 	}
-	f.fillAttr(&out.Attr, &a)
-	out.SetTimeout(f.attrTime(r, ino))
+	f.fillAttrOut(out, &a, r)
 	return fuse.OK
 }
 
@@ -53,7 +52,66 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	if a := f.amended(in); a != nil {
 		return f.truncateAmended(in, a, out)
 	}
-	var set objstore.SetAttr
+	set, st := setAttrOf(in)
+	if !st.Ok() {
+		return st
+	}
+	if set.UID != nil || set.GID != nil || set.Size != nil {
+		if st := f.dropCapabilities(ino, &in.InHeader); !st.Ok() {
+			return st
+		}
+	}
+	if f.o.Writeback && set.Size != nil && set.Mtime == nil {
+		// A kernel that keeps the times leaves mtime alone where truncate(2) does not
+		// change the size; the store would set it.
+		a, err := f.store.GetAttr(f.ctx(), ino)
+		if err != nil {
+			return f.fail("setattr", &in.InHeader, err)
+		}
+		if a.Type == objstore.TypeRegular && a.Size == *set.Size {
+			set.Size = nil
+		}
+	}
+	r := f.begin()
+	if bringsTimes(in) {
+		// The kernel brings its times after every rename, link and close. Most
+		// often they are what we have.
+		if f.keepTimes(in, &set, out) {
+			return fuse.OK
+		}
+		a, same, err := f.store.TakeTimes(f.ctx(), ino, *set.Mtime, *set.Ctime)
+		if objstore.IsKind(err, objstore.KindStale) {
+			return fuse.OK // as below
+		}
+		if err != nil {
+			return f.fail("setattr", &in.InHeader, err)
+		}
+		if same {
+			f.fillAttrOut(out, &a, r)
+			return fuse.OK
+		}
+	}
+	a, err := f.store.SetAttr(f.ctx(), f.caller(&in.InHeader), ino, set)
+	if objstore.IsKind(err, objstore.KindStale) && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_ATIME|fuse.FATTR_FH) == 0 {
+		// The kernel keeps the times of a file that it writes, and hands them
+		// over when it drops the inode, which may be after the last unlink.
+		// Nobody can see them any more; an error would be held against syncfs.
+		return fuse.OK
+	}
+	if objstore.IsKind(err, objstore.KindLocked) && f.writtenBack(in) {
+		// S3 has locked the version since it got the bytes that the times are of. It
+		// keeps those that it has, and nothing is lost: close(2) must not fail.
+		a, err = f.store.GetAttr(f.ctx(), ino)
+	}
+	if err != nil {
+		return f.fail("setattr", &in.InHeader, err)
+	}
+	f.fillAttrOut(out, &a, r)
+	return fuse.OK
+}
+
+// setAttrOf translates what a SETATTR asks for. EFBIG: no file can have that size.
+func setAttrOf(in *fuse.SetAttrIn) (set objstore.SetAttr, st fuse.Status) {
 	if v, ok := in.GetMode(); ok {
 		set.Mode = &v
 	}
@@ -65,7 +123,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	}
 	if v, ok := in.GetSize(); ok {
 		if v > objstore.MaxFileSize {
-			return fuse.Status(syscall.EFBIG)
+			return set, fuse.Status(syscall.EFBIG)
 		}
 		n := int64(v)
 		set.Size = &n
@@ -89,69 +147,22 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		t := timeOf(in.Ctime, in.Ctimensec)
 		set.Ctime = &t
 	}
-	// By CAP_HANDLE_KILLPRIV_V2 the door takes away what chown and truncate
-	// take away (chown(2), capabilities(7)); a mode that is set stands.
+	// With CAP_HANDLE_KILLPRIV_V2 it is the door that removes what chown and truncate
+	// remove, setuid and setgid (chown(2), capabilities(7)). A mode that is set in the
+	// same request stands.
 	set.KillPriv = in.Valid&fuse.FATTR_KILL_SUIDGID != 0 || set.UID != nil || set.GID != nil
-	if set.UID != nil || set.GID != nil || set.Size != nil {
-		if st := f.dropCapabilities(ino, &in.InHeader); !st.Ok() {
-			return st
-		}
-	}
-	if f.o.Writeback && set.Size != nil && set.Mtime == nil {
-		// A kernel that keeps the times leaves mtime where truncate(2) does not
-		// change the size.
-		a, err := f.store.GetAttr(f.ctx(), ino)
-		if err != nil {
-			return f.fail("setattr", &in.InHeader, err)
-		}
-		if a.Type == objstore.TypeRegular && a.Size == *set.Size {
-			set.Size = nil
-		}
-	}
-	r := f.begin()
-	if in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME {
-		// The kernel brings its times after every rename, link and close. Most
-		// often they are what we have.
-		if f.keepTimes(in, &set, out) {
-			return fuse.OK
-		}
-		a, same, err := f.store.TakeTimes(f.ctx(), ino, *set.Mtime, *set.Ctime)
-		if objstore.IsKind(err, objstore.KindStale) {
-			return fuse.OK // as below
-		}
-		if err != nil {
-			return f.fail("setattr", &in.InHeader, err)
-		}
-		if same {
-			f.fillAttr(&out.Attr, &a)
-			out.SetTimeout(f.attrTime(r, ino))
-			return fuse.OK
-		}
-	}
-	a, err := f.store.SetAttr(f.ctx(), f.caller(&in.InHeader), ino, set)
-	if objstore.IsKind(err, objstore.KindStale) && in.Valid&^(fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_ATIME|fuse.FATTR_FH) == 0 {
-		// The kernel keeps the times of a file that it writes, and hands them
-		// over when it drops the inode, which may be after the last unlink.
-		// Nobody can see them any more; an error would be held against syncfs.
-		return fuse.OK
-	}
-	if objstore.IsKind(err, objstore.KindLocked) && f.writtenBack(in) {
-		// S3 has locked the version since it got the bytes that the times are of. It
-		// keeps those that it has, and nothing is lost: close(2) must not fail.
-		a, err = f.store.GetAttr(f.ctx(), ino)
-	}
-	if err != nil {
-		return f.fail("setattr", &in.InHeader, err)
-	}
-	f.fillAttr(&out.Attr, &a)
-	out.SetTimeout(f.attrTime(r, ino))
-	return fuse.OK
+	return set, fuse.OK
+}
+
+// bringsTimes reports whether a SETATTR is of mtime and ctime alone.
+func bringsTimes(in *fuse.SetAttrIn) bool {
+	return in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == fuse.FATTR_MTIME|fuse.FATTR_CTIME
 }
 
 // writtenBack reports whether the kernel hands over times that it kept of a file that
 // is open for writing. utimensat(2) names no open file, whatever it is called for.
 func (f *FS) writtenBack(in *fuse.SetAttrIn) bool {
-	return f.o.Writeback && in.Valid&^fuse.FATTR_LOCKOWNER == fuse.FATTR_MTIME|fuse.FATTR_CTIME|fuse.FATTR_FH
+	return f.o.Writeback && in.Valid&fuse.FATTR_FH != 0 && bringsTimes(in)
 }
 
 // Access answers access(2) and chdir(2) where the kernel does not check
@@ -192,6 +203,12 @@ func (f *FS) fillEntry(out *fuse.EntryOut, a *objstore.Attr, r reply) {
 	t := f.cacheTime(r)
 	out.SetEntryTimeout(t)
 	out.SetAttrTimeout(f.attrTime(r, a.Inode))
+}
+
+// fillAttrOut answers with attributes, and with how long the kernel may keep them.
+func (f *FS) fillAttrOut(out *fuse.AttrOut, a *objstore.Attr, r reply) {
+	f.fillAttr(&out.Attr, a)
+	out.SetTimeout(f.attrTime(r, a.Inode))
 }
 
 func (f *FS) fillAttr(out *fuse.Attr, a *objstore.Attr) {
