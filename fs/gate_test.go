@@ -105,7 +105,7 @@ func TestWhoeverComesToAGatedMountIsAdmitted(t *testing.T) {
 	if _, err := os.Stat(below.path("g")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("deleted: %v", err)
 	}
-	if err := cover.Unmount(); err != nil {
+	if err := unmount(cover); err != nil {
 		t.Error(err)
 	}
 }

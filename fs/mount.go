@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -22,14 +21,13 @@ import (
 // ErrNoFusermount is returned by Mount when neither we nor a helper may mount.
 var ErrNoFusermount = errors.New("fusermount3 was not found; install the package fuse3, or mount as root")
 
-// Mounted is a file system that is mounted and served. Its methods may be
-// called concurrently.
+// Mounted is a file system that is mounted and served, until somebody unmounts it:
+// umount2(2), umount(8) or fusermount. Its methods may be called concurrently.
 type Mounted struct {
 	fs     *FS
 	dir    string
 	dev    atomic.Uint64 // st_dev of the mount
 	server *fuse.Server
-	direct bool // mounted by mount(2), not by fusermount
 
 	served chan struct{} // closed when the last request was served
 	stop   chan struct{} // ends writeBack
@@ -53,7 +51,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 		return nil, fmt.Errorf("mount %q: %w", dir, err)
 	}
 	m := &Mounted{
-		fs: f, dir: dir, server: server, direct: direct,
+		fs: f, dir: dir, server: server,
 		served: make(chan struct{}),
 		stop:   make(chan struct{}),
 	}
@@ -63,7 +61,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 		defer close(m.served)
 		server.Serve()
 	}()
-	if err := m.settle(); err != nil {
+	if err := m.awaitAndTune(); err != nil {
 		err = fmt.Errorf("mount %q: %w", dir, err)
 		if uerr := server.Unmount(); uerr != nil {
 			err = errors.Join(err, uerr)
@@ -73,8 +71,7 @@ func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
 		return nil, err
 	}
 	if f.o.Writeback && !f.o.ReadOnly {
-		m.tasks.Add(1)
-		go m.writeBack()
+		m.tasks.Go(m.writeBack)
 	}
 	return m, nil
 }
@@ -88,8 +85,8 @@ func haveFusermount() bool {
 	return false
 }
 
-// settle waits until the mount answers and tunes what the kernel lets us tune.
-func (m *Mounted) settle() error {
+// awaitAndTune waits until the mount answers and tunes what the kernel lets us tune.
+func (m *Mounted) awaitAndTune() error {
 	// It looks up a name, so with a gate it is for Admit.
 	if !m.fs.o.Gated {
 		if err := m.server.WaitMount(); err != nil {
@@ -131,11 +128,12 @@ func (m *Mounted) Dir() string { return m.dir }
 // served.
 func (m *Mounted) Device() uint64 { return m.dev.Load() }
 
-// Wait returns when the mount is gone, by Unmount or otherwise, and every
-// request was served. Open files that an abort left behind are then closed.
+// Wait returns when the mount is gone, whoever unmounted it, and every request was
+// served. Open files that an abort left behind are then closed.
 func (m *Mounted) Wait() {
 	<-m.served
-	m.stopTasks()
+	m.once.Do(func() { close(m.stop) })
+	m.tasks.Wait()
 }
 
 // Ended reports whether the kernel has let go of the mount, so that Wait returns soon.
@@ -148,15 +146,10 @@ func (m *Mounted) Ended() bool {
 	}
 }
 
-func (m *Mounted) stopTasks() {
-	m.once.Do(func() { close(m.stop) })
-	m.tasks.Wait()
-}
-
 // Flush makes the kernel hand over every dirty page and returns when it has. dir
 // is Dir, or another directory on which the file system shows. The pages are not
 // made durable: engine.Store.Sync does. When ctx ends first the work goes on behind
-// it, and until then Unmount can find the mount busy.
+// it, and until then the mount is busy: it cannot be unmounted.
 func (m *Mounted) Flush(ctx context.Context, dir string) error {
 	done := make(chan error, 1)
 	go func() { done <- m.syncfs(dir, true) }()
@@ -245,7 +238,6 @@ func (m *Mounted) OpenFiles() int {
 // mapped, which is the same to us): closing writes back. So this does not make
 // a mount busy that could be unmounted.
 func (m *Mounted) writeBack() {
-	defer m.tasks.Done()
 	t := time.NewTicker(m.fs.o.WritebackInterval)
 	defer t.Stop()
 	for {
@@ -281,54 +273,4 @@ func (f *FS) showBlocks() {
 	for _, node := range nodes {
 		f.disown(node)
 	}
-}
-
-// Unmount unmounts and waits until everything was served. When files are in
-// use it changes nothing and returns an Error of KindBusy. A mount that is
-// already gone is no error.
-func (m *Mounted) Unmount() error {
-	select {
-	case <-m.served:
-		m.stopTasks()
-		return nil
-	default:
-	}
-	err := m.unmount()
-	if err == nil {
-		m.Wait()
-		return nil
-	}
-	select {
-	case <-m.served: // somebody else did it
-		m.stopTasks()
-		return nil
-	default:
-	}
-	var st unix.Stat_t
-	if serr := unix.Stat(m.dir, &st); serr == nil && uint64(st.Dev) != m.dev.Load() {
-		m.Wait()
-		return nil
-	}
-	if m.direct && !errors.Is(err, syscall.EBUSY) {
-		return fmt.Errorf("unmount %q: %w", m.dir, err)
-	}
-	// The helper has no error numbers; what keeps it from unmounting what is
-	// mounted is use.
-	return objstore.Wrap(objstore.KindBusy, "unmount", m.dir, errors.Join(syscall.EBUSY, err))
-}
-
-// unmount tries a few times: the kernel lets go of files some time after they
-// were closed, and writeBack may hold the mount for a moment.
-func (m *Mounted) unmount() error {
-	if !m.direct {
-		return m.server.Unmount()
-	}
-	var err error
-	for wait := 5 * time.Millisecond; wait < 200*time.Millisecond; wait *= 2 {
-		if err = unix.Unmount(m.dir, unix.UMOUNT_NOFOLLOW); !errors.Is(err, syscall.EBUSY) {
-			return err
-		}
-		time.Sleep(wait)
-	}
-	return err
 }

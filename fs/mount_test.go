@@ -95,18 +95,35 @@ func mountStore(t testing.TB, s *engine.Store, o Options) *mounted {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		// What the mount itself has open for a moment it has longer on a busy machine.
-		err := m.Unmount()
-		for deadline := time.Now().Add(time.Minute); objstore.IsKind(err, objstore.KindBusy) && time.Now().Before(deadline); {
-			err = m.Unmount()
-		}
-		if err != nil {
+		if err := unmount(m); err != nil {
 			t.Errorf("unmount: %v", err)
 			unix.Unmount(dir, unix.MNT_DETACH)
 		}
 		os.Remove(dir)
 	})
 	return &mounted{dir: dir, store: s, root: o.Root, m: m}
+}
+
+// unmount unmounts m and waits for the end of it. It tries for some time: the kernel
+// lets go of files after they were closed, and writeBack has the root open for a
+// moment, which is longer on a busy machine. A mount that is gone is no error.
+func unmount(m *Mounted) error {
+	var err error
+	for deadline := time.Now().Add(time.Minute); !m.Ended(); time.Sleep(5 * time.Millisecond) {
+		if os.Geteuid() == 0 {
+			err = unix.Unmount(m.Dir(), unix.UMOUNT_NOFOLLOW)
+		} else {
+			err = m.server.Unmount()
+		}
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
+	m.Wait()
+	return nil
 }
 
 // shell is a script that runs in a directory of a mount. The shell goes there
@@ -154,15 +171,17 @@ func TestPOSIX(t *testing.T) {
 	})
 }
 
-func TestUnmountSaysBusyAndChangesNothing(t *testing.T) {
+func TestMountThatIsBusyGoesOn(t *testing.T) {
 	m := mountBucket(t, Options{})
 	f, err := os.Create(m.path("file"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = m.m.Unmount()
-	if !errors.Is(err, syscall.EBUSY) || !objstore.IsKind(err, objstore.KindBusy) {
+	if err := unix.Unmount(m.dir, 0); !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EPERM) {
 		t.Errorf("unmount with an open file: %v, want busy", err)
+	}
+	if m.m.Ended() {
+		t.Error("the mount has ended")
 	}
 	if _, err := f.WriteString("still here"); err != nil {
 		t.Error(err)
@@ -170,13 +189,10 @@ func TestUnmountSaysBusyAndChangesNothing(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := m.m.Unmount(); err != nil {
+	if err := unmount(m.m); err != nil {
 		t.Error(err)
 	}
-	m.m.Wait()
-	if err := m.m.Unmount(); err != nil {
-		t.Errorf("second unmount: %v", err)
-	}
+	m.m.Wait() // again
 	if got := m.get(t, "file"); string(got) != "still here" {
 		t.Errorf("the store has %q", got)
 	}
@@ -188,8 +204,8 @@ func TestUnmountBySomebodyElseIsNoticed(t *testing.T) {
 		t.Skipf("needs root: %v", err)
 	}
 	m.m.Wait()
-	if err := m.m.Unmount(); err != nil {
-		t.Error(err)
+	if !m.m.Ended() {
+		t.Error("the mount is said to be there")
 	}
 	if err := m.m.Flush(t.Context(), m.dir); err != nil {
 		t.Error(err)
