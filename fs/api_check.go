@@ -7,7 +7,8 @@ import "github.com/hanwen/go-fuse/v2/fuse"
 // MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, OPEN, CREATE, READ,
 // WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE, COPY_FILE_RANGE, OPENDIR,
 // READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR, STATFS, GETXATTR, SETXATTR, LISTXATTR,
-// REMOVEXATTR. ACCESS is left to the kernel and IOCTL has no commands.
+// REMOVEXATTR, and ACCESS where the kernel does not check permissions
+// (kernelChecks). IOCTL has no commands.
 var _ fuse.RawFileSystem = (*FS)(nil)
 
 // What follows is not served. ENOSYS makes the kernel do without, and not ask
