@@ -1,8 +1,9 @@
 package fs
 
 import (
+	"cmp"
 	"hash/maphash"
-	"sort"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -45,14 +46,18 @@ var nameSeed = maphash.MakeSeed()
 
 func nameHash(name string) uint64 { return maphash.String(nameSeed, name) & hashMask }
 
-func cookie(ordinal uint32, name string) uint64 { return uint64(ordinal)<<hashBits | nameHash(name) }
-
 // place is the position behind the entry with an ordinal.
 type place struct {
 	ordinal uint32
 	hash    uint64
 	pos     objstore.DirPos
 }
+
+// offset is the directory offset that stands for p.
+func (p place) offset() uint64 { return uint64(p.ordinal)<<hashBits | p.hash }
+
+// byOrdinal compares places for searches in what is sorted by ordinals.
+func byOrdinal(p place, ordinal uint32) int { return cmp.Compare(p.ordinal, ordinal) }
 
 // dir is an open directory of the kernel.
 type dir struct {
@@ -144,19 +149,13 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 		for i := range ents {
 			e := &ents[i]
 			next := place{ordinal: at.ordinal + 1, hash: nameHash(e.Name), pos: e.Pos}
-			de := fuse.DirEntry{Name: e.Name, Ino: uint64(e.Inode), Mode: modeOf(e.Type), Off: uint64(next.ordinal)<<hashBits | next.hash}
-			if !plus {
-				if !out.AddDirEntry(de) {
-					return fuse.OK
-				}
-			} else {
-				eo := out.AddDirLookupEntry(de)
-				if eo == nil {
-					return fuse.OK
-				}
-				if attrs[i].Inode != 0 { // 0: damaged; the name alone is given, stat tells
-					f.fillEntry(eo, &attrs[i], r)
-				}
+			de := fuse.DirEntry{Name: e.Name, Ino: uint64(e.Inode), Mode: modeOf(e.Type), Off: next.offset()}
+			eo, ok := addEntry(out, de, plus)
+			if !ok {
+				return fuse.OK
+			}
+			if plus && attrs[i].Inode != 0 { // 0: damaged; the name alone is given, stat tells
+				f.fillEntry(eo, &attrs[i], r)
 			}
 			at = next
 			d.remember(at)
@@ -167,15 +166,23 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 	}
 }
 
+// addEntry adds an entry to a reply and reports whether there was room for it. With
+// plus, eo takes its attributes.
+func addEntry(out *fuse.DirEntryList, e fuse.DirEntry, plus bool) (eo *fuse.EntryOut, ok bool) {
+	if !plus {
+		return nil, out.AddDirEntry(e)
+	}
+	eo = out.AddDirLookupEntry(e)
+	return eo, eo != nil
+}
+
 // dots adds "." and ".." behind the ordinal given and reports whether there is
 // room for more. Their node id stays 0: the kernel knows both.
 func (f *FS) dots(d *dir, out *fuse.DirEntryList, plus bool, after uint32) bool {
 	add := func(ordinal uint32, name string, ino objstore.InodeID) bool {
-		de := fuse.DirEntry{Name: name, Ino: uint64(ino), Mode: syscall.S_IFDIR, Off: cookie(ordinal, name)}
-		if plus {
-			return out.AddDirLookupEntry(de) != nil
-		}
-		return out.AddDirEntry(de)
+		at := place{ordinal: ordinal, hash: nameHash(name)}
+		_, ok := addEntry(out, fuse.DirEntry{Name: name, Ino: uint64(ino), Mode: syscall.S_IFDIR, Off: at.offset()}, plus)
+		return ok
 	}
 	if after < ordinalDot && !add(ordinalDot, ".", d.ino) {
 		return false
@@ -196,27 +203,19 @@ func (d *dir) remember(p place) {
 	if p.ordinal%d.stride != 0 {
 		return
 	}
-	i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].ordinal >= p.ordinal })
-	if i < len(d.marks) && d.marks[i].ordinal == p.ordinal {
+	i, found := slices.BinarySearchFunc(d.marks, p.ordinal, byOrdinal)
+	if found {
 		if p.pos < d.marks[i].pos {
 			d.marks[i] = p
 		}
 		return
 	}
-	d.marks = append(d.marks, place{})
-	copy(d.marks[i+1:], d.marks[i:])
-	d.marks[i] = p
+	d.marks = slices.Insert(d.marks, i, p)
 	if len(d.marks) < maxMarks {
 		return
 	}
 	d.stride *= 2
-	kept := d.marks[:0]
-	for _, m := range d.marks {
-		if m.ordinal%d.stride == 0 {
-			kept = append(kept, m)
-		}
-	}
-	d.marks = kept
+	d.marks = slices.DeleteFunc(d.marks, func(m place) bool { return m.ordinal%d.stride != 0 })
 }
 
 // find returns the place that an offset stands for. When its entry is gone and
@@ -236,7 +235,11 @@ func (d *dir) find(off uint64, read func(objstore.DirPos, int) ([]objstore.Diren
 		}
 	}
 	mark := place{ordinal: ordinalDotDot}
-	if i := sort.Search(len(d.marks), func(i int) bool { return d.marks[i].ordinal > want.ordinal }); i > 0 {
+	i, found := slices.BinarySearchFunc(d.marks, want.ordinal, byOrdinal)
+	if found {
+		i++
+	}
+	if i > 0 {
 		mark = d.marks[i-1]
 		if mark.ordinal == want.ordinal && mark.hash == want.hash {
 			return mark, nil

@@ -33,7 +33,7 @@ func readAll(d *dir, l list, batch int) []uint64 {
 		for i := start; i < min(start+batch, len(l)); i++ {
 			ordinal := uint32(i + 1 + ordinalDotDot)
 			d.remember(place{ordinal: ordinal, hash: nameHash(l[i]), pos: objstore.DirPos(l[i])})
-			cookies[i] = cookie(ordinal, l[i])
+			cookies[i] = place{ordinal: ordinal, hash: nameHash(l[i])}.offset()
 		}
 	}
 	return cookies
@@ -156,7 +156,7 @@ func TestOffsetsSurviveAReadingThatGoesOnFromOne(t *testing.T) {
 				}
 				at = place{ordinal: at.ordinal + 1, hash: nameHash(e.Name), pos: e.Pos}
 				d.remember(at)
-				cookies[e.Name] = append(cookies[e.Name], cookie(at.ordinal, e.Name))
+				cookies[e.Name] = append(cookies[e.Name], at.offset())
 			}
 		}
 		there := make(map[string]bool)
