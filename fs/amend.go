@@ -18,37 +18,39 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// What a kernel has written back and the store then lost (the disk was full) is still
-// in the kernel's cache as if it had been written, and where it has the writeback cache
-// the size is its own: it ignores ours in every answer but one, that to a truncation.
-// So the door truncates the file itself, through the mount, and answers with the size
-// that the store has. Descriptors stay good: O_APPEND goes on at the end of what there
-// is.
+// When the store loses what a kernel has written back to it (the disk was full), the
+// kernel still shows it from its cache. Such a file has to be amended: the kernel must
+// see it as the store has it. Dropping its pages is not enough where the kernel has the
+// writeback cache, since the size is then its own, and it ignores the store's in every
+// answer but that to a truncation. So the door truncates the file itself, through the
+// mount, and answers with the size that the store has. Descriptors stay valid, and
+// O_APPEND goes on at the end of what there is.
 //
-// It needs a descriptor of an inode of which it knows no name. So it creates a file in
-// the root of the mount by a name that nobody can guess, and answers CREATE with that
-// inode, which is a file's only permission check that is not the file's own. The kernel
-// forgets the name at once.
+// To truncate the file the door needs a descriptor of it, and it may know no name. So
+// it creates a file in the root of the mount, by a name that nobody can guess, and
+// answers that CREATE with the inode to be amended. Opening the file by a name of its
+// own would also ask for permission to write to it; CREATE asks for no more than that
+// the root directory can be written to. The kernel is told to forget the name at once.
 //
 // A truncation throws away dirty pages. While it is answered nobody can write to the
-// file (the kernel holds the inode's lock), so it is refused if there are any by then,
-// and tried again when they have been written back.
+// file (the kernel holds the inode's lock), so the door refuses it if there are any by
+// then, and tries again when they have been written back.
 //
-// Until a file is amended nobody is told its attributes, and nobody opens it.
+// Until a file is amended, requests for its attributes and to open it wait.
 
 const (
-	// amendTries bounds how often a file is tried whose users go on writing.
+	// amendTries bounds the tries for one file: its users may go on writing.
 	amendTries = 100
 	// amendWait bounds how long a request waits for a file to be amended: few
 	// requests, those for extended attributes, hold the lock that amending needs.
 	amendWait = 2 * time.Second
 )
 
-// errDirty makes amendOnce be tried again.
+// errDirty says that amendOnce has to be tried again.
 var errDirty = errors.New("pages were written meanwhile")
 
 type amendments struct {
-	secret string       // of the names
+	secret string       // what the names of amendOnce begin with
 	n      atomic.Int64 // len(files)
 
 	mu    sync.Mutex // guards the fields below
@@ -56,7 +58,7 @@ type amendments struct {
 	ended bool
 }
 
-// amendment is a file of which the kernel has what the store has not.
+// amendment is a file of which the kernel shows what the store has lost.
 type amendment struct {
 	again bool          // something was lost since the last try began
 	done  chan struct{} // closed when it is over
@@ -70,17 +72,18 @@ func newAmendments() amendments {
 	return amendments{secret: amendPrefix + rand.Text() + "-", files: make(map[objstore.InodeID]*amendment)}
 }
 
-// lost is told of every file that lost what was written, by the store, with its locks
-// held.
-func (f *FS) lost(ino objstore.InodeID) { f.loses(ino, false) }
+// lost is what the store calls, with its locks held, when a file lost what was written
+// to it.
+func (f *FS) lost(ino objstore.InodeID) { f.noteLoss(ino, false) }
 
-// loses is lost; answered says that the kernel is told so, by the answer to a WRITE.
-func (f *FS) loses(ino objstore.InodeID, answered bool) {
+// noteLoss remembers a loss and begins to amend the file. answered: the kernel is told of
+// it, by the answer to a WRITE.
+func (f *FS) noteLoss(ino objstore.InodeID, answered bool) {
 	node, ok := f.node(ino)
 	if !ok {
 		return
 	}
-	if f.files.find(func(h *file) bool { return h.write && h.amends == nil && h.f.Inode() == ino }) != nil {
+	if f.files.contains(func(h *file) bool { return h.write && h.amends == nil && h.f.Inode() == ino }) {
 		f.losses.add(ino, answered)
 	}
 	if !f.o.Writeback {
@@ -115,7 +118,7 @@ func (f *FS) endAmendments() {
 func (f *FS) amend(node uint64, ino objstore.InodeID, a *amendment) {
 	m := &f.amendments
 	defer close(a.done)
-	f.disown(node)
+	f.forgetAttrs(node)
 	for try := 1; ; try++ {
 		m.mu.Lock()
 		a.again = false
@@ -124,24 +127,28 @@ func (f *FS) amend(node uint64, ino objstore.InodeID, a *amendment) {
 		f.notice("lost", f.server.InodeNotify(node, 0, 0))
 		err := f.amendOnce(ino, a)
 		m.mu.Lock()
-		if err == nil && !a.again || !errors.Is(err, errDirty) && err != nil || try == amendTries {
-			delete(m.files, ino)
-			m.n.Store(int64(len(m.files)))
+		if again := errors.Is(err, errDirty) || err == nil && a.again; again && try < amendTries {
 			m.mu.Unlock()
-			if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTCONN) {
-				f.log.Error("a file lost what was written to it, and the kernel shows another size than the store until the file is written anew",
-					"inode", uint64(ino), "err", err)
-			}
-			return
+			continue
 		}
+		delete(m.files, ino)
+		m.n.Store(int64(len(m.files)))
 		m.mu.Unlock()
+		if err != nil && !errors.Is(err, syscall.ENOENT) && !errors.Is(err, syscall.ENOTCONN) {
+			f.log.Error("a file lost what was written to it, and the kernel shows another size than the store until the file is written anew",
+				"inode", uint64(ino), "err", err)
+		}
+		return
 	}
 }
 
-// disown makes the kernel ask for a file's attributes before it shows them. It takes
-// no lock of the kernel's that a handler's caller may hold.
-func (f *FS) disown(node uint64) { f.notice("attributes", f.server.InodeNotify(node, -1, 0)) }
+// forgetAttrs makes the kernel ask anew for a file's attributes. It takes no lock of the
+// kernel's that a handler's caller may hold, so handlers can call it.
+func (f *FS) forgetAttrs(node uint64) { f.notice("attributes", f.server.InodeNotify(node, -1, 0)) }
 
+// amendOnce opens and truncates the file through the mount; createAmended and
+// truncateAmended answer. errDirty: it has dirty pages, and is to be tried again.
+// ENOENT: no path leads to the mount.
 func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
 	root := f.openRoot()
 	if root < 0 {
@@ -169,7 +176,8 @@ func (f *FS) amendOnce(ino objstore.InodeID, a *amendment) error {
 	if err != nil {
 		return fmt.Errorf("truncate: %w", err)
 	}
-	// The kernel has taken the time of this truncation for the file's. See keepTimes.
+	// The kernel has given the file the time of this truncation: bring back the one that
+	// the store has, which keepTimes answers.
 	if at, err := f.store.GetAttr(f.ctx(), ino); err == nil {
 		times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(int64(at.Mtime))}
 		_ = unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH)
@@ -197,8 +205,9 @@ func (m *amendments) of(ino objstore.InodeID) *amendment {
 	return m.files[ino]
 }
 
-// await returns when a file is not amended, or amendWait is over; at once to the thread
-// that amends it, of which a kernel that checks permissions wants to know the mode.
+// await returns when a file is not being amended any more, or amendWait is over. It
+// returns at once to the thread that amends: a kernel that checks permissions asks for
+// the mode on its behalf.
 func (m *amendments) await(ino objstore.InodeID, thread uint32) {
 	a := m.of(ino)
 	if a == nil || thread != 0 && a.by.Load() == thread {
@@ -277,8 +286,8 @@ func (f *FS) truncateAmended(in *fuse.SetAttrIn, a *amendment, out *fuse.AttrOut
 	return fuse.OK
 }
 
-// keepTimes answers a SETATTR that brings the time which a file that is amended has,
-// without the change of ctime that would be stored: there may be no room for it.
+// keepTimes answers a SETATTR that brings the mtime that the file has already, while it
+// is amended. The change of ctime is not stored: there may be no room for it.
 func (f *FS) keepTimes(in *fuse.SetAttrIn, set *objstore.SetAttr, out *fuse.AttrOut) bool {
 	if f.amendments.of(f.inode(in.NodeId)) == nil {
 		return false

@@ -1,6 +1,7 @@
 // Package fs is coffer's FUSE door: it gives a store, or one bucket of it, to
 // the kernel as a file system. It implements fuse.RawFileSystem on top of
-// engine.Store and keeps no names and no attributes of its own.
+// engine.Store and keeps no names and no attributes of its own, but for some of inodes
+// that are gone (known.go) and of recent renames (moved.go).
 //
 // # What it promises
 //

@@ -23,7 +23,7 @@ type file struct {
 	pure atomic.Bool
 	// written is set by what the kernel wrote back: see showBlocks.
 	written atomic.Bool
-	// amends is what the handle was opened for by the door itself; nil: it was not.
+	// amends is what the door itself opened the handle for; nil: a program opened it.
 	amends *amendment
 }
 
@@ -126,8 +126,8 @@ func (f *FS) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32,
 			kind = objstore.KindNoSpace
 		}
 		h.f.Lost(objstore.Wrap(kind, "write", "", syscall.Errno(st)))
-		f.loses(h.f.Inode(), true)
-		f.disown(in.NodeId)
+		f.noteLoss(h.f.Inode(), true)
+		f.forgetAttrs(in.NodeId)
 	}
 	return n, st
 }
@@ -237,7 +237,7 @@ func (f *FS) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 		f.losses.told(h.f.Inode(), false, err)
 	}
 	if err != nil {
-		f.disown(in.NodeId)
+		f.forgetAttrs(in.NodeId)
 		return f.fail("flush", &in.InHeader, err)
 	}
 	return fuse.OK
@@ -253,7 +253,7 @@ func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 	err := h.f.Sync(f.ctx())
 	f.losses.told(h.f.Inode(), true, err)
 	if err != nil {
-		f.disown(in.NodeId)
+		f.forgetAttrs(in.NodeId)
 		return f.fail("fsync", &in.InHeader, err)
 	}
 	return fuse.OK

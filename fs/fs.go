@@ -35,11 +35,11 @@ type Options struct {
 	// Writeback lets the kernel gather writes in its page cache. Set it only
 	// when no other mount of the daemon shows the same files.
 	Writeback bool
-	// Elsewhere tells on which directories the file system shows beside the one that
-	// it was mounted on. It is called with no lock held; nil: none.
+	// Elsewhere returns the directories on which the file system shows beside the one
+	// that it was mounted on. It is called with no lock held; nil: there are none.
 	Elsewhere func() []string
-	// Gated keeps everybody waiting who comes through the mount's root until
-	// Mounted.Admit or Mounted.Refuse is called.
+	// Gated makes everybody who comes through the mount's root wait until Mounted.Admit
+	// or Mounted.Refuse is called.
 	Gated bool
 	// FsName is the source that the kernel's mount table shows. "": coffer.
 	FsName string
@@ -113,7 +113,7 @@ type FS struct {
 	lingering lingering
 	moves     moves
 	gate      gate
-	// notices are those that handlers asked for; OnUnmount waits for them.
+	// notices are under way in goroutines that handlers started; OnUnmount waits for them.
 	notices sync.WaitGroup
 
 	amendments amendments
@@ -126,16 +126,17 @@ type FS struct {
 
 	// server, seeks and what stops are set in Init, before the first request.
 	server *fuse.Server
-	// seeks: settle has the kernel hand over all that it would write back. Those before
-	// 6.16 wrote copies of their pages back, for which they did not wait.
+	// seeks says that LSEEK is served: after settle the kernel has nothing more to write
+	// back. Kernels before 6.16 write copies of their pages back, and settle does not
+	// wait for those.
 	seeks     bool
 	stopWatch func()
 	stopLost  func()
 	stopKeep  func()
-	// openRoot opens the mount's root where a path leads to it, -1: none does. It is
-	// set before the mount is served.
+	// openRoot opens the mount's root and returns the descriptor, -1 where no path leads
+	// to it. It is set before the mount is served.
 	openRoot func() int
-	// openHere is openRoot for who must not call Options.Elsewhere.
+	// openHere is openRoot for callers who must not call Options.Elsewhere.
 	openHere func() int
 }
 
@@ -147,7 +148,7 @@ func New(store *engine.Store, o Options) *FS {
 		o:     o,
 		log:   o.Logger,
 
-		lingering:  lingering{time: lingerTime},
+		lingering:  lingering{keepFor: lingerTime},
 		amendments: newAmendments(),
 		openRoot:   func() int { return -1 },
 		openHere:   func() int { return -1 },
@@ -237,7 +238,7 @@ func (f *FS) OnUnmount() {
 // ctx is the context of every request; see "Signals" in doc.go.
 func (f *FS) ctx() context.Context { return context.Background() }
 
-// inode and node translate between the kernel's ids and the store's.
+// inode translates a node id of the kernel's to the store's inode id.
 func (f *FS) inode(node uint64) objstore.InodeID {
 	if node == fuse.FUSE_ROOT_ID {
 		return objstore.InodeID(f.root.Load())
@@ -245,8 +246,8 @@ func (f *FS) inode(node uint64) objstore.InodeID {
 	return objstore.InodeID(node)
 }
 
-// node returns ok false for what the kernel cannot know: the store's root when
-// the mount shows only a bucket.
+// node is the inverse of inode. ok is false for what the kernel cannot know: the
+// store's root when the mount shows only a bucket.
 func (f *FS) node(ino objstore.InodeID) (node uint64, ok bool) {
 	if ino == objstore.InodeID(f.root.Load()) {
 		return fuse.FUSE_ROOT_ID, true
@@ -296,5 +297,5 @@ func (f *FS) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fu
 	return fuse.OK
 }
 
-// Forget has little to forget: no memory is held per name, but for what known says.
+// Forget takes note that the kernel has dropped an inode: see known.go.
 func (f *FS) Forget(node, nlookup uint64) { f.known.forget(f.inode(node), nlookup) }

@@ -51,20 +51,35 @@ func (t *table[T]) remove(fh uint64) *T {
 	return v
 }
 
-// find returns one that ok likes, or nil. It looks at all.
-func (t *table[T]) find(ok func(*T) bool) *T {
+// all is an iter.Seq of everything in the table. The body of the loop runs with a
+// lock of the table held.
+func (t *table[T]) all(yield func(*T) bool) {
 	for i := range t.shards {
-		s := &t.shards[i]
-		s.mu.RLock()
-		for _, v := range s.m {
-			if ok(v) {
-				s.mu.RUnlock()
-				return v
-			}
+		if !t.shards[i].all(yield) {
+			return
 		}
-		s.mu.RUnlock()
 	}
-	return nil
+}
+
+func (s *shard[T]) all(yield func(*T) bool) (more bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, v := range s.m {
+		if !yield(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// contains reports whether ok is true of anything in the table. It looks at all of it.
+func (t *table[T]) contains(ok func(*T) bool) bool {
+	for v := range t.all {
+		if ok(v) {
+			return true
+		}
+	}
+	return false
 }
 
 // drain removes and returns everything.

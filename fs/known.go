@@ -9,20 +9,21 @@ import (
 
 // A kernel uses an inode without an open file, too: for a working directory, a
 // descriptor of O_PATH, a bind mount, an open pipe, or between the LOOKUP and the OPEN of
-// a path. On other file systems such an inode outlives its last name. Here what goes is
-// kept while the kernel has it, which known tells: a byte for each inode counts how often
-// it was told of it, as the kernel does. A FORGET says how many of these it means: a
-// LOOKUP under way can tell of the inode anew before that is read.
+// a path. On other file systems such an inode outlives its last name. Here it does so
+// while the kernel has it. To know how long that is, a byte for each inode counts how
+// often the kernel was told of it, as the kernel itself does: a FORGET says how many of
+// these it takes back, since a LOOKUP under way can tell of the inode once more before
+// the FORGET is read.
 //
-// Of a directory, a pipe, a socket or a device the attributes are all that is left to
-// see, and these are remembered. A file or symbolic link is held in the store, which
-// costs a second transaction when the kernel forgets it. So that is done for what
-// another door removes or replaces alone: what this kernel removes itself it hardly ever
-// uses any more.
+// Of a directory, a pipe, a socket or a device that was removed, nothing but the
+// attributes can still be seen: these are remembered here (ghosts). A file or symbolic
+// link is held in the store, which costs a second transaction when the kernel forgets
+// it. So that is done only where another door removed or replaced it: what this kernel
+// removes it hardly ever uses any more.
 //
 // BUG(known): an inode that the kernel was told of manyTimes counts as forgotten with the
-// next FORGET, also when that is overtaken by a LOOKUP. Then its users get ESTALE when
-// the inode is removed.
+// next FORGET, even if a LOOKUP overtook that. Its users then get ESTALE when the inode
+// is removed.
 
 // What is removed beyond these bounds of one mount is gone at once.
 const (
@@ -80,8 +81,8 @@ func (k *known) has(ino objstore.InodeID) bool {
 	return s.counts[ino/knownGroup][ino%knownGroup] > 0
 }
 
-// remove takes away what the kernel was told so many times; last reports whether it has
-// nothing left of the inode.
+// remove takes back that the kernel was told of an inode so many times; last reports
+// whether the kernel has let go of it altogether.
 func (k *known) remove(ino objstore.InodeID, times uint64) (last bool) {
 	s := k.shard(ino)
 	s.mu.Lock()
@@ -101,8 +102,8 @@ func (k *known) remove(ino objstore.InodeID, times uint64) (last bool) {
 	return last
 }
 
-// forget lets go of an inode that the kernel has dropped, as far as it was told of it so
-// many times.
+// forget serves a FORGET: with the last of the times that the kernel was told of the
+// inode, what is kept of it goes.
 func (k *known) forget(ino objstore.InodeID, times uint64) {
 	if !k.remove(ino, times) {
 		return
@@ -116,7 +117,7 @@ func (k *known) forget(ino objstore.InodeID, times uint64) {
 	}
 }
 
-// removing is an engine.Keeper.
+// removing is an engine.Keeper: it keeps what is about to be removed and the kernel has.
 func (f *FS) removing(c objstore.Caller, a *objstore.Attr, hold func() (release func())) {
 	k := &f.known
 	whole := a.Type == objstore.TypeRegular || a.Type == objstore.TypeSymlink
@@ -127,7 +128,7 @@ func (f *FS) removing(c objstore.Caller, a *objstore.Attr, hold func() (release 
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.ended, !k.has(a.Inode): // under mu: forget comes before or behind all of this
+	case k.ended, !k.has(a.Inode): // asked with mu held: forget runs before all of this, or after it
 	case whole:
 		k.hold(a.Inode, hold)
 	case len(k.ghosts) < maxGhosts:

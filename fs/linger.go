@@ -15,11 +15,11 @@ import (
 // an inode that is gone. The kernel takes ESTALE for a reason to walk the path anew,
 // asking us for every name in it, but only once: where a name is replaced over and
 // over, and is never absent, the program could still get ESTALE. On other file
-// systems the inode outlives its name while the kernel knows it. Here what a thread
-// is given that has just been told ESTALE is kept for lingerTime, so that its second
-// walk succeeds; who was never told costs nothing.
+// systems the inode outlives its name while the kernel knows it. Here, an inode that is
+// looked up by a thread that has just been told ESTALE is kept for lingerTime, so that
+// its second walk succeeds. Lookups of other threads cost nothing more.
 const (
-	// lingerTime is long for a thread to send its next request.
+	// lingerTime is far more than a thread takes to send its next request.
 	lingerTime = 2 * time.Second
 	// lingerMax bounds the threads that are remembered, beyond which none is, and the
 	// inodes that are kept, of which the oldest then goes early.
@@ -32,21 +32,21 @@ type lingering struct {
 	told atomic.Int32
 
 	mu      sync.Mutex           // guards the fields below
-	time    time.Duration        // lingerTime, but in tests
+	keepFor time.Duration        // lingerTime, but in tests
 	threads map[uint32]time.Time // told ESTALE, until when that counts
-	queue   []left               // oldest first
+	queue   []kept               // oldest first
 	timer   *time.Timer
 	ended   bool
 }
 
-// left is an inode that is kept.
-type left struct {
+// kept is an inode that outlives its names until release is called.
+type kept struct {
 	release func()
 	until   time.Time
 }
 
-// wasStale notes that a thread is told ESTALE. Those of other pid namespaces all
-// have number 0.
+// wasStale notes that a thread is told ESTALE. Threads of other pid namespaces all
+// have the number 0.
 func (f *FS) wasStale(thread uint32) {
 	q := &f.lingering
 	q.mu.Lock()
@@ -57,7 +57,7 @@ func (f *FS) wasStale(thread uint32) {
 	if q.threads == nil {
 		q.threads = make(map[uint32]time.Time)
 	}
-	q.threads[thread] = time.Now().Add(q.time)
+	q.threads[thread] = time.Now().Add(q.keepFor)
 	q.told.Store(int32(len(q.threads)))
 	q.wake()
 }
@@ -98,7 +98,7 @@ func (f *FS) keep(release func()) {
 	q := &f.lingering
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := left{release, time.Now().Add(q.time)}
+	l := kept{release, time.Now().Add(q.keepFor)}
 	if q.ended {
 		q.drop(l)
 		return
@@ -114,7 +114,7 @@ func (f *FS) keep(release func()) {
 // wake has expire called when the time is over, unless it will be called before; mu is held.
 func (q *lingering) wake() {
 	if q.timer == nil {
-		q.timer = time.AfterFunc(q.time, q.expire)
+		q.timer = time.AfterFunc(q.keepFor, q.expire)
 	}
 }
 
@@ -159,6 +159,6 @@ func (q *lingering) end() {
 	q.closers.Wait()
 }
 
-// drop lets go of l behind the caller's back: with the last one who has it, an inode
-// without a name is removed.
-func (q *lingering) drop(l left) { q.closers.Go(l.release) }
+// drop releases l in a goroutine of its own: if nobody else holds the inode and it has
+// no name, that removes it.
+func (q *lingering) drop(l kept) { q.closers.Go(l.release) }

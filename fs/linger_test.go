@@ -28,7 +28,7 @@ func (w *walker) header(node uint64) fuse.InHeader {
 func (q *lingering) forTests() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.time = time.Hour
+	q.keepFor = time.Hour
 }
 
 // lookup finds what the kernel forgets at once: otherwise what another door replaces

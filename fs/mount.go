@@ -229,7 +229,9 @@ func (m *Mounted) openIfMounted(dir string) int {
 // its last user has closed it.
 func (m *Mounted) OpenFiles() int {
 	n := 0
-	m.fs.files.find(func(*file) bool { n++; return false })
+	for range m.fs.files.all {
+		n++
+	}
 	return n
 }
 
@@ -258,19 +260,18 @@ func (m *Mounted) writeBack() {
 	}
 }
 
-// showBlocks makes the kernel ask again what the files take that it has written to since
-// the last time. Of a file that it writes back it would ask when that is closed, and
-// show until then what it took when it was opened. A new one has no blocks: tar --sparse
-// and others take that for one hole, and do not read it.
+// showBlocks makes the kernel ask again how many blocks the files have that it wrote
+// back to since the last time. By itself it would ask only when they are closed, and
+// show until then what they had when they were opened: for a new file no blocks, which
+// tar --sparse and others take for one hole, and do not read.
 func (f *FS) showBlocks() {
 	var nodes []uint64
-	f.files.find(func(h *file) bool {
+	for h := range f.files.all {
 		if node, ok := f.node(h.f.Inode()); ok && h.written.Swap(false) {
 			nodes = append(nodes, node)
 		}
-		return false
-	})
+	}
 	for _, node := range nodes {
-		f.disown(node)
+		f.forgetAttrs(node)
 	}
 }

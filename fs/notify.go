@@ -142,12 +142,11 @@ func (f *FS) forgetPages(ino objstore.InodeID) {
 // the pages.
 func (f *FS) awaitPages() {
 	seen := make(map[objstore.InodeID]bool)
-	f.files.find(func(h *file) bool {
+	for h := range f.files.all {
 		if h.write {
 			seen[h.f.Inode()] = true
 		}
-		return false
-	})
+	}
 	for ino := range seen {
 		if node, ok := f.node(ino); ok {
 			f.notice("inode", f.server.InodeNotify(node, 0, 0))

@@ -37,9 +37,9 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName strin
 	return fuse.OK
 }
 
-// settleName is settle for what a name is of.
+// settleName is settle for the file that a name stands for.
 func (f *FS) settleName(dir objstore.InodeID, name string) {
-	if !f.o.Writeback || f.files.find(func(h *file) bool { return h.write }) == nil {
+	if !f.o.Writeback || !f.files.contains(func(h *file) bool { return h.write }) {
 		return // the usual case: programs close a file before they rename it
 	}
 	if a, err := f.store.Lookup(f.ctx(), dir, name); err == nil {
@@ -48,16 +48,16 @@ func (f *FS) settleName(dir objstore.InodeID, name string) {
 }
 
 // settle makes the kernel hand over what it holds of a file that is open for
-// writing. With the writeback cache that is called for before the file gets another
-// name: after a crash the new name would stand for an empty file. Files that are
-// closed have been handed over.
+// writing; it has done so for files that are closed. With the writeback cache this
+// comes before a file gets another name: otherwise that could stand for an empty file
+// after a crash.
 //
 // The notice asks for the locks of the file's pages only, not for those that the
 // kernel holds while it waits for this request, and other requests are served
 // meanwhile.
 func (f *FS) settle(ino objstore.InodeID) {
-	open := f.files.find(func(h *file) bool { return h.write && h.f.Inode() == ino })
-	if node, ok := f.node(ino); ok && open != nil {
+	open := f.files.contains(func(h *file) bool { return h.write && h.f.Inode() == ino })
+	if node, ok := f.node(ino); ok && open {
 		f.notice("settle", f.server.InodeNotify(node, 0, 0))
 	}
 }
