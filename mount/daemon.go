@@ -51,11 +51,9 @@ type Daemon struct {
 	keys   keyKeeper
 	panics *panicWatch
 
-	// ephemeral: it ends when its last mount is gone.
-	ephemeral bool
-
 	// mountsMu guards the fields below; it is held while mounting.
 	mountsMu   sync.Mutex
+	ephemeral  bool // it ends when its last mount is gone
 	served     []*served
 	lastOrigin uint32
 	guard      *guard // started with the first mount, if the configuration has one
