@@ -65,20 +65,37 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 		return fail(err)
 	}
 	defer ready.Close()
+	cmd := backgroundCommand(config, log.f, theirs)
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return fail(fmt.Errorf("start the daemon: %w", err))
+	}
+	res, err := awaitReady(ctx, cmd, ready, cfg.LogFile)
+	if err != nil {
+		return fail(err)
+	}
+	res.Report.LogFile = cfg.LogFile
+	return res.Report, res.Mount, cmd.Process.Release()
+}
+
+// backgroundCommand is a process that runs RunBackground.
+func backgroundCommand(config io.Reader, log, ready *os.File) *exec.Cmd {
 	// The link is right even if the binary has been replaced meanwhile.
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = os.Args
 	cmd.Env = append(os.Environ(), backgroundEnv+"=1")
 	cmd.Dir = "/"
 	cmd.Stdin = config
-	cmd.Stdout, cmd.Stderr = log.f, log.f
-	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{ready} // readyFD
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = cmd.Start()
-	theirs.Close()
-	if err != nil {
-		return fail(fmt.Errorf("start the daemon: %w", err))
-	}
+	return cmd
+}
+
+// awaitReady returns what a daemon says of its start. With an error the daemon has
+// ended; when ctx ends first it is made to.
+func awaitReady(ctx context.Context, cmd *exec.Cmd, ready io.Reader, logFile string) (res backgroundResult, err error) {
 	type answer struct {
 		text []byte
 		err  error
@@ -93,21 +110,19 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 	case got = <-answered:
 	case <-ctx.Done():
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		got = <-answered
+		<-answered
 		_ = cmd.Wait()
-		return fail(errors.New("interrupted"))
+		return res, errors.New("interrupted")
 	}
-	var res backgroundResult
 	if got.err != nil || json.Unmarshal(got.text, &res) != nil {
 		err := cmd.Wait()
-		return fail(hinted(fmt.Errorf("the daemon ended before it was ready (%v)", err), "its log is "+cfg.LogFile))
+		return res, hinted(fmt.Errorf("the daemon ended before it was ready (%v)", err), "its log is "+logFile)
 	}
 	if res.Failed != nil {
 		_ = cmd.Wait()
-		return fail(res.Failed.problem())
+		return res, res.Failed.problem()
 	}
-	res.Report.LogFile = cfg.LogFile
-	return res.Report, res.Mount, cmd.Process.Release()
+	return res, nil
 }
 
 // RunBackground is the whole life of a daemon in the background. It returns the

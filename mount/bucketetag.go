@@ -55,15 +55,7 @@ func bucketError(bucket string, err error) error {
 // RunBucketETag asks the running daemon for the form of a bucket's ETags or,
 // unless choose is empty, has it choose that one. It returns the one in force.
 func RunBucketETag(ctx context.Context, cfg Config, bucket, choose string) (string, error) {
-	if err := cfg.Resolve(); err != nil {
-		return "", err
-	}
-	// The status first: it is what tells a daemon that does not answer.
-	c := newClient(cfg.socketPath())
-	if _, err := aliveStatus(ctx, &cfg, c); err != nil {
-		return "", notRunning(&cfg, err)
-	}
 	var a bucketETag
-	err := c.call(ctx, "/v1/bucket/etag", bucketETag{Bucket: bucket, ETag: choose}, &a)
-	return a.ETag, notRunning(&cfg, err)
+	err := askDaemon(ctx, cfg, "/v1/bucket/etag", bucketETag{Bucket: bucket, ETag: choose}, &a)
+	return a.ETag, err
 }

@@ -35,16 +35,7 @@ func lifecycleReport(r engine.LifecycleReport) LifecycleReport {
 }
 
 // RunLifecycle has the running daemon carry out all lifecycle rules now.
-func RunLifecycle(ctx context.Context, cfg Config) (LifecycleReport, error) {
-	var a LifecycleReport
-	if err := cfg.Resolve(); err != nil {
-		return a, err
-	}
-	// The status first: it is what tells a daemon that does not answer.
-	c := newClient(cfg.socketPath())
-	if _, err := aliveStatus(ctx, &cfg, c); err != nil {
-		return a, notRunning(&cfg, err)
-	}
-	err := c.call(ctx, "/v1/lifecycle", struct{}{}, &a)
-	return a, notRunning(&cfg, err)
+func RunLifecycle(ctx context.Context, cfg Config) (r LifecycleReport, err error) {
+	err = askDaemon(ctx, cfg, "/v1/lifecycle", struct{}{}, &r)
+	return r, err
 }

@@ -26,86 +26,19 @@ type MountResult struct {
 // returns when the mount is gone. tell is called once, as soon as the mount is
 // usable.
 func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, tell func(MountResult)) error {
-	if err := cfg.Resolve(); err != nil {
-		return err
-	}
-	if err := r.Validate(); err != nil {
-		return err
-	}
-	var err error
-	if r.Mountpoint, err = resolveMountpoint(r.Mountpoint); err != nil {
-		return err
-	}
-	if err := checkPath(r.Mountpoint); err != nil {
-		return err
-	}
-	keys, notes, err := readCustomerKeys(r.SSECKeyFiles)
-	if err != nil {
-		return err
-	}
-	defer wipeAll(keys)
-	r.SSECKeys = keys
-	r.UID, r.GID = requester()
-	cfg.ReadOnly = r.ReadOnly
-	if err := checkFUSE(r.AllowOther); err != nil {
-		return err
-	}
-	// A store that nobody can open is refused before anything else is looked at.
-	state, _, err := inspect(&cfg)
-	if err != nil {
-		return err
-	}
-	if state != dirStore && cfg.ReadOnly {
-		return errNoStore(&cfg)
-	}
-	res := MountResult{Notes: notes}
-	note := func(s string) { res.Notes = append(res.Notes, s) }
-	if err := freeHung(cfg.Store, note); err != nil {
-		return err
-	}
-	if err := checkMountpoint(r.Mountpoint, cfg.Store, note); err != nil {
+	m := &mounting{cfg: cfg, r: r, foreground: foreground, tell: tell}
+	defer func() { wipeAll(m.r.SSECKeys) }()
+	if err := m.prepare(); err != nil {
 		return err
 	}
 	// Another process may be starting or ending a daemon of this store just now.
 	deadline := time.Now().Add(startPatience)
 	for {
-		info, status, err := askToMount(ctx, &cfg, r)
-		if err == nil {
-			res.Mount = info
-			if cfg.ListenGiven && !sameListen(cfg.Listen, status.Endpoint) {
-				note(fmt.Sprintf("the running daemon serves S3 on %s: --listen was not used", status.Endpoint))
-			}
-			if len(keys) > 0 && info.SSECKeys == 0 {
-				note("the running daemon is of an older version, which takes no SSE-C keys")
-			}
-			if cfg.HTTP != "" && !sameListen(cfg.HTTP, status.HTTP) {
-				note("the running daemon was started without this --http: it was not used")
-			}
-			tell(res)
-			if foreground {
-				return stayWith(ctx, &cfg, r.Mountpoint)
-			}
-			return nil
-		}
+		err := m.ask(ctx)
 		if errors.Is(err, errNoDaemon) {
-			started := func(report StartReport, info MountInfo) {
-				res.Report, res.Mount, res.Started = report, info, true
-				tell(res)
-			}
-			if foreground {
-				// A daemon that ends while it starts is tried again with the same keys.
-				once := r
-				once.SSECKeys = cloneAll(keys)
-				err = runForeground(ctx, cfg, &once, NewLogger(cfg), started)
-				wipeRequest(&once)
-			} else if report, info, serr := startBackground(ctx, cfg, r); serr == nil {
-				started(report, info)
-				return nil
-			} else {
-				err = serr
-			}
+			err = m.start(ctx)
 		}
-		if res.Started || CodeOf(err) != CodeInUse && CodeOf(err) != CodeStopping || time.Now().After(deadline) {
+		if err == nil || m.told || CodeOf(err) != CodeInUse && CodeOf(err) != CodeStopping || time.Now().After(deadline) {
 			return err
 		}
 		select {
@@ -114,6 +47,108 @@ func RunMount(ctx context.Context, cfg Config, r MountRequest, foreground bool, 
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// mounting is one RunMount.
+type mounting struct {
+	cfg        Config
+	r          MountRequest // with its SSECKeys from prepare on
+	foreground bool
+	tell       func(MountResult)
+	res        MountResult
+	told       bool // the mount is there, and tell was called
+}
+
+func (m *mounting) note(s string) { m.res.Notes = append(m.res.Notes, s) }
+
+// tellOnce tells that the mount is usable.
+func (m *mounting) tellOnce() {
+	m.told = true
+	m.tell(m.res)
+}
+
+// prepare reads the key files, and refuses what can be refused before a daemon is asked
+// or started. It removes what a dead daemon left on the mount point.
+func (m *mounting) prepare() error {
+	if err := m.cfg.Resolve(); err != nil {
+		return err
+	}
+	if err := m.r.Validate(); err != nil {
+		return err
+	}
+	dir, err := resolveMountpoint(m.r.Mountpoint)
+	if err != nil {
+		return err
+	}
+	if err := checkPath(dir); err != nil {
+		return err
+	}
+	m.r.Mountpoint = dir
+	if m.r.SSECKeys, m.res.Notes, err = readCustomerKeys(m.r.SSECKeyFiles); err != nil {
+		return err
+	}
+	m.r.UID, m.r.GID = requester()
+	m.cfg.ReadOnly = m.r.ReadOnly
+	if err := checkFUSE(m.r.AllowOther); err != nil {
+		return err
+	}
+	// A store that nobody can open is refused before anything else is looked at.
+	state, _, err := inspect(&m.cfg)
+	if err != nil {
+		return err
+	}
+	if state != dirStore && m.cfg.ReadOnly {
+		return errNoStore(&m.cfg)
+	}
+	if err := freeHung(m.cfg.Store, m.note); err != nil {
+		return err
+	}
+	return checkMountpoint(dir, m.cfg.Store, m.note)
+}
+
+// ask mounts through the daemon that has the store open, and stays with the mount if it
+// is to. errNoDaemon: there is none.
+func (m *mounting) ask(ctx context.Context) error {
+	info, status, err := askToMount(ctx, &m.cfg, m.r)
+	if err != nil {
+		return err
+	}
+	m.res.Mount = info
+	if m.cfg.ListenGiven && !sameListen(m.cfg.Listen, status.Endpoint) {
+		m.note(fmt.Sprintf("the running daemon serves S3 on %s: --listen was not used", status.Endpoint))
+	}
+	if len(m.r.SSECKeys) > 0 && info.SSECKeys == 0 {
+		m.note("the running daemon is of an older version, which takes no SSE-C keys")
+	}
+	if m.cfg.HTTP != "" && !sameListen(m.cfg.HTTP, status.HTTP) {
+		m.note("the running daemon was started without this --http: it was not used")
+	}
+	m.tellOnce()
+	if m.foreground {
+		return stayWith(ctx, &m.cfg, m.r.Mountpoint)
+	}
+	return nil
+}
+
+// start starts a daemon with the mount.
+func (m *mounting) start(ctx context.Context) error {
+	started := func(report StartReport, info MountInfo) {
+		m.res.Report, m.res.Mount, m.res.Started = report, info, true
+		m.tellOnce()
+	}
+	if m.foreground {
+		// The daemon wipes the keys that it is given; if it ends while it starts, it is
+		// tried again.
+		once := m.r
+		once.SSECKeys = cloneAll(m.r.SSECKeys)
+		defer wipeRequest(&once)
+		return runForeground(ctx, m.cfg, &once, NewLogger(m.cfg), started)
+	}
+	report, info, err := startBackground(ctx, m.cfg, m.r)
+	if err == nil {
+		started(report, info)
+	}
+	return err
 }
 
 // startPatience is how long RunMount waits for a daemon that is starting or
@@ -272,18 +307,24 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 }
 
 // RunEnv asks the running daemon what an S3 client needs.
-func RunEnv(ctx context.Context, cfg Config) (Env, error) {
+func RunEnv(ctx context.Context, cfg Config) (env Env, err error) {
+	err = askDaemon(ctx, cfg, "/v1/env", nil, &env)
+	return env, err
+}
+
+// askDaemon calls the daemon that has a store open: see client.call. Error: a Problem
+// with CodeNotRunning if there is none.
+func askDaemon(ctx context.Context, cfg Config, path string, q, a any) error {
 	if err := cfg.Resolve(); err != nil {
-		return Env{}, err
+		return err
 	}
-	// The status first: it is what tells a daemon that does not answer.
 	c := newClient(cfg.socketPath())
-	if _, err := aliveStatus(ctx, &cfg, c); err != nil {
-		return Env{}, notRunning(&cfg, err)
+	// The status first, which does not wait for a daemon that hangs.
+	_, err := aliveStatus(ctx, &cfg, c)
+	if err == nil {
+		err = c.call(ctx, path, q, a)
 	}
-	var env Env
-	err := c.call(ctx, "/v1/env", nil, &env)
-	return env, notRunning(&cfg, err)
+	return notRunning(&cfg, err)
 }
 
 // RunStatus describes a store. Without a daemon it returns what can be said
@@ -319,6 +360,7 @@ func aliveStatus(ctx context.Context, cfg *Config, c *client) (Status, error) {
 	return c.quickStatus(ctx)
 }
 
+// notRunning words errNoDaemon for people, and returns every other error as it is.
 func notRunning(cfg *Config, err error) error {
 	if !errors.Is(err, errNoDaemon) {
 		return err
