@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -163,7 +162,7 @@ const listingTime = 2 * time.Second
 func findDaemon(ctx context.Context, e *mountEntry) (*client, Status, error) {
 	none := fmt.Errorf("no daemon of this user serves %q", e.Mountpoint)
 	if dir := e.store(); dir != "" {
-		c := newClient(filepath.Join(dir, nameRun, "admin.sock"))
+		c := newClient((&Config{Store: dir}).socketPath())
 		s, err := c.quickStatus(ctx)
 		for end := time.Now().Add(listingTime); err == nil && !s.serves(e.Mountpoint) && time.Now().Before(end); {
 			time.Sleep(listingTime / 100)
@@ -216,7 +215,7 @@ func listeningSockets(table string) []string {
 	defer f.Close()
 	var found []string
 	for s := bufio.NewScanner(f); s.Scan(); {
-		if i := strings.IndexByte(s.Text(), '/'); i >= 0 && strings.HasSuffix(s.Text(), "/"+nameRun+"/admin.sock") {
+		if i := strings.IndexByte(s.Text(), '/'); i >= 0 && strings.HasSuffix(s.Text(), "/"+nameRun+"/"+nameSocket) {
 			found = append(found, s.Text()[i:])
 		}
 	}

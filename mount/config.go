@@ -132,11 +132,19 @@ func checkListen(addr string) error {
 	return nil
 }
 
+// Names in the run directory. Scripts may know them.
+const (
+	nameSocket   = "admin.sock"
+	nameCA       = "ca.pem"
+	namePID      = "pid"
+	nameEndpoint = "endpoint"
+)
+
 // Paths inside the store.
 func (c *Config) path(name string) string { return filepath.Join(c.Store, name) }
-func (c *Config) runDir() string          { return c.path("run") }
-func (c *Config) socketPath() string      { return filepath.Join(c.runDir(), "admin.sock") }
-func (c *Config) caPath() string          { return filepath.Join(c.runDir(), "ca.pem") }
+func (c *Config) runDir() string          { return c.path(nameRun) }
+func (c *Config) socketPath() string      { return filepath.Join(c.runDir(), nameSocket) }
+func (c *Config) caPath() string          { return filepath.Join(c.runDir(), nameCA) }
 
 // DefaultStore is $XDG_DATA_HOME/coffer, for root /var/lib/coffer.
 func DefaultStore() (string, error) {

@@ -358,9 +358,9 @@ func (d *Daemon) writeRunFiles() error {
 		text []byte
 		perm os.FileMode
 	}{
-		{"ca.pem", d.certs.CAPEM(), 0o644},
-		{"pid", []byte(strconv.Itoa(os.Getpid()) + "\n"), 0o600},
-		{"endpoint", []byte(d.Endpoint() + "\n"), 0o600},
+		{nameCA, d.certs.CAPEM(), 0o644},
+		{namePID, []byte(strconv.Itoa(os.Getpid()) + "\n"), 0o600},
+		{nameEndpoint, []byte(d.Endpoint() + "\n"), 0o600},
 	}
 	for _, f := range files {
 		if err := durable.WriteFileAtomic(filepath.Join(d.cfg.runDir(), f.name), f.text, f.perm); err != nil {
@@ -372,7 +372,7 @@ func (d *Daemon) writeRunFiles() error {
 
 // removeRunFiles removes them, but for ca.pem.
 func (d *Daemon) removeRunFiles() {
-	for _, name := range []string{"admin.sock", "pid", "endpoint"} {
+	for _, name := range []string{nameSocket, namePID, nameEndpoint} {
 		if err := os.Remove(filepath.Join(d.cfg.runDir(), name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			d.log.Warn("run file stays", "error", err)
 		}

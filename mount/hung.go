@@ -111,11 +111,10 @@ func (e *mountEntry) abort() error {
 			return unix.Unmount(e.Mountpoint, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		})
 	}
-	// Its owner may write here, where the system mounts it (fuse.rst, "Control
-	// filesystem").
-	_, minor, ok := strings.Cut(e.Device, ":")
-	if !ok {
+	_, text, _ := strings.Cut(e.Device, ":")
+	minor, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
 		return fmt.Errorf("no device number in %q", e.Device)
 	}
-	return os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
+	return os.WriteFile(abortFile(uint32(minor)), []byte("1"), 0)
 }
