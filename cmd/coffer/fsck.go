@@ -3,11 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
-	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -78,7 +73,7 @@ func fsck(c *cli.Context) error {
 		Progress: func(r mount.FsckReport) {
 			line.set(fmt.Sprintf("%s, %s read, %d damaged", count(r.Files, "file"), size(uint64(r.Bytes)), r.Damaged))
 		},
-		Note: func(n string) { fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n) },
+		Note: func(n string) { printNotes(c.App.ErrWriter, n) },
 	})
 	line.clear()
 	if err != nil {
@@ -108,49 +103,4 @@ func printFsck(w io.Writer, r mount.FsckReport) {
 	if r.KeyLocked > 0 {
 		fmt.Fprintf(w, "not read: %s under keys that are disabled or deleted (coffer key list)\n", count(r.KeyLocked, "content"))
 	}
-}
-
-func directories(n int) string {
-	if n == 1 {
-		return "1 directory"
-	}
-	return fmt.Sprintf("%d directories", n)
-}
-
-// printable quotes what a terminal should not be sent.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
-// statusLine is one line of a terminal that is written again and again.
-type statusLine struct {
-	w     io.Writer
-	on    bool
-	width int
-}
-
-func (l *statusLine) set(text string) {
-	if l.on {
-		fmt.Fprintf(l.w, "\r%s%s", text, strings.Repeat(" ", max(l.width-len(text), 0)))
-		l.width = len(text)
-	}
-}
-
-func (l *statusLine) clear() {
-	if l.width > 0 {
-		fmt.Fprintf(l.w, "\r%s\r", strings.Repeat(" ", l.width))
-		l.width = 0
-	}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
 }

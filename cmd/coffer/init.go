@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/cofferfs/coffer/mount"
@@ -24,9 +22,7 @@ file that exists is used, never overwritten. Next: coffer mount.`,
 			if err != nil {
 				return err
 			}
-			for _, n := range r.Warnings {
-				fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n)
-			}
+			printNotes(c.App.ErrWriter, r.Warnings...)
 			printMade(c.App.Writer, r)
 			return nil
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -47,8 +46,6 @@ that lies in a file. coffer key COMMAND --help tells about each.`,
 func keyFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{storeFlag, keyFileFlag, passphraseFlag}, more...)
 }
-
-var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "answer for programs", EnvVars: []string{"COFFER_JSON"}}
 
 // runKey asks for an action on the key that is the only argument.
 func runKey(c *cli.Context, q mount.KeyRequest) (mount.KeyReply, error) {
@@ -273,18 +270,4 @@ Once a key has been erased nothing brings it back.`,
 			return err
 		},
 	}
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// printJSON prints an answer for programs.
-func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
 }

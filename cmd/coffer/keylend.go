@@ -55,7 +55,7 @@ opened from then on. One that a program has open stays open until it is closed.`
 			}
 			fmt.Fprintf(c.App.Writer, "%s returned; %s has been lent %s\n", count(r.Changed, "key"), strings.Join(r.Mountpoints, " and "), count(r.Lent, "key"))
 			if r.InUse > 0 {
-				fmt.Fprintf(c.App.ErrWriter, "coffer: note: %s stays readable until it is closed\n", count(r.InUse, "open file"))
+				printNotes(c.App.ErrWriter, count(r.InUse, "open file")+" stays readable until it is closed")
 			}
 			return nil
 		},
@@ -64,16 +64,6 @@ opened from then on. One that a program has open stays open until it is closed.`
 
 func runLend(c *cli.Context, back bool) (mount.LendReply, error) {
 	r, notes, err := mount.RunLend(c.Context, c.Args().First(), c.Args().Tail(), back)
-	for _, n := range notes {
-		fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n)
-	}
+	printNotes(c.App.ErrWriter, notes...)
 	return r, err
-}
-
-// count writes a number of things.
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

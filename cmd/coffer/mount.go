@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -76,9 +75,8 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 }
 
 func printMount(w, errw io.Writer, res mount.MountResult) {
-	for _, n := range append(res.Notes, res.Report.Warnings...) {
-		fmt.Fprintln(errw, "coffer: note:", n)
-	}
+	printNotes(errw, res.Notes...)
+	printNotes(errw, res.Report.Warnings...)
 	if res.Started {
 		printMade(w, res.Report)
 	}
@@ -104,13 +102,12 @@ func printMade(w io.Writer, r mount.StartReport) {
 		return
 	}
 	fmt.Fprintf(w, "made a store in %s\n", r.Store)
+	const keep = "  Keep a copy of the key file in a safe place: whoever loses it loses the data."
 	switch {
 	case r.KeyMade:
-		fmt.Fprintf(w, "made its key file %s\n", r.KeyFile)
-		fmt.Fprintln(w, "  Keep a copy of the key file in a safe place: whoever loses it loses the data.")
+		fmt.Fprintf(w, "made its key file %s\n%s\n", r.KeyFile, keep)
 	case r.KeyFile != "":
-		fmt.Fprintf(w, "it opens with the key file %s\n", r.KeyFile)
-		fmt.Fprintln(w, "  Keep a copy of the key file in a safe place: whoever loses it loses the data.")
+		fmt.Fprintf(w, "it opens with the key file %s\n%s\n", r.KeyFile, keep)
 	default:
 		fmt.Fprintln(w, "it opens with the passphrase: whoever loses it loses the data")
 	}
@@ -130,7 +127,7 @@ func printEndpoint(w io.Writer, r mount.StartReport) {
 	if r.HTTP != "" {
 		fmt.Fprintf(w, "the same without TLS %s\n", r.HTTP)
 	}
-	if strings.TrimSpace(r.LogFile) != "" {
+	if r.LogFile != "" {
 		fmt.Fprintf(w, "log %s\n", r.LogFile)
 	}
 }

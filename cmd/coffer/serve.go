@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/cofferfs/coffer/mount"
@@ -21,9 +19,7 @@ not exist is made, as by coffer init. coffer mount can add mounts meanwhile.`,
 				return err
 			}
 			return mount.RunServe(c.Context, config(c), func(r mount.StartReport) {
-				for _, n := range r.Warnings {
-					fmt.Fprintln(c.App.ErrWriter, "coffer: note:", n)
-				}
+				printNotes(c.App.ErrWriter, r.Warnings...)
 				printMade(told(c), r)
 				printEndpoint(told(c), r)
 			})

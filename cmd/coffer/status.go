@@ -88,16 +88,3 @@ func printStatus(w io.Writer, s mount.Status) {
 		fmt.Fprintf(w, "%s  %s (%s)\n", label, m.Mountpoint, what)
 	}
 }
-
-// size writes bytes in binary units.
-func size(n uint64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
-}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/cofferfs/coffer/mount"
@@ -23,9 +21,7 @@ is cleaned up.`,
 			if err != nil {
 				return err
 			}
-			return mount.RunUmount(c.Context, dir, func(s string) {
-				fmt.Fprintln(c.App.ErrWriter, "coffer: note:", s)
-			})
+			return mount.RunUmount(c.Context, dir, func(s string) { printNotes(c.App.ErrWriter, s) })
 		},
 	}
 }
