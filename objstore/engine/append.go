@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
@@ -19,11 +20,13 @@ import (
 const maxAppends = 10_000
 
 // AppendObject adds the body to the end of an object, durably, without reading
-// or moving what it holds: the object becomes a new inode, whose content shares
-// the chunks of the old one and is encrypted in the same way, or is the old one's
-// where nobody else has that. Who has the old one open stays on it. req.Offset is the size that the object must have;
-// KindInvalidOffset. Metadata, tags and owner stay as they are: Meta and Tags of
-// the request count only where offset 0 makes a new object.
+// or moving what it holds: the object becomes a new inode. Its content shares the
+// chunks of the old inode's and is encrypted in the same way; if nobody else has the
+// old content it is taken over instead. Whoever has the old inode open stays on it.
+//
+// req.Offset is the size that the object must have; otherwise KindInvalidOffset.
+// Metadata, tags and owner stay as they are: Meta and Tags of the request count only
+// where offset 0 makes a new object.
 //
 // The ETag becomes that of files written through the mount, since an MD5 would
 // take reading everything. A checksum of the whole object is kept where it can
@@ -37,7 +40,7 @@ func (s *Store) AppendObject(ctx context.Context, c objstore.Caller, req objstor
 		return none, err
 	}
 	// The ETag of a write's condition is checked with all others, in the end.
-	src, err := s.openSource(ctx, req.Bucket, req.Key, "", objstore.Precondition{}, customerOf(req.Encryption))
+	src, err := s.openSource(ctx, objstore.GetRequest{Bucket: req.Bucket, Key: req.Key, CustomerKey: customerOf(req.Encryption)})
 	if objstore.IsKind(err, objstore.KindNotFound) && req.Offset == 0 {
 		if req.Precondition.IsZero() {
 			req.Precondition.IfNoneMatch = []string{"*"} // somebody may be faster
@@ -117,6 +120,7 @@ func errOffset(key string, size int64) error {
 // mode is how the object is encrypted; an empty file may have no key yet.
 func (a *appending) mode() objstore.SSEMode { return a.s.sseInfo(&a.src.n.Content).Mode }
 
+// run reads the body and appends it.
 func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.ObjectInfo, error) {
 	var info objstore.ObjectInfo
 	s, req, old := a.s, a.req, &a.src.n.Content
@@ -133,37 +137,18 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	}
 	defer oek.Wipe()
 	content.Appends = old.Appends + 1
-	dst := extent.Of(content.ID, oek)
-	in, err := s.newIngest(dst, objstore.ETagsOpaque, a.algorithms())
+	in, err := s.newIngest(extent.Of(content.ID, oek), objstore.ETagsOpaque, a.algorithms())
 	if err != nil {
 		return info, err
 	}
 	defer in.close()
-	body, before, err := a.body(ctx, in)
+	added, err := a.read(ctx, in)
 	if err != nil {
 		return info, err
 	}
-	if old.Layout == record.LayoutChunks {
-		cp := &share{s: s, dst: dst, src: extent.Of(old.ID, a.src.oek), size: a.src.n.Size, layout: old.Layout}
-		err := cp.steps(ctx)
-		in.first, in.marked = cp.rest, cp.marked
-		if err != nil {
-			return info, err
-		}
-	}
-	want := req.Size
-	if want >= 0 {
-		want += before
-	}
-	if err := in.read(ctx, body, want); err != nil {
-		return info, s.bodyError(ctx, req.Key, err)
-	}
-	added := in.size - before
-	sums := in.hasher.Sums()
-	if req.Verify != nil {
-		if err := req.Verify(sums); err != nil {
-			return info, err
-		}
+	sums, err := in.sums(req.Verify)
+	if err != nil {
+		return info, err
 	}
 	sum, err := a.checksum(sums, added)
 	if err != nil {
@@ -184,42 +169,8 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	rec.Allocated = a.src.n.Allocated + added
 	var version objstore.VersionID
 	err = s.update(ctx, c, "append", req.Key, func(x *tx) error {
-		from, now, err := x.same(s, req.Bucket, req.Key, "", a.src.n)
-		if errors.Is(err, errLostRace) {
-			if _, n, err := x.findKey(root, req.Key); err == nil && n.Size != req.Offset {
-				return errOffset(req.Key, n.Size)
-			}
-		}
-		if err != nil {
-			return err
-		}
-		if err := x.checkWrite(root, req.Key, req.Precondition); err != nil {
-			return err
-		}
 		n := *rec
-		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, now.Btime
-		attrs, err := x.xattrs(from, now)
-		if err != nil {
-			return err
-		}
-		x.setXattrs(ino, &n, attrs)
-		taken, err := a.takeOver(x, from, now, in)
-		switch {
-		case err != nil:
-			return err
-		case taken:
-			if n.Content, err = a.extend(x, from, now, in, sum); err != nil {
-				return err
-			}
-		default:
-			if n.Content.Layout, err = in.finish(x); err != nil {
-				return err
-			}
-			if old.Layout == record.LayoutChunks {
-				n.Content.Layout = record.LayoutChunks
-			}
-		}
-		if version, err = x.publish(root, req.Key, ino, &n); err != nil {
+		if version, err = a.put(x, root, ino, &n, in, sum); err != nil {
 			return err
 		}
 		*rec = n
@@ -235,6 +186,72 @@ func (a *appending) run(ctx context.Context, c objstore.Caller) (objstore.Object
 	info = s.describe(req.Bucket, req.Key, ino, rec, sum)
 	info.Version = version
 	return info, nil
+}
+
+// read shares the object's chunks with the new content, all but what put does, and takes
+// the body behind them. added is the length of the body.
+func (a *appending) read(ctx context.Context, in *ingest) (added int64, err error) {
+	body, before, err := a.body(ctx, in)
+	if err != nil {
+		return 0, err
+	}
+	if old := &a.src.n.Content; old.Layout == record.LayoutChunks {
+		cp := &share{s: a.s, dst: in.c, src: extent.Of(old.ID, a.src.oek), size: a.src.n.Size, layout: old.Layout}
+		err := cp.steps(ctx)
+		in.first, in.marked = cp.rest, cp.marked
+		if err != nil {
+			return 0, err
+		}
+	}
+	want := a.req.Size
+	if want >= 0 {
+		want += before
+	}
+	if err := in.read(ctx, body, want); err != nil {
+		return 0, a.s.bodyError(ctx, a.req.Key, err)
+	}
+	return in.size - before, nil
+}
+
+// put makes the key name the inode n, with the content that was read into in, or with
+// the old one's if that can be taken over.
+func (a *appending) put(x *tx, root, ino objstore.InodeID, n *record.Inode, in *ingest, sum *objstore.Checksum) (objstore.VersionID, error) {
+	key := a.req.Key
+	from, now, err := x.same(x.s, a.src)
+	if errors.Is(err, errLostRace) {
+		if _, n, err := x.findKey(root, key); err == nil && n.Size != a.req.Offset {
+			return "", errOffset(key, n.Size)
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := x.checkWrite(root, key, a.req.Precondition); err != nil {
+		return "", err
+	}
+	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, now.Btime
+	attrs, err := x.xattrs(from, now)
+	if err != nil {
+		return "", err
+	}
+	x.setXattrs(ino, n, attrs)
+	taken, err := a.takeOver(x, from, now, in)
+	switch {
+	case err != nil:
+		return "", err
+	case taken:
+		if n.Content, err = a.extend(x, from, now, in, sum); err != nil {
+			return "", err
+		}
+	default:
+		if n.Content.Layout, err = in.finish(x); err != nil {
+			return "", err
+		}
+		if a.src.n.Content.Layout == record.LayoutChunks {
+			n.Content.Layout = record.LayoutChunks
+		}
+	}
+	return x.publish(root, key, ino, n)
 }
 
 // takeOver reports whether the new inode can have the old one's content, so that
@@ -295,15 +312,10 @@ func (a *appending) extend(x *tx, from objstore.InodeID, now *record.Inode, in *
 func (a *appending) algorithms() []checksum.Algorithm {
 	algs := a.req.Algorithms
 	alg := a.continued()
-	for _, have := range algs {
-		if have == alg {
-			return algs
-		}
-	}
-	if alg == "" {
+	if alg == "" || slices.Contains(algs, alg) {
 		return algs
 	}
-	return append(append([]checksum.Algorithm(nil), algs...), alg)
+	return append(slices.Clone(algs), alg)
 }
 
 // continued is the algorithm of the object's checksum when that of the whole

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/checksum"
@@ -12,82 +10,8 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-const (
-	// shareStep is how many chunks (64 MiB each) one transaction of a copy shares.
-	shareStep = 1024
-	// copyTries bounds how often a copy begins anew because its source changed.
-	copyTries = 8
-)
-
-// source is what a copy reads from.
-type source struct {
-	version objstore.VersionID
-	n       *record.Inode
-	oek     *extent.Keys
-	sum     *objstore.Checksum
-	tag     objstore.ETag
-}
-
-func (s *Store) openSource(ctx context.Context, bucket, key string, version objstore.VersionID, pre objstore.Precondition, customer objstore.Encryption) (*source, error) {
-	src := &source{}
-	var ino objstore.InodeID
-	look := func() error {
-		return s.view(ctx, "copy", key, func(r reader) error {
-			root, err := r.bucketRoot(bucket)
-			if err != nil {
-				return err
-			}
-			var b *record.Bucket
-			if ino, src.n, b, err = r.findObject(s, "copy", root, key, version); err == nil {
-				src.version = s.versionOf(b, src.n)
-			}
-			return err
-		})
-	}
-	err := look()
-	if err == nil && src.n.Content.Logged > 0 {
-		// Nothing more is logged before it is looked at again.
-		err = s.mapLogged(ctx, ino, look)
-		if err == nil && src.n.Content.Logged > 0 { // of another inode by now
-			err = errLostRace
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	src.tag = etagOf(s, src.n)
-	if err := checkRead("copy", key, pre, src.tag, src.n.Mtime); err != nil {
-		if objstore.IsKind(err, objstore.KindNotModified) {
-			err = objstore.E(objstore.KindPreconditionFailed, "copy", key, "source condition")
-		}
-		return nil, err
-	}
-	if src.oek, err = s.requestOEK(ctx, "copy", objstore.GetRequest{Key: key, CustomerKey: customer}, src.n); err != nil {
-		return nil, err
-	}
-	if src.sum, err = openChecksum(&src.n.Content, src.oek); err != nil {
-		src.oek.Wipe()
-		return nil, s.wrap("copy", key, err)
-	}
-	return src, nil
-}
-
-// same returns the source as it is now, or errLostRace when its content is no
-// longer what it was.
-func (r reader) same(s *Store, bucket, key string, version objstore.VersionID, n *record.Inode) (objstore.InodeID, *record.Inode, error) {
-	root, err := r.bucketRoot(bucket)
-	if err != nil {
-		return 0, nil, err
-	}
-	ino, now, _, err := r.findObject(s, "copy", root, key, version)
-	if err != nil {
-		return 0, nil, err
-	}
-	if now.Content.ID != n.Content.ID || now.Content.Gen != n.Content.Gen {
-		return 0, nil, errLostRace
-	}
-	return ino, now, nil
-}
+// copyTries bounds how often a copy begins anew because its source changed.
+const copyTries = 8
 
 // CopyObject copies without moving data, durably: the copy shares the source's
 // chunks, whose keys are sealed anew under its own object key. Only a checksum
@@ -122,7 +46,9 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	if err := checkPut("copy", req.DstKey, req.Encryption, meta, tags); err != nil {
 		return info, err
 	}
-	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcVersion, req.SrcPrecondition, req.SrcCustomerKey)
+	src, err := s.openSource(ctx, objstore.GetRequest{
+		Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, Precondition: req.SrcPrecondition, CustomerKey: req.SrcCustomerKey,
+	})
 	if objstore.IsKind(err, objstore.KindWrongKey) && req.SrcBucket == req.DstBucket && req.SrcKey == req.DstKey {
 		err = objstore.E(objstore.KindInvalidRequest, "copy", req.SrcKey, otherParameters) // as AWS words it for a copy in place
 	}
@@ -152,7 +78,7 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	}
 	cp := &share{
 		s: s, dst: extent.Of(content.ID, oek), src: extent.Of(src.n.Content.ID, src.oek), size: src.n.Size, layout: src.n.Content.Layout,
-		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey},
+		from: &src.n.Content, get: src.get,
 	}
 	s.busy.add(content.ID)
 	defer cp.close()
@@ -164,42 +90,8 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	rec.Lock = req.Lock
 	var version objstore.VersionID
 	err = s.update(ctx, c, "copy", req.DstKey, func(x *tx) error {
-		from, now, err := x.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
-		if err != nil {
-			return err
-		}
-		if err := x.checked(s, from, now, req.CheckSource); err != nil {
-			return err
-		}
-		if err := x.checkWrite(root, req.DstKey, req.DstPrecondition); err != nil {
-			return err
-		}
 		n := *rec
-		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
-		if req.Meta == nil {
-			n.Meta = copiedMeta(&req, now)
-		}
-		if err := cp.finish(x); err != nil {
-			return err
-		}
-		n.Content.Layout = cp.layout
-		if cp.anew != nil {
-			n.Allocated = n.Size - cp.anew.holes
-		}
-		if n.Content.PartCount > 0 {
-			if err := x.copyParts(src, &n.Content, oek); err != nil {
-				return err
-			}
-		}
-		if req.Tags == nil {
-			if tags, err = x.tags(from, now); err != nil {
-				return err
-			}
-		}
-		if err := x.setTags(ino, &n, tags); err != nil {
-			return err
-		}
-		if version, err = x.publish(root, req.DstKey, ino, &n); err != nil {
+		if version, err = x.putCopy(root, ino, &n, req, src, cp); err != nil {
 			return err
 		}
 		*rec = n
@@ -217,21 +109,45 @@ func (s *Store) copyOnce(ctx context.Context, c objstore.Caller, req objstore.Co
 	return info, err
 }
 
-// checked asks check about an object.
-func (r reader) checked(s *Store, ino objstore.InodeID, n *record.Inode, check objstore.Check) error {
-	if check.Tags != nil {
-		tags, err := r.tags(ino, n)
-		if err == nil {
-			err = check.Tags(tags)
-		}
-		if err != nil {
-			return err
+// putCopy shares what cp has left and makes the target's key name the copy, the inode
+// n, to which it adds what is the source's in this transaction.
+func (x *tx) putCopy(root, ino objstore.InodeID, n *record.Inode, req objstore.CopyRequest, src *source, cp *share) (objstore.VersionID, error) {
+	from, now, err := x.same(x.s, src)
+	if err != nil {
+		return "", err
+	}
+	if err := x.checked(x.s, from, now, req.CheckSource); err != nil {
+		return "", err
+	}
+	if err := x.checkWrite(root, req.DstKey, req.DstPrecondition); err != nil {
+		return "", err
+	}
+	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+	if req.Meta == nil {
+		n.Meta = copiedMeta(&req, now)
+	}
+	if err := cp.finish(x); err != nil {
+		return "", err
+	}
+	n.Content.Layout = cp.layout
+	if cp.anew != nil {
+		n.Allocated = n.Size - cp.anew.holes
+	}
+	if n.Content.PartCount > 0 {
+		if err := x.copyParts(src, &n.Content, cp.dst.OEK); err != nil {
+			return "", err
 		}
 	}
-	if check.Key != nil && n.Content.KMSKeyID != "" {
-		return check.Key(s.sseInfo(&n.Content))
+	var tags []objstore.Tag
+	if req.Tags != nil {
+		tags = *req.Tags
+	} else if tags, err = x.tags(from, now); err != nil {
+		return "", err
 	}
-	return nil
+	if err := x.setTags(ino, n, tags); err != nil {
+		return "", err
+	}
+	return x.publish(root, req.DstKey, ino, n)
 }
 
 // copiedMeta is what a copy has of its source's headers.
@@ -248,7 +164,8 @@ func copiedMeta(req *objstore.CopyRequest, src *record.Inode) *objstore.ObjectMe
 // over: it is the content's.
 func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *source, etags objstore.ETagForm, c *record.Content, oek *extent.Keys) error {
 	from := &src.n.Content
-	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
+	get := src.get
+	get.NoChecksum = true
 	if etags == objstore.ETagsMD5 {
 		parts := from.ETag == record.ETagMultipart || from.ETag == record.ETagRandom && from.PartCount > 0
 		if parts && src.n.Size <= rereadLimit {
@@ -278,141 +195,3 @@ func (s *Store) copyHead(ctx context.Context, req objstore.CopyRequest, src *sou
 	}
 	return nil
 }
-
-// share makes one content of another's bytes. Like an ingest, a long one is
-// committed in steps under a garbage mark.
-type share struct {
-	s        *Store
-	dst, src extent.Content
-	srcOff   int64
-	size     int64
-	layout   record.Layout // in the end that of the copy
-	shared   int64
-	marked   bool
-	// What layers of encryption keep from being shared is encrypted anew: from is
-	// read with get.
-	from *record.Content
-	get  objstore.GetRequest
-	anew *ingest
-	part bool // of an upload
-}
-
-// done says that the copy was committed.
-func (cp *share) done() {
-	cp.marked = false
-	if cp.anew != nil {
-		cp.anew.marked = false
-	}
-}
-
-func (cp *share) close() {
-	if cp.anew != nil {
-		cp.anew.close()
-	}
-	cp.s.busy.remove(cp.dst.Refs)
-	if cp.marked {
-		cp.s.wakeReaper()
-	}
-}
-
-// steps shares all but what fits into the last transaction.
-func (cp *share) steps(ctx context.Context) error {
-	if cp.layout != record.LayoutChunks {
-		return nil
-	}
-	if cp.dst.OEK.Two() != cp.src.OEK.Two() {
-		return cp.recrypt(ctx)
-	}
-	for cp.size-cp.shared > int64(cp.s.shareStep)*record.MaxChunk {
-		var n int64
-		err := cp.s.update(ctx, objstore.Caller{}, "copy", "", func(x *tx) (err error) {
-			x.txn.Set(record.GarbageKey(cp.dst.Refs), []byte{1})
-			n, err = cp.step(x, cp.s.shareStep)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		cp.marked = true
-		cp.shared += n
-	}
-	return nil
-}
-
-func (cp *share) step(x *tx, limit int) (int64, error) {
-	e := x.s.extents.Edit(x.txn)
-	n, err := e.Share(cp.dst, cp.shared, cp.src, cp.srcOff+cp.shared, cp.size-cp.shared, limit)
-	if err != nil {
-		return 0, err
-	}
-	return n, e.Finish()
-}
-
-// finish shares the rest in the request's last transaction.
-func (cp *share) finish(x *tx) (err error) {
-	if cp.anew != nil {
-		cp.layout, err = cp.anew.finish(x)
-		return err
-	}
-	switch cp.layout {
-	case record.LayoutInline:
-		plain, err := x.inlineData(cp.src)
-		if err != nil {
-			return err
-		}
-		defer clear(plain)
-		in, err := extent.SealInline(cp.dst, plain)
-		if err != nil {
-			return err
-		}
-		x.txn.Set(record.InlineKey(cp.dst.Refs), in.Append(nil))
-		return nil
-	case record.LayoutEmpty:
-		return nil
-	}
-	if cp.marked {
-		x.txn.Delete(record.GarbageKey(cp.dst.Refs))
-	}
-	return cp.rest(x)
-}
-
-// rest shares what steps left.
-func (cp *share) rest(x *tx) error {
-	n, err := cp.step(x, maxShareRest)
-	if err == nil && n < cp.size-cp.shared {
-		err = fmt.Errorf("engine: %d chunks do not hold %d bytes", maxShareRest, cp.size-cp.shared)
-	}
-	return err
-}
-
-// recrypt reads the source and encrypts it anew, a bounded part at a time. The
-// copy has as many layers as its keys.
-func (cp *share) recrypt(ctx context.Context) error {
-	in, err := cp.s.newIngest(cp.dst, objstore.ETagsOpaque, nil) // its ETag and checksum are the source's
-	if err != nil {
-		return err
-	}
-	cp.anew, in.noSmall, in.sparse = in, cp.part, true
-	body, w := io.Pipe()
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		err := cp.s.GetObject(ctx, objstore.Caller{}, cp.get, func(o *Object) error {
-			if o.n.Content.ID != cp.from.ID || o.n.Content.Gen != cp.from.Gen {
-				return errLostRace
-			}
-			o.Offset, o.Length = cp.srcOff, cp.size
-			_, err := o.WriteTo(w)
-			return err
-		})
-		w.CloseWithError(err)
-	}()
-	err = in.read(ctx, body, cp.size)
-	body.Close()
-	<-read
-	return err
-}
-
-// maxShareRest bounds the references in the last transaction: chunks can be
-// shorter than 64 MiB where their content was uploaded in parts.
-const maxShareRest = 1 << 17

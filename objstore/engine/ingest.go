@@ -153,6 +153,16 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	return err
 }
 
+// sums returns the checksums of the body that was read, if verify, which may be nil, takes
+// them for right.
+func (in *ingest) sums(verify func(checksum.Sums) error) (checksum.Sums, error) {
+	sums := in.hasher.Sums()
+	if verify == nil {
+		return sums, nil
+	}
+	return sums, verify(sums)
+}
+
 func (in *ingest) checkLength(want int64) error {
 	if want >= 0 && in.size != want {
 		return objstore.E(objstore.KindMalformed, "put", "", fmt.Sprintf("body has %d bytes, %d were announced", in.size, want))

@@ -196,11 +196,9 @@ func (s *Store) UploadPart(ctx context.Context, c objstore.Caller, req objstore.
 	if in.size > objstore.MaxPartSize {
 		return info, up, objstore.E(objstore.KindTooLarge, "upload part", req.Key, "part is over 5 GiB")
 	}
-	sums := in.hasher.Sums()
-	if req.Verify != nil {
-		if err := req.Verify(sums); err != nil {
-			return info, up, err
-		}
+	sums, err := in.sums(req.Verify)
+	if err != nil {
+		return info, up, err
 	}
 	part.Size, part.Allocated = in.size, in.size
 	part.Checksum = sums[part.ChecksumAlgo]
@@ -312,7 +310,9 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	}
 	defer oek.Wipe()
 	up = u.info(s, req.Bucket, req.Key)
-	src, err := s.openSource(ctx, req.SrcBucket, req.SrcKey, req.SrcVersion, req.SrcPrecondition, req.SrcCustomerKey)
+	src, err := s.openSource(ctx, objstore.GetRequest{
+		Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, Precondition: req.SrcPrecondition, CustomerKey: req.SrcCustomerKey,
+	})
 	if err != nil {
 		return info, up, err
 	}
@@ -320,24 +320,18 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	if err := s.checkArchived(req.SrcKey, src.n); err != nil {
 		return info, up, err
 	}
-	off, size := int64(0), src.n.Size
-	if r := req.SrcRange; r != nil {
-		if r.First < 0 || r.Last < r.First || r.Last >= src.n.Size {
-			return info, up, objstore.E(objstore.KindInvalidRange, "copy part", req.SrcKey, "the range is not within the source")
-		}
-		off, size = r.First, r.Last-r.First+1
-	}
-	if size > objstore.MaxPartSize {
-		return info, up, objstore.E(objstore.KindTooLarge, "copy part", req.Key, "part is over 5 GiB")
+	off, size, err := copiedRange(&req, src.n.Size)
+	if err != nil {
+		return info, up, err
 	}
 	part := record.Part{ID: newContentID(), Size: size, Allocated: size, ETags: u.rec.ETags}
-	if err := s.describePart(ctx, req, u, src, off, &part); err != nil {
+	if err := s.describePart(ctx, u, src, off, &part); err != nil {
 		return info, up, err
 	}
 	cp := &share{
 		s: s, dst: u.part(part.ID, oek), src: extent.Of(src.n.Content.ID, src.oek),
 		srcOff: off, size: size, layout: src.n.Content.Layout, part: true,
-		from: &src.n.Content, get: objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey},
+		from: &src.n.Content, get: src.get,
 	}
 	s.busy.add(part.ID)
 	defer cp.close()
@@ -345,7 +339,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	defer batch.Release()
 	var small []extent.Mapping
 	if cp.layout == record.LayoutInline {
-		if small, err = s.copySmall(ctx, batch, req, src, cp); err != nil {
+		if small, err = s.copySmall(ctx, batch, src, cp); err != nil {
 			return info, up, err
 		}
 		cp.layout = record.LayoutEmpty
@@ -355,7 +349,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		}
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
-		from, now, err := x.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		from, now, err := x.same(s, src)
 		if err != nil {
 			return err
 		}
@@ -385,13 +379,29 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	return info, up, s.durable(context.WithoutCancel(ctx))
 }
 
+// copiedRange returns the place and the length of what a CopyPart copies of a source of
+// that size. KindInvalidRange, KindTooLarge.
+func copiedRange(req *objstore.CopyPartRequest, source int64) (off, size int64, err error) {
+	size = source
+	if r := req.SrcRange; r != nil {
+		if r.First < 0 || r.Last < r.First || r.Last >= source {
+			return 0, 0, objstore.E(objstore.KindInvalidRange, "copy part", req.SrcKey, "the range is not within the source")
+		}
+		off, size = r.First, r.Last-r.First+1
+	}
+	if size > objstore.MaxPartSize {
+		return 0, 0, objstore.E(objstore.KindTooLarge, "copy part", req.Key, "part is over 5 GiB")
+	}
+	return off, size, nil
+}
+
 // copySmall encrypts the wanted range of a source that is kept inline: parts
 // are made of extents.
-func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, req objstore.CopyPartRequest, src *source, cp *share) ([]extent.Mapping, error) {
+func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, src *source, cp *share) ([]extent.Mapping, error) {
 	var plain []byte
-	err := s.view(ctx, "copy part", req.SrcKey, func(r reader) error {
+	err := s.view(ctx, "copy part", src.get.Key, func(r reader) error {
 		// What was replaced since has no data any more.
-		_, _, err := r.same(s, req.SrcBucket, req.SrcKey, req.SrcVersion, src.n)
+		_, _, err := r.same(s, src)
 		if err == nil {
 			plain, err = r.inlineData(cp.src)
 		}
@@ -408,7 +418,7 @@ func (s *Store) copySmall(ctx context.Context, batch *extent.Batch, req objstore
 	}
 	piece, err := batch.Encrypt(ctx, out)
 	if err != nil {
-		return nil, s.wrap("copy part", req.SrcKey, err)
+		return nil, s.wrap("copy part", src.get.Key, err)
 	}
 	return []extent.Mapping{{Len: uint32(len(out)), Piece: piece}}, nil
 }

@@ -47,11 +47,9 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	if err := in.read(ctx, req.Body, req.Size); err != nil {
 		return info, s.bodyError(ctx, req.Key, err)
 	}
-	sums := in.hasher.Sums()
-	if req.Verify != nil {
-		if err := req.Verify(sums); err != nil {
-			return info, err
-		}
+	sums, err := in.sums(req.Verify)
+	if err != nil {
+		return info, err
 	}
 	switch {
 	case form == objstore.ETagsMD5:

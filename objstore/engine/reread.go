@@ -55,7 +55,7 @@ func (s *Store) copyOfParts(ctx context.Context, get objstore.GetRequest, alg ch
 // source that is copied whole, otherwise what reading it tells. A part of more
 // than rereadLimit is read only if the upload was begun with an algorithm, whose
 // sums the client must name to complete it.
-func (s *Store) describePart(ctx context.Context, req objstore.CopyPartRequest, u *upload, src *source, off int64, part *record.Part) error {
+func (s *Store) describePart(ctx context.Context, u *upload, src *source, off int64, part *record.Part) error {
 	part.ETagSum = s.keyedSum(part.ID, 0)
 	whole := off == 0 && part.Size == src.n.Size
 	var algs []checksum.Algorithm
@@ -79,7 +79,8 @@ func (s *Store) describePart(ctx context.Context, req objstore.CopyPartRequest, 
 	if len(algs) == 0 || part.Size > rereadLimit && (u.rec.Algorithm == "" || part.Checksum != nil) {
 		return nil
 	}
-	get := objstore.GetRequest{Bucket: req.SrcBucket, Key: req.SrcKey, Version: req.SrcVersion, CustomerKey: req.SrcCustomerKey, NoChecksum: true}
+	get := src.get
+	get.NoChecksum = true
 	if !whole {
 		get.Range = &objstore.Range{First: off, Last: off + part.Size - 1}
 	}
