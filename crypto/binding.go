@@ -18,14 +18,14 @@ const (
 // Domains for SealKey, SealBytes and MAC. The comment names the parent key and
 // the fields.
 const (
-	DomainChecksum    Domain = "checksum"     // OEK: content id, algorithm, checksum type
+	DomainChecksum    Domain = "checksum"     // OEK: content id, algorithm, checksum type ("parts", "ETAG": see doc.go)
 	DomainChecksumKey Domain = "checksum key" // OEK, and while an upload is under way a DEK: content id, which of the two
 	DomainETag        Domain = "etag"         // store key: content id, content counter (reserved)
 	DomainSetting     Domain = "setting"      // a DEK of its own: store id, name
 	DomainSuperblock  Domain = "superblock"   // store key: store id
 	DomainContentRoot Domain = "content root" // OEK: content id (reserved)
 	DomainSession     Domain = "session"      // key of session tokens: store id
-	DomainFingerprint Domain = "fingerprint"  // store key: store id
+	DomainFingerprint Domain = "fingerprint"  // store key: store id (reserved)
 )
 
 // Binding is what a seal is bound to: it opens only with an equal Binding.

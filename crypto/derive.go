@@ -64,7 +64,7 @@ func hmacSHA256(out *[sha256.Size]byte, key, x, y, z []byte) {
 }
 
 // MAC authenticates msg under a key derived from parent and b: for what may be
-// read but not changed (the superblock) and for keyed fingerprints and ETags.
+// read but not changed (the superblock).
 func MAC(parent *secret.Key, b Binding, msg []byte) [32]byte {
 	var k [sha256.Size]byte
 	derive(&k, parent, nil, purposeMAC, b)

@@ -37,18 +37,20 @@
 //	object key     DEK or SSE-C key    mode 1, store id 16, content id 16
 //	chunk key      OEK                 content id 16, chunk id 16
 //	extent key     chunk key or OEK    chunk id 16, extent id 16, plaintext length 8 || suite 1, base nonce 12 of its layer
-//	checksum       OEK                 content id, algorithm, checksum type
+//	checksum       OEK                 content id, algorithm, checksum type; of all parts together
+//	                                   "parts", of an MD5 that only its copies show "ETAG", in place of the type
 //	checksum key   OEK or DEK          content id, "object" or "upload"
 //	content root   OEK                 content id (reserved)
-//	etag           store key           content id, content counter
+//	etag           store key           content id, content counter (reserved)
 //	setting        DEK of its own      store id, name
+//	session        key of the tokens   store id
 //	superblock     store key           store id
-//	fingerprint    store key           store id
+//	fingerprint    store key           store id (reserved)
 //
 // Integers are big endian. Ids are random and never reused, names and paths are
 // nowhere in it: a rename reseals nothing. What the fields hold is not stored
-// with the seal; whoever opens says what it believes, and is refused if that is
-// not what was sealed.
+// with the seal: whoever opens it states the fields, and is refused if they are not
+// those that it was sealed with.
 //
 // # Formats
 //
