@@ -25,8 +25,8 @@ func (n *node) commitFor(ctx context.Context, sync bool) error {
 	return n.commitLocked(ctx, sync, false)
 }
 
-// commitLocked is commitFor for who holds commitMu, and with exclusive layoutMu for
-// writing.
+// commitLocked is commitFor for callers who hold commitMu. exclusive says that they
+// hold layoutMu for writing, too.
 func (n *node) commitLocked(ctx context.Context, sync, exclusive bool) error {
 	// From here on the buffers belong to this commit: it ends, whoever waits.
 	ctx = context.WithoutCancel(ctx)
@@ -186,17 +186,11 @@ func (n *node) takeInline(ctx context.Context, ch *change) error {
 	return nil
 }
 
-// apply commits a change.
+// apply commits a change. errSetAside: what the inode has must be set aside as a version
+// first.
 func (n *node) apply(ctx context.Context, ch *change) error {
-	var failed error
-	for _, p := range ch.pend {
-		<-p.done // all of them: their buffers are given back when this returns
-		if p.err != nil && failed == nil {
-			failed = p.err
-		}
-	}
-	if failed != nil {
-		return n.s.wrap("write", n.name(), failed)
+	if err := ch.awaitPending(); err != nil {
+		return n.s.wrap("write", n.name(), err)
 	}
 	gone := false
 	err := n.s.update(ctx, objstore.Caller{Origin: ch.origin}, "write", n.name(), func(x *tx) error {
@@ -208,55 +202,72 @@ func (n *node) apply(ctx context.Context, ch *change) error {
 		if err != nil {
 			return err
 		}
-		if rec.Held && !ch.data {
-			return nil // the times of a version stay
-		}
-		if ch.changed {
-			must, err := x.mustSetAside(n, rec)
-			if err != nil {
-				return err
-			}
-			if must && ch.aside == nil {
-				return errSetAside
-			}
-			if ch.aside != nil {
-				if err := x.setAside(n.ino, rec, ch.aside, must); err != nil {
-					return err
-				}
-			}
-		}
-		rec.Size = ch.size
-		ch.stored = ch.mtime
-		if ch.attrs && !rec.Held {
-			if !ch.changed && x.sealedOff(n.ino, rec) {
-				ch.stored = rec.Mtime // S3 has locked the version since it was written
-			}
-			rec.Mtime = ch.stored
-			rec.Ctime = laterCtime(rec.Ctime, ch.ctime, ch.told)
-			if ch.atime != 0 {
-				rec.Atime = ch.atime
-			}
-		}
-		switch {
-		case ch.changed:
-			x.touchContent(rec, &ch.content)
-		case ch.data:
-			x.dropLogged(&rec.Content)
-		}
-		if err := x.putData(rec, ch, extent.Of(ch.content.ID, ch.oek)); err != nil {
-			return err
-		}
-		x.setInode(n.ino, rec)
-		if ch.attrs || ch.changed {
-			x.change(objstore.Change{Inode: n.ino, Data: ch.changed})
-		}
-		return nil
+		return x.applyTo(n, rec, ch)
 	})
 	n.windows.changed()
 	if gone {
 		return nil // nobody can see it any more
 	}
 	return err
+}
+
+// awaitPending waits for the data of the change to be encrypted and appended: for all of
+// it, since the buffers are given back next. It returns the first error.
+func (ch *change) awaitPending() (err error) {
+	for _, p := range ch.pend {
+		<-p.done
+		if err == nil {
+			err = p.err
+		}
+	}
+	return err
+}
+
+// applyTo puts a change into the inode's record rec and writes both.
+func (x *tx) applyTo(n *node, rec *record.Inode, ch *change) error {
+	if rec.Held && !ch.data {
+		return nil // the times of a version stay
+	}
+	if ch.changed {
+		must, err := x.mustSetAside(n, rec)
+		if err != nil {
+			return err
+		}
+		if must && ch.aside == nil {
+			return errSetAside
+		}
+		if ch.aside != nil {
+			if err := x.setAside(n.ino, rec, ch.aside, must); err != nil {
+				return err
+			}
+		}
+	}
+	rec.Size = ch.size
+	ch.stored = ch.mtime
+	if ch.attrs && !rec.Held {
+		if !ch.changed && x.sealedOff(n.ino, rec) {
+			ch.stored = rec.Mtime // S3 has locked the version since it was written
+		}
+		rec.Mtime = ch.stored
+		rec.Ctime = laterCtime(rec.Ctime, ch.ctime, ch.told)
+		if ch.atime != 0 {
+			rec.Atime = ch.atime
+		}
+	}
+	switch {
+	case ch.changed:
+		x.touchContent(rec, &ch.content)
+	case ch.data:
+		x.dropLogged(&rec.Content)
+	}
+	if err := x.putData(rec, ch, extent.Of(ch.content.ID, ch.oek)); err != nil {
+		return err
+	}
+	x.setInode(n.ino, rec)
+	if ch.attrs || ch.changed {
+		x.change(objstore.Change{Inode: n.ino, Data: ch.changed})
+	}
+	return nil
 }
 
 // touchContent gives an inode the keys and layout of a changed content, and a

@@ -46,63 +46,13 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 	var sum *objstore.Checksum
 	var version objstore.VersionID
 	err = s.update(ctx, c, "complete upload", req.Key, func(x *tx) error {
-		if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
+		if rec, sum, err = x.joinUpload(u, req, key); err != nil {
 			return err
 		}
-		if err := x.checkComplete(u, req); err != nil {
+		if err := x.setTags(ino, rec, tagsOfRecord(u.rec.Tags)); err != nil {
 			return err
 		}
-		parts, err := x.chosenParts(u, req)
-		if err != nil {
-			return err
-		}
-		content := u.rec.Content
-		content.PartCount = uint32(len(parts))
-		if u.rec.ETags == objstore.ETagsMD5 {
-			if plainETags(content.Mode) {
-				content.ETag, content.ETagSum = record.ETagMultipart, md5Of(parts)
-			} else {
-				randomETag(&content)
-			}
-		}
-		if sum, err = u.checksum(parts, req); err != nil {
-			return err
-		}
-		if key == nil {
-			sum = nil
-		}
-		if sum != nil {
-			sealChecksumUnder(&content, key, *sum)
-		} else {
-			content.ChecksumKey = nil
-		}
-		size, err := x.joinParts(u, parts, askedParts(req.Parts), sum, key)
-		if err != nil {
-			return err
-		}
-		if req.Size >= 0 && req.Size != size {
-			return objstore.E(objstore.KindInvalidRequest, "complete upload", req.Key, "The provided 'x-amz-mp-object-size' header does not match what was computed.")
-		}
-		content.Layout = record.LayoutChunks
-		if size == 0 {
-			content.Layout = record.LayoutEmpty
-		}
-		n := newObject(content, size, u.rec.Meta)
-		n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
-		n.Lock = u.rec.Lock
-		x.txn.Delete(record.UploadKey(u.root, req.Key, u.id))
-		keep := make(map[int]bool, len(req.Parts))
-		for _, p := range req.Parts {
-			keep[p.Number] = true
-		}
-		if err := x.dropParts(u.id, keep); err != nil {
-			return err
-		}
-		rec = n
-		if err := x.setTags(ino, n, tagsOfRecord(u.rec.Tags)); err != nil {
-			return err
-		}
-		version, err = x.publish(u.root, req.Key, ino, n)
+		version, err = x.publish(u.root, req.Key, ino, rec)
 		return err
 	})
 	if objstore.IsKind(err, objstore.KindNoSuchUpload) { // another Complete was first
@@ -117,6 +67,61 @@ func (s *Store) CompleteUpload(ctx context.Context, c objstore.Caller, req objst
 	info = s.describe(req.Bucket, req.Key, ino, rec, sum)
 	info.Version = version
 	return info, nil
+}
+
+// joinUpload makes an inode of an upload's parts, which has no place yet, and removes the
+// upload. key seals the checksum of the object, sum; without it there is none.
+func (x *tx) joinUpload(u *upload, req objstore.CompleteRequest, key *secret.Key) (n *record.Inode, sum *objstore.Checksum, err error) {
+	if _, err := x.upload("complete upload", req.Bucket, req.Key, req.Upload); err != nil {
+		return nil, nil, err
+	}
+	if err := x.checkComplete(u, req); err != nil {
+		return nil, nil, err
+	}
+	parts, err := x.chosenParts(u, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	content := u.rec.Content
+	content.PartCount = uint32(len(parts))
+	if u.rec.ETags == objstore.ETagsMD5 {
+		if plainETags(content.Mode) {
+			content.ETag, content.ETagSum = record.ETagMultipart, md5Of(parts)
+		} else {
+			randomETag(&content)
+		}
+	}
+	if sum, err = u.checksum(parts, req); err != nil {
+		return nil, nil, err
+	}
+	if key == nil {
+		sum = nil
+	}
+	if sum != nil {
+		sealChecksumUnder(&content, key, *sum)
+	} else {
+		content.ChecksumKey = nil
+	}
+	size, err := x.joinParts(u, parts, askedParts(req.Parts), sum, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if req.Size >= 0 && req.Size != size {
+		return nil, nil, objstore.E(objstore.KindInvalidRequest, "complete upload", req.Key, "The provided 'x-amz-mp-object-size' header does not match what was computed.")
+	}
+	content.Layout = record.LayoutChunks
+	if size == 0 {
+		content.Layout = record.LayoutEmpty
+	}
+	n = newObject(content, size, u.rec.Meta)
+	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+	n.Lock = u.rec.Lock
+	x.txn.Delete(record.UploadKey(u.root, req.Key, u.id))
+	keep := make(map[int]bool, len(req.Parts))
+	for _, p := range req.Parts {
+		keep[p.Number] = true
+	}
+	return n, sum, x.dropParts(u.id, keep)
 }
 
 // checkComplete checks the conditions of a Complete. One that holds only because

@@ -87,13 +87,13 @@ func (x *tx) deleteVersion(root objstore.InodeID, key string, ref versionRef, by
 	if !ref.null {
 		res.Version = x.s.versionID(ref.number)
 	}
-	ino, n, err := x.findKey(root, key)
+	_, n, err := x.findKey(root, key)
 	switch {
 	case objstore.IsKind(err, objstore.KindNotFound):
 	case err != nil:
 		return res, err
 	case isVersion(n, ref):
-		return res, x.deleteCurrent(root, key, ino, n, bypass)
+		return res, x.deleteCurrent(root, key, n, bypass)
 	}
 	w, err := x.way(root, key)
 	if err != nil {
@@ -119,8 +119,8 @@ func (x *tx) deleteVersion(root objstore.InodeID, key string, ref versionRef, by
 	return res, x.tidyAfter(root, key, k.in)
 }
 
-// deleteCurrent removes the current version of a key for good; n is the inode ino.
-func (x *tx) deleteCurrent(root objstore.InodeID, key string, ino objstore.InodeID, n *record.Inode, bypass bool) error {
+// deleteCurrent removes the current version of a key, whose inode is n, for good.
+func (x *tx) deleteCurrent(root objstore.InodeID, key string, n *record.Inode, bypass bool) error {
 	if n.Lock.Holds(x.now, bypass) {
 		return objstore.E(objstore.KindLocked, "delete", key, "")
 	}

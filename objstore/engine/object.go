@@ -57,11 +57,7 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	case etags == objstore.ETagsMD5:
 		randomETag(&content)
 	}
-	var stored *objstore.Checksum
-	if req.Store != "" {
-		stored = &objstore.Checksum{Algorithm: req.Store, Type: checksum.FullObject, Value: checksum.Format(sums[req.Store])}
-		sealChecksum(&content, oek, *stored)
-	}
+	stored := sealSum(&content, oek, req.Store, sums)
 	ino, err := s.newInode(ctx)
 	if err != nil {
 		return info, err
@@ -97,6 +93,16 @@ func (s *Store) PutObject(ctx context.Context, c objstore.Caller, req objstore.P
 	info = s.describe(req.Bucket, req.Key, ino, rec, stored)
 	info.Version = version
 	return info, nil
+}
+
+// sealSum keeps the checksum of alg with a new content and returns it; nil if alg is "".
+func sealSum(c *record.Content, oek *extent.Keys, alg checksum.Algorithm, sums checksum.Sums) *objstore.Checksum {
+	if alg == "" {
+		return nil
+	}
+	sum := &objstore.Checksum{Algorithm: alg, Type: checksum.FullObject, Value: checksum.Format(sums[alg])}
+	sealChecksum(c, oek, *sum)
+	return sum
 }
 
 // newObject is the inode of a new object; putKey gives it owner and mode.

@@ -47,7 +47,7 @@ func (s *Store) copyOfParts(ctx context.Context, get objstore.GetRequest, alg ch
 		return err
 	}
 	setETag(c, oek, record.ETagMD5, [16]byte(sums[checksum.MD5]))
-	sealChecksum(c, oek, objstore.Checksum{Algorithm: alg, Type: checksum.FullObject, Value: checksum.Format(sums[alg])})
+	sealSum(c, oek, alg, sums)
 	return nil
 }
 
