@@ -96,69 +96,18 @@ func (q *request) copyAs(op string, copy func() error) error {
 	return copy()
 }
 
+// copyObject is CopyObject.
 func (q *request) copyObject() error {
 	src, err := q.copySource()
 	if err != nil {
 		return err
 	}
-	replace, err := q.directive("X-Amz-Metadata-Directive")
+	req, err := q.copyRequest(src)
 	if err != nil {
-		return err
-	}
-	replaceTags, err := q.directive("X-Amz-Tagging-Directive")
-	if err != nil {
-		return err
-	}
-	tags, err := q.taggingHeader()
-	if err != nil {
-		return err
-	}
-	meta, err := q.objectMeta()
-	if err != nil {
-		return err
-	}
-	req := objstore.CopyRequest{
-		SrcBucket: src.bucket, SrcKey: src.key, SrcVersion: src.version,
-		SrcPrecondition: q.conditions(copyConditions),
-		DstBucket:       q.bucket, DstKey: q.key,
-	}
-	if req.DstPrecondition, err = q.writePrecondition(false); err != nil {
-		return err
-	}
-	if req.Lock, err = q.lockHeaders(); err != nil {
-		return err
-	}
-	if req.Encryption, err = q.encryption(); err != nil {
-		return err
-	}
-	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
-		return err
-	}
-	if a := q.get("X-Amz-Checksum-Algorithm"); a != "" {
-		if req.Store, err = checksum.ParseAlgorithm(a); err != nil {
-			return errChecksumAlgorithm()
-		}
-	}
-	_, class := q.single("X-Amz-Storage-Class")
-	_, redirect := q.single("X-Amz-Website-Redirect-Location")
-	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
-	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes && !q.reencrypts() {
-		return errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
-	}
-	// Behind that: an ACL changes nothing, says AWS, even where there are ACLs.
-	if err := q.refuseUnbuilt(); err != nil {
 		return err
 	}
 	if err := q.guardSource(src); err != nil {
 		return err
-	}
-	if replace {
-		req.Meta = &meta
-	}
-	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
-	req.CheckSource = q.held(src.bucket, src.key, string(src.version), true)
-	if replaceTags {
-		req.Tags = &tags
 	}
 	info, err := q.s.store.CopyObject(q.ctx, q.caller, req)
 	if err != nil {
@@ -170,6 +119,68 @@ func (q *request) copyObject() error {
 	q.setSSE(info.SSE)
 	q.setExpiration(&info)
 	return q.sendCopy("CopyObjectResult", info.ETag, info.LastModified, info.Checksum)
+}
+
+// copyRequest reads the headers of a CopyObject, and refuses one that changes nothing.
+func (q *request) copyRequest(src copySource) (req objstore.CopyRequest, err error) {
+	req = objstore.CopyRequest{
+		SrcBucket: src.bucket, SrcKey: src.key, SrcVersion: src.version,
+		SrcPrecondition: q.conditions(copyConditions),
+		DstBucket:       q.bucket, DstKey: q.key,
+	}
+	replace, err := q.directive("X-Amz-Metadata-Directive")
+	if err != nil {
+		return req, err
+	}
+	replaceTags, err := q.directive("X-Amz-Tagging-Directive")
+	if err != nil {
+		return req, err
+	}
+	tags, err := q.taggingHeader()
+	if err != nil {
+		return req, err
+	}
+	meta, err := q.objectMeta()
+	if err != nil {
+		return req, err
+	}
+	if req.DstPrecondition, err = q.writePrecondition(false); err != nil {
+		return req, err
+	}
+	if req.Lock, err = q.lockHeaders(); err != nil {
+		return req, err
+	}
+	if req.Encryption, err = q.encryption(); err != nil {
+		return req, err
+	}
+	if req.SrcCustomerKey, err = q.customerKey(sourceHeaders); err != nil {
+		return req, err
+	}
+	if a := q.get("X-Amz-Checksum-Algorithm"); a != "" {
+		if req.Store, err = checksum.ParseAlgorithm(a); err != nil {
+			return req, errChecksumAlgorithm()
+		}
+	}
+	_, class := q.single("X-Amz-Storage-Class")
+	_, redirect := q.single("X-Amz-Website-Redirect-Location")
+	changes := replace || class || redirect || req.Encryption.Mode != objstore.SSENone || req.SrcCustomerKey.Mode != objstore.SSENone
+	if src.bucket == q.bucket && src.key == q.key && src.version == "" && !changes && !q.reencrypts() {
+		return req, errInvalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+	}
+	// Only now: AWS refuses a copy that changes nothing but the ACL as one that changes
+	// nothing, even where there are ACLs.
+	if err := q.refuseUnbuilt(); err != nil {
+		return req, err
+	}
+	if replace {
+		req.Meta = &meta
+	}
+	req.StorageClass, req.WebsiteRedirect = meta.StorageClass, meta.WebsiteRedirect
+	req.CheckSource = q.held(src.bucket, src.key, string(src.version), true)
+	if replaceTags {
+		req.Tags = &tags
+	}
+	return req, nil
 }
 
 // reencrypts reports whether a copy of the request's object onto itself may change

@@ -218,11 +218,7 @@ func (q *request) entry(x *xmlWriter, l *listing, e *objstore.ListEntry, owner b
 	if owner {
 		q.owner(x)
 	}
-	class := e.StorageClass
-	if class == "" {
-		class = "STANDARD"
-	}
-	x.text("StorageClass", class)
+	x.text("StorageClass", classOf(e.StorageClass))
 	if l.restored && e.Restored != 0 {
 		x.open("RestoreStatus")
 		x.bool("IsRestoreInProgress", false)

@@ -15,11 +15,12 @@ import (
 const (
 	defaultContentType = "binary/octet-stream"
 	metaPrefix         = "x-amz-meta-"
+	standardClass      = "STANDARD" // the storage class of what was stored without one
 )
 
 // storageClasses are those that S3 takes for objects of a general purpose
 // bucket. Here they are names, but for restore.go: all objects are stored alike.
-var storageClasses = []string{"STANDARD", "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"}
+var storageClasses = []string{standardClass, "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "GLACIER_IR"}
 
 // objectMeta reads the headers that are stored with an object.
 func (q *request) objectMeta() (objstore.ObjectMeta, error) {
@@ -43,6 +44,15 @@ func (q *request) objectMeta() (objstore.ObjectMeta, error) {
 	}
 	m.User, err = userMetadata(q.header)
 	return m, err
+}
+
+// classOf is the storage class of an object, an upload or a version, of which stored was
+// kept.
+func classOf(stored string) string {
+	if stored == "" {
+		return standardClass
+	}
+	return stored
 }
 
 func (q *request) storageClass() (string, error) {
@@ -167,7 +177,7 @@ func (q *request) setObjectHeaders(info *objstore.ObjectInfo) {
 	set("Content-Language", m.ContentLanguage)
 	set("Expires", m.Expires)
 	set("x-amz-website-redirect-location", m.WebsiteRedirect)
-	if m.StorageClass != "STANDARD" {
+	if m.StorageClass != standardClass {
 		set("x-amz-storage-class", m.StorageClass)
 	}
 	for k, v := range m.User {

@@ -92,6 +92,7 @@ func (q *request) upload(id objstore.UploadID) (objstore.UploadInfo, error) {
 	return res.Upload, err
 }
 
+// uploadPart stores a part. A request with a copy source is UploadPartCopy.
 func (q *request) uploadPart() error {
 	if version, ok := q.param("versionId"); ok {
 		return errNoVersion(version)
@@ -107,6 +108,11 @@ func (q *request) uploadPart() error {
 	if _, ok := q.single("X-Amz-Copy-Source"); ok {
 		return q.copyAs("UploadPartCopy", func() error { return q.copyPart(id, number) })
 	}
+	return q.storePart(id, number)
+}
+
+// storePart is UploadPart.
+func (q *request) storePart(id objstore.UploadID, number int) error {
 	enc, err := q.partKey()
 	if err != nil {
 		return err
@@ -132,19 +138,9 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	stored := upload.Algorithm
-	switch {
-	case stored == "":
-		stored = checksum.CRC64NVME // what Complete will store
-	case d.algorithm == "" && upload.Type == checksum.FullObject:
-		// It is a composite that Complete has to name each part's checksum for.
-	case d.algorithm != stored:
-		return errPartChecksum(stored, d.algorithm)
-	}
-	// What is answered is the client's checksum, which need not be the stored one.
-	answered := stored
-	if d.algorithm != "" {
-		answered = d.algorithm
+	stored, answered, err := partAlgorithms(&upload, d.algorithm)
+	if err != nil {
+		return err
 	}
 	var sum []byte
 	verify := q.verify(d)
@@ -168,6 +164,25 @@ func (q *request) uploadPart() error {
 	}
 	q.setSSE(upload.SSE)
 	return q.send(http.StatusOK)
+}
+
+// partAlgorithms returns the algorithm of the checksum that is stored with a part, and
+// of the one that is answered: the client's, which need not be the stored one. given is
+// the algorithm that the client sent a checksum of, "" if none.
+func partAlgorithms(u *objstore.UploadInfo, given checksum.Algorithm) (stored, answered checksum.Algorithm, err error) {
+	stored = u.Algorithm
+	switch {
+	case stored == "":
+		stored = checksum.CRC64NVME // what Complete will store
+	case given == "" && u.Type == checksum.FullObject:
+		// Only a composite checksum needs that of each part: Complete names them.
+	case given != stored:
+		return "", "", errPartChecksum(stored, given)
+	}
+	if given == "" {
+		return stored, stored, nil
+	}
+	return stored, given, nil
 }
 
 // errPartChecksum says that a part has another checksum than its upload was begun
@@ -229,7 +244,7 @@ func (q *request) listParts() error {
 	x.text("UploadId", string(id))
 	q.initiator(&x)
 	q.owner(&x)
-	x.text("StorageClass", storageClassOf(&res.Upload))
+	x.text("StorageClass", classOf(res.Upload.Meta.StorageClass))
 	x.int("PartNumberMarker", int64(after))
 	x.int("NextPartNumberMarker", int64(next))
 	x.int("MaxParts", int64(max))
@@ -256,13 +271,6 @@ func (q *request) initiator(x *xmlWriter) {
 	x.text("ID", q.s.o.OwnerID)
 	x.text("DisplayName", "coffer")
 	x.close("Initiator")
-}
-
-func storageClassOf(u *objstore.UploadInfo) string {
-	if u.Meta.StorageClass == "" {
-		return "STANDARD"
-	}
-	return u.Meta.StorageClass
 }
 
 // writeUploadChecksum writes the algorithm that the client asked for.
@@ -323,7 +331,7 @@ func (q *request) listUploads() error {
 		x.text("UploadId", string(u.ID))
 		q.initiator(&x)
 		q.owner(&x)
-		x.text("StorageClass", storageClassOf(u))
+		x.text("StorageClass", classOf(u.Meta.StorageClass))
 		x.time("Initiated", u.Initiated)
 		writeUploadChecksum(&x, u)
 		x.close("Upload")

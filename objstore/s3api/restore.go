@@ -52,11 +52,8 @@ func (q *request) restoreObject() error {
 		}
 		return q.send(http.StatusAccepted)
 	}
-	class := info.Meta.StorageClass
-	if class == "" {
-		class = "STANDARD"
-	}
-	return newError(http.StatusForbidden, "InvalidObjectState", "Restore is not allowed for the object's current storage class", field("StorageClass", class))
+	return newError(http.StatusForbidden, "InvalidObjectState", "Restore is not allowed for the object's current storage class",
+		field("StorageClass", classOf(info.Meta.StorageClass)))
 }
 
 // restoreUntil reads the document of RestoreObject: the midnight, in UTC, behind as

@@ -1,6 +1,7 @@
 package sigv4
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,28 +39,17 @@ var authParams2 = [...]string{"AWSAccessKeyId", "Signature", "Expires"}
 
 // presigned2 verifies a request whose query claims a signature of version 2.
 func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
-	var auth [len(authParams2)]string
-	for i, name := range authParams2 {
-		for _, p := range query {
-			if p.name != name {
-				continue
-			}
-			if auth[i] != "" {
-				return nil, errAccessDenied(name + " must be given once.")
-			}
-			auth[i] = p.value
-		}
-		if auth[i] == "" {
-			return nil, errAccessDenied("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
-		}
+	auth, refused := authOf2(query)
+	if refused != nil {
+		return nil, refused
 	}
-	keyID, signature := auth[0], auth[1]
+	keyID, signature, expires := auth[0], auth[1], auth[2]
 	if len(keyID) > maxKeyID {
 		return nil, errInvalidAccessKeyID(keyID[:maxKeyID])
 	}
-	seconds, err := strconv.ParseInt(auth[2], 10, 64)
+	seconds, err := strconv.ParseInt(expires, 10, 64)
 	if err != nil || seconds < 0 {
-		return nil, errAccessDenied("Invalid date (should be seconds since epoch): " + auth[2])
+		return nil, errAccessDenied("Invalid date (should be seconds since epoch): " + expires)
 	}
 	now := time.Now
 	if v.Now != nil {
@@ -68,17 +58,8 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 	if at := now(); at.Unix() > seconds {
 		return nil, errAccessDenied("Request has expired", Field{"Expires", isoTime(time.Unix(seconds, 0))}, Field{"ServerTime", isoTime(at)})
 	}
-	for i, p := range query {
-		if ambiguous2(p, r.Header, query[:i]) {
-			return nil, errAccessDenied("Signature Version 2 does not tell what the query parameter " + strconv.Quote(p.name) + " says from other parameters and headers.")
-		}
-		lower := strings.ToLower(p.name)
-		switch {
-		case slices.Contains(authParams2[:], p.name), slices.Contains(signedIn2, p.name), slices.Contains(harmlessIn2, p.name),
-			strings.HasPrefix(lower, "x-amz-"), lower == "content-type", lower == "content-md5":
-		default:
-			return nil, errAccessDenied("Signature Version 2 does not sign the query parameter " + p.name + ".")
-		}
+	if refused := checkSigned2(r.Header, query); refused != nil {
+		return nil, refused
 	}
 	c := &claim{}
 	if err := c.takeToken(r.Header, query); err != nil {
@@ -91,7 +72,7 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 	headers := headers2(r.Header, query)
 	first := ""
 	for i, path := range []string{r.URL.EscapedPath(), string(appendCanonicalPath(nil, r.URL))} {
-		text := v.stringToSign2(r, query, headers, path, auth[2])
+		text := v.stringToSign2(r, query, headers, path, expires)
 		if equalV2(secret, text, signature) {
 			break
 		}
@@ -102,9 +83,7 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 		return nil, errSignature(keyID, first, signature, "")
 	}
 	res := &Result{AccessKeyID: keyID, Token: c.token, Presigned: true, Payload: unsignedPayload, SignedHeaders: []string{"host"}}
-	for name := range headers {
-		res.SignedHeaders = append(res.SignedHeaders, name)
-	}
+	res.SignedHeaders = slices.AppendSeq(res.SignedHeaders, maps.Keys(headers))
 	slices.Sort(res.SignedHeaders)
 	res.QueryHeaders = queryHeaders(query)
 	for _, name := range []string{"content-type", "content-md5"} {
@@ -130,6 +109,43 @@ func (v *Verifier) presigned2(r *http.Request, query []param) (*Result, error) {
 		return nil, err
 	}
 	return res, nil
+}
+
+// authOf2 returns the values of authParams2, each of which must be given once.
+func authOf2(query []param) (auth [len(authParams2)]string, err *Error) {
+	for i, name := range authParams2 {
+		for _, p := range query {
+			if p.name != name {
+				continue
+			}
+			if auth[i] != "" {
+				return auth, errAccessDenied(name + " must be given once.")
+			}
+			auth[i] = p.value
+		}
+		if auth[i] == "" {
+			return auth, errAccessDenied("Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters")
+		}
+	}
+	return auth, nil
+}
+
+// checkSigned2 refuses parameters that version 2 does not sign, or whose signature could
+// be that of others.
+func checkSigned2(headers http.Header, query []param) *Error {
+	for i, p := range query {
+		if ambiguous2(p, headers, query[:i]) {
+			return errAccessDenied("Signature Version 2 does not tell what the query parameter " + strconv.Quote(p.name) + " says from other parameters and headers.")
+		}
+		lower := strings.ToLower(p.name)
+		switch {
+		case slices.Contains(authParams2[:], p.name), slices.Contains(signedIn2, p.name), slices.Contains(harmlessIn2, p.name),
+			strings.HasPrefix(lower, "x-amz-"), lower == "content-type", lower == "content-md5":
+		default:
+			return errAccessDenied("Signature Version 2 does not sign the query parameter " + p.name + ".")
+		}
+	}
+	return nil
 }
 
 // ambiguous2 reports whether a parameter is written so that the text that is signed
@@ -191,12 +207,7 @@ func (v *Verifier) stringToSign2(r *http.Request, query []param, headers map[str
 		b.WriteString(value + "\n")
 	}
 	b.WriteString(expires + "\n")
-	names := make([]string, 0, len(headers))
-	for name := range headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		b.WriteString(name + ":")
 		for i, value := range headers[name] {
 			if i > 0 {
