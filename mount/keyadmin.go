@@ -76,9 +76,6 @@ const (
 	DefaultPendingDays = int(kms.DefaultGrace / (24 * time.Hour))
 )
 
-// accountID stands in ARNs: a store has one account.
-const accountID = "000000000000"
-
 // keyAdmin manages the external keys of a store that is unlocked.
 type keyAdmin struct {
 	store  *store
@@ -92,7 +89,7 @@ func (s *store) keyAdmin() *keyAdmin {
 	return &keyAdmin{store: s, keys: s.kms, engine: s.engine, log: s.log, now: time.Now}
 }
 
-func keyNames() kms.Names { return kms.Names{Region: Region, Account: accountID} }
+func keyNames() kms.Names { return kms.Names{Region: Region, Account: objstore.AccountID} }
 
 // do carries a request out. What it returns is durable.
 func (a *keyAdmin) do(ctx context.Context, q KeyRequest) (KeyReply, error) {

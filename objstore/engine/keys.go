@@ -27,7 +27,7 @@ const (
 func IsOwnKey(id kms.KeyID) bool { return id == EKStore || id == EKSSES3 }
 
 // names is where this store's keys are, as ARNs say it.
-func (s *Store) names() kms.Names { return kms.Names{Region: s.o.Region, Account: s.o.AccountID} }
+func (s *Store) names() kms.Names { return kms.Names{Region: s.o.Region, Account: objstore.AccountID} }
 
 // keyARN is the ARN of an external key.
 func (s *Store) keyARN(id kms.KeyID) string { return s.names().KeyARN(id) }

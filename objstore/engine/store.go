@@ -26,9 +26,8 @@ type Options struct {
 	Data    data.Store
 	KMS     kms.Service
 	StoreID [16]byte
-	// Region and AccountID stand in the ARNs of keys. "": us-east-1, and twelve
-	// zeros.
-	Region, AccountID string
+	// Region stands in the ARNs of keys. "": us-east-1.
+	Region string
 	// StatFS gives the figures of the disk; nil: a large disk.
 	StatFS func() (objstore.StatFS, error)
 	// ReadOnly refuses every change.
@@ -68,9 +67,6 @@ func (o *Options) defaults() {
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
-	}
-	if o.AccountID == "" {
-		o.AccountID = "000000000000"
 	}
 	if o.WriteBufferBytes == 0 {
 		o.WriteBufferBytes = 64 << 20

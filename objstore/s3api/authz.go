@@ -337,7 +337,7 @@ func (q *request) hideMissing(err error) error {
 	if src, ok := q.authorizedSource(q.op); ok {
 		k.bucket, k.missing = src.bucket, src.key
 	}
-	list := iam.Access{Action: "s3:ListBucket", Bucket: k.bucket, Owner: q.s.o.OwnerID, Values: k.values}
+	list := iam.Access{Action: "s3:ListBucket", Bucket: k.bucket, Owner: ownerID, Values: k.values}
 	if refused := q.denied(q.s.iam.Authorize(q.ctx, q.principal, list)); refused != nil {
 		return refused
 	}
@@ -347,5 +347,5 @@ func (q *request) hideMissing(err error) error {
 // access describes what is asked for, with the request's condition keys.
 func (q *request) access(action, bucket, key, version string) iam.Access {
 	k := conditionKeys{q: q, bucket: bucket, key: key, version: version}
-	return iam.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Owner: q.s.o.OwnerID, Values: k.values}
+	return iam.Access{Action: action, Bucket: bucket, Key: key, New: q.op == "CreateBucket", Owner: ownerID, Values: k.values}
 }

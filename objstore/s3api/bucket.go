@@ -148,7 +148,7 @@ func (q *request) listBuckets() error {
 	var x xmlWriter
 	x.root("ListAllMyBucketsResult")
 	x.open("Owner")
-	x.text("ID", q.s.o.OwnerID)
+	x.text("ID", ownerID)
 	x.close("Owner")
 	x.open("Buckets")
 	for i := range list {

@@ -229,6 +229,6 @@ func (q *request) entry(x *xmlWriter, l *listing, e *objstore.ListEntry, owner b
 
 func (q *request) owner(x *xmlWriter) {
 	x.open("Owner")
-	x.text("ID", q.s.o.OwnerID)
+	x.text("ID", ownerID)
 	x.close("Owner")
 }

@@ -268,7 +268,7 @@ func (q *request) listParts() error {
 
 func (q *request) initiator(x *xmlWriter) {
 	x.open("Initiator")
-	x.text("ID", q.s.o.OwnerID)
+	x.text("ID", ownerID)
 	x.text("DisplayName", "coffer")
 	x.close("Initiator")
 }

@@ -160,7 +160,7 @@ func (q *request) parseGrantees(name, value string) (owner bool, err error) {
 			if !validCanonicalID(who) {
 				return false, errInvalidArgument("Invalid id", "id", who)
 			}
-			owner = owner && who == q.s.o.OwnerID
+			owner = owner && who == ownerID
 		case ok && strings.EqualFold(kind, "uri"):
 			if !aclGroups[who] {
 				return false, errInvalidArgument("Invalid group uri", "uri", who)
@@ -197,7 +197,7 @@ func (q *request) putACLDocument() error {
 	if !validCanonicalID(doc.Owner.ID) {
 		return errInvalidArgument("Invalid id", "CanonicalUser/ID", doc.Owner.ID)
 	}
-	owners := doc.Owner.ID == q.s.o.OwnerID
+	owners := doc.Owner.ID == ownerID
 	full := false
 	for _, g := range doc.Grants.Grant {
 		switch g.Grantee.Type {
@@ -205,7 +205,7 @@ func (q *request) putACLDocument() error {
 			if !validCanonicalID(g.Grantee.ID) {
 				return errInvalidArgument("Invalid id", "CanonicalUser/ID", g.Grantee.ID)
 			}
-			owners = owners && g.Grantee.ID == q.s.o.OwnerID
+			owners = owners && g.Grantee.ID == ownerID
 			full = full || g.Permission == "FULL_CONTROL"
 		case "Group":
 			if !aclGroups[g.Grantee.URI] {

@@ -111,7 +111,7 @@ func (q *request) checkOwner() error {
 			return newError(http.StatusBadRequest, "InvalidBucketOwnerAWSAccountID",
 				"The value of the expected bucket owner parameter must be an AWS Account ID... ["+owner+"]")
 		}
-		if owner != q.s.o.AccountID {
+		if owner != objstore.AccountID {
 			return errAccessDenied("Access Denied")
 		}
 	}

@@ -34,11 +34,6 @@ type Options struct {
 	// Domains are the base names of virtual-host style requests, without port:
 	// with "localhost", the host "photos.localhost" means the bucket photos.
 	Domains []string
-	// OwnerID is the canonical user id in listings. Empty: a fixed one.
-	OwnerID string
-	// AccountID is the 12-digit account that x-amz-expected-bucket-owner is
-	// compared with. Empty: 000000000000.
-	AccountID string
 	// CoherenceWait bounds how long a write waits for the mounts to have
 	// dropped what they cached. 0: 2 s.
 	CoherenceWait time.Duration
@@ -54,6 +49,10 @@ type Options struct {
 	// once. nil: nothing.
 	Panicked func()
 }
+
+// ownerID is the canonical user id of objstore.AccountID, the owner of everything in
+// listings and ACLs: made up, and the same in every store.
+const ownerID = "8c57a1a7b1b1f6a1b0a95d2f5c4f0b8a7d2d7ee4a5b9a9a4b5a6d1b3f8c0e2d4"
 
 // Server is the S3 door, an http.Handler. It may be used by many goroutines.
 type Server struct {
@@ -76,15 +75,6 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Region == "" {
 		o.Region = "us-east-1"
-	}
-	if o.OwnerID == "" {
-		o.OwnerID = "8c57a1a7b1b1f6a1b0a95d2f5c4f0b8a7d2d7ee4a5b9a9a4b5a6d1b3f8c0e2d4"
-	}
-	if o.AccountID == "" {
-		o.AccountID = "000000000000"
-	}
-	if !validAccountID(o.AccountID) {
-		return nil, errors.New("s3api: AccountID must have 12 digits")
 	}
 	if o.CoherenceWait == 0 {
 		o.CoherenceWait = 2 * time.Second

@@ -194,7 +194,7 @@ func (q *request) versionEntry(x *xmlWriter, l *listing, e *objstore.VersionEntr
 	if e.DeleteMarker {
 		x.time("LastModified", e.LastModified)
 		x.open("Owner")
-		x.text("ID", q.s.o.OwnerID)
+		x.text("ID", ownerID)
 		x.close("Owner")
 	} else {
 		q.entry(x, l, &e.ListEntry, true)

@@ -444,7 +444,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	users := openIAM(t, store)
 	for _, o := range []Options{
 		{}, {Store: store, IAM: users}, {Store: store, Credentials: lookup}, {IAM: users, Credentials: lookup},
-		{Store: store, IAM: users, Credentials: lookup, AccountID: "12"}, {Store: store, IAM: users, Credentials: lookup, Domains: []string{""}},
+		{Store: store, IAM: users, Credentials: lookup, Domains: []string{""}},
 	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v", o)
