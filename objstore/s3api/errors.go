@@ -40,8 +40,7 @@ func newError(status int, code, message string, fields ...sigv4.Field) *apiError
 func field(name, value string) sigv4.Field { return sigv4.Field{Name: name, Value: value} }
 
 func errInvalidArgument(message, name, value string) *apiError {
-	fields := []sigv4.Field{field("ArgumentName", name)}
-	return newError(http.StatusBadRequest, "InvalidArgument", message, append(fields, field("ArgumentValue", value))...)
+	return newError(http.StatusBadRequest, "InvalidArgument", message, field("ArgumentName", name), field("ArgumentValue", value))
 }
 
 // errBare is an answer of nothing but a status.
@@ -248,11 +247,42 @@ func (q *request) fail(err error) (abort bool) {
 	if q.w.status != 0 {
 		return true
 	}
-	h := q.w.Header()
-	if e.Status == http.StatusNotModified {
+	if e.Status == http.StatusNotModified { // it has the headers of the object
 		q.w.WriteHeader(e.Status)
 		return false
 	}
+	q.dropHeaders()
+	q.setMarker(err)
+	h := q.w.Header()
+	if kindOf(err) == objstore.KindCanceled || q.unread() != nil && (q.r.ContentLength < 0 || q.r.ContentLength-q.body.n > keepAliveBytes) {
+		h["Connection"] = []string{"close"}
+	}
+	switch {
+	case q.r.Method == http.MethodHead:
+		h["Content-Type"] = []string{"application/xml"}
+		q.w.WriteHeader(e.Status)
+		return false
+	case e.bare:
+		h["Content-Length"] = []string{"0"}
+		q.w.WriteHeader(e.Status)
+		return false
+	}
+	h["Content-Type"] = []string{"application/xml"}
+	if q.sts {
+		_, werr := q.w.Write(q.failSTS(e).b)
+		return werr != nil
+	}
+	x := q.errorDocument(e)
+	h["Content-Length"] = []string{strconv.Itoa(len(x.b))}
+	q.w.WriteHeader(e.Status)
+	_, werr := q.w.Write(x.b)
+	return werr != nil
+}
+
+// dropHeaders takes back the headers that a handler has set, but for those that every
+// answer has.
+func (q *request) dropHeaders() {
+	h := q.w.Header()
 	for name := range h {
 		switch name {
 		case "x-amz-request-id", "x-amz-id-2", "x-amz-bucket-region", "Server", "Allow", "Vary", allowOrigin, allowMethods, allowHeaders, allowCredentials, exposeHeaders, maxAge:
@@ -260,26 +290,11 @@ func (q *request) fail(err error) (abort bool) {
 			delete(h, name)
 		}
 	}
-	q.setMarker(err)
-	h["Content-Type"] = []string{"application/xml"}
-	if kindOf(err) == objstore.KindCanceled || q.unread() != nil && (q.r.ContentLength < 0 || q.r.ContentLength-q.body.n > keepAliveBytes) {
-		h["Connection"] = []string{"close"}
-	}
-	if q.r.Method == http.MethodHead {
-		q.w.WriteHeader(e.Status)
-		return false
-	}
-	if e.bare {
-		delete(h, "Content-Type")
-		h["Content-Length"] = []string{"0"}
-		q.w.WriteHeader(e.Status)
-		return false
-	}
-	if q.sts {
-		_, werr := q.w.Write(q.failSTS(e).b)
-		return werr != nil
-	}
-	var x xmlWriter
+}
+
+// errorDocument is the body of an answer with an error.
+func (q *request) errorDocument(e *apiError) *xmlWriter {
+	x := new(xmlWriter)
 	x.start()
 	x.open("Error")
 	x.text("Code", e.Code)
@@ -290,8 +305,5 @@ func (q *request) fail(err error) (abort bool) {
 	x.text("RequestId", q.id)
 	x.text("HostId", q.hostID)
 	x.close("Error")
-	h["Content-Length"] = []string{strconv.Itoa(len(x.b))}
-	q.w.WriteHeader(e.Status)
-	_, werr := q.w.Write(x.b)
-	return werr != nil
+	return x
 }

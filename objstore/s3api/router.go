@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -254,12 +255,7 @@ func (q *request) route() (route, error) {
 			return res.plain, nil
 		}
 	}
-	methods := make([]string, 0, len(table))
-	for m := range table {
-		methods = append(methods, m)
-	}
-	slices.Sort(methods)
-	q.w.Header()["Allow"] = []string{strings.Join(methods, ", ")}
+	q.w.Header()["Allow"] = []string{strings.Join(slices.Sorted(maps.Keys(table)), ", ")}
 	return route{}, q.errMethod(kind)
 }
 
