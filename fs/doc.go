@@ -65,8 +65,14 @@
 //
 // # Order of locks
 //
-// The door's own locks (a shard of a handle table, a directory handle) are
-// taken before any of the engine's and never while a notice is sent to the
-// kernel. A handler never waits for notices: the kernel may hold the
-// directory's lock on behalf of the handler's caller, and the notice needs it.
+// The lock of a directory handle is taken before any of the engine's. All others
+// (of a shard of a handle table, of known, losses, amendments, lingering and moves) are
+// for a look at a table in memory. The store takes some of them with its own locks held,
+// when it asks or tells the door about an inode (engine.Keeper, engine.Store.WatchLost):
+// so the door calls the store with none of them held, but for a Keeper's hold. None is
+// held while a notice is sent to the kernel.
+//
+// A handler never waits for notices that need more than the locks of a file's pages:
+// the kernel may hold the directory's lock on behalf of the handler's caller, and a
+// notice about an entry needs it.
 package fs

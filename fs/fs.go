@@ -102,7 +102,7 @@ type FS struct {
 	o     Options
 	log   *slog.Logger
 
-	root atomic.Uint64 // the inode that node 1 stands for; see rootMade
+	root atomic.Uint64 // the inode that node 1 stands for; see rootChanged
 
 	files table[file]
 	dirs  table[dir]

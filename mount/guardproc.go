@@ -16,7 +16,7 @@ import (
 )
 
 // guardEnv tells a process that it is a guard. Its standard input brings
-// guardOrders.
+// one guardOrder after another.
 const guardEnv = "COFFER_GUARD"
 
 // guardSignal comes from the kernel when the daemon dies. Ignored by default,

@@ -27,13 +27,13 @@ const (
 // transaction ran from before the snapshot to after the reading. This asks of
 // the metadata driver that this process is the only one that writes.
 //
-// Who reads one record from it gets it as committed, now or at a moment within
-// his call. Who needs several that belong together reads them beside no
-// transaction: a transaction that is the only one, or a view for as long as none
-// began since its token was taken, before its snapshot. Then the cache is what is
-// committed, and what is in the snapshot.
+// A record that is read from it is as it was committed at some moment within the call.
+// Several records fit together only if no other transaction runs while they are read.
+// So two may read more than one: a transaction that is the only one, and a view, until a
+// transaction begins after the view took its token, which it does before its snapshot.
+// For both, the cache holds what is committed, and what the snapshot has.
 //
-// Records in the cache are never changed: who wants to takes a copy.
+// Records in the cache are never changed: whoever wants to change one takes a copy.
 type cache struct {
 	mu      sync.Mutex                         // guards the fields below
 	m       map[objstore.InodeID]*record.Inode // nil: removed; numbers are never reused

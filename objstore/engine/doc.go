@@ -26,9 +26,11 @@
 //  7. keepers.mu, held while the doors are asked whether an inode stays, which take a
 //     lock of their own for that (keep.go)
 //  8. watch.Hub.mu: the set of pending changes
-//  9. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
-//     (version.go), cache.mu, fresh.mu, node.windows.mu (mapwindow.go), those of
-//     keyring and of the memory of renames
+//  9. losses.mu, held while the doors are told that a file lost what was written to it,
+//     which take a lock of their own for that (lost.go)
+//  10. leaves, for a look at a table in memory: nodes.mu (nodes.go), versionMu
+//     (version.go), cache.mu, fresh.mu, busy.mu (gc.go), node.windows.mu (mapwindow.go),
+//     finishing.mu, renames.mu (renamekey.go), those of keyring
 //
 // Changes are delivered from a goroutine that holds none of them.
 package engine

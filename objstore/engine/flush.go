@@ -234,7 +234,8 @@ func (n *node) fail(ctx context.Context, err error) {
 	n.s.losses.each(func(fn func(objstore.InodeID)) { fn(n.ino) })
 }
 
-// held. It may be there all the same: what counts is what can be read.
+// goBack takes the node back to what is committed; mu is held. What a commit that
+// failed wrote may be there all the same: what counts is what can be read.
 func (n *node) goBack(ctx context.Context) {
 	n.inline = nil // not cleared: a reader may be copying from it
 	if rec, err := n.s.readInode(ctx, n.ino); err == nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
-// busySet holds the contents that are being made under a garbage mark (see
-// making), which the reaper leaves alone.
+// busySet holds the contents that requests are making. Those with a garbage mark the
+// reaper leaves alone until the request has ended.
 type busySet struct {
-	mu sync.Mutex
+	mu sync.Mutex // guards the field below
 	m  map[objstore.ContentID]bool
 }
 

@@ -50,9 +50,9 @@ func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.I
 	}
 }
 
-// Open opens a regular file. Its key is not at hand: KindKeyRequired (SSE-C, see
-// LendKey), KindKeyDisabled, KindKeyPendingDeletion, KindNoSuchKey (SSE-KMS),
-// KindKeyUnavailable.
+// Open opens a regular file. Errors where its key is not at hand: KindKeyRequired
+// (SSE-C, see LendKeys), KindKeyDisabled, KindKeyPendingDeletion and KindNoSuchKey
+// (SSE-KMS), KindKeyUnavailable.
 func (s *Store) Open(ctx context.Context, c objstore.Caller, ino objstore.InodeID, flags objstore.OpenFlags) (*File, error) {
 	if flags.Write || flags.Truncate {
 		if err := s.writable("open", ""); err != nil {

@@ -24,14 +24,15 @@ const (
 	ingestAhead = 2
 	// ingestStep is how many extents of one request go into one transaction.
 	ingestStep = 64
-	// hashIdle is how long nothing may come before the buffers are given back that
-	// are kept for others to be hashed with.
+	// hashIdle is how long the hasher may keep buffers so as to hash them together
+	// with later ones: if none comes for this long, they are hashed and given back.
 	hashIdle = 200 * time.Millisecond
 )
 
 // ingest takes the body of a request: it encrypts it extent by extent and
 // hashes it meanwhile. Long bodies are committed in steps, under a garbage mark
-// that the last transaction of the request removes (see making).
+// that the last transaction of the request removes. If the request ends without that
+// one, the reaper frees what has the mark (gc.go).
 type ingest struct {
 	s       *Store
 	c       extent.Content
@@ -109,7 +110,7 @@ func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, gctx := errgroup.WithContext(gctx)
-	// They hold all that has a place.
+	// They have room for every load that has a place, so that sending never blocks.
 	toEncrypt, toHash := make(chan *load, ingestAhead+1), make(chan *load, ingestAhead+1)
 	places := make(chan struct{}, ingestAhead+1)
 	g.Go(func() error { return in.encryptAll(gctx, cancel, toEncrypt, places) })

@@ -68,8 +68,8 @@ type foundVersion struct {
 	latest bool
 }
 
-// noncurrentSince is since when it is noncurrent, 0 when nothing tells. before is what
-// supersedes returned of the one that is listed before it.
+// noncurrentSince returns since when the version is noncurrent, 0 if that is not known.
+// before is what supersedes returned for the version that is listed before it.
 func (f *foundVersion) noncurrentSince(before objstore.Time) objstore.Time {
 	if !f.marker && f.made != 0 {
 		return f.made
@@ -77,10 +77,11 @@ func (f *foundVersion) noncurrentSince(before objstore.Time) objstore.Time {
 	return max(before, f.supersedes(0))
 }
 
-// supersedes is a time from which on what is listed behind f is noncurrent, if that does
-// not say so itself: when f was made. Of several histories nothing tells what was the
-// successor of what: then it is when the last of all before was made. before is what it
-// returned of the one before f; 0: there is none, or no time is known.
+// supersedes returns since when the version that is listed after f is noncurrent, for
+// one whose record does not say so: since f was made. Where a directory has several
+// histories nobody knows which version followed which, and the time is that of the latest
+// of all versions so far. before is what supersedes returned for the version before f;
+// 0: there is none, or its time is not known.
 func (f *foundVersion) supersedes(before objstore.Time) objstore.Time {
 	switch number := objstore.Time(f.number); {
 	case f.number == madeWithout || f.number == uint64(f.ino): // which is no time

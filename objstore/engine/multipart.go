@@ -27,9 +27,9 @@ func uploadID(id objstore.UploadID) (u record.UploadID, ok bool) {
 	return u, true
 }
 
-// uploadTag are the four bytes behind the time in the id of a key's uploads. They
-// tell the id of another key's upload from that of one that is gone meanwhile,
-// with which a listing of uploads goes on.
+// uploadTag returns the four bytes that the ids of all uploads of a key have behind
+// their time. A listing may go on from the id of an upload that has ended meanwhile: the
+// tag tells that it was one of this key, and not one of another.
 func (s *Store) uploadTag(root objstore.InodeID, key string) (tag [4]byte) {
 	sum := sha256.Sum256([]byte(key))
 	full := s.keyedSum([16]byte(sum[:16]), uint64(root))
