@@ -4,8 +4,9 @@
 // encrypted and authenticated; nothing becomes durable before
 // Options.BeforeDurable returned; a store that exists is never replaced by an
 // empty one; damage anywhere is ErrCorrupt, from Open or from the read that
-// meets it; and no failure of the disk ends the process. After a failed write to stable
-// storage the store is read-only until it is opened again, unless it failed for want of room.
+// meets it; and no failure of the disk ends the process. After a failed write to
+// stable storage the store is read-only until it is opened again, unless it failed
+// for want of room.
 //
 // # Updates
 //
@@ -24,15 +25,17 @@
 // # Full disks
 //
 // Update asks for the free space before it commits (at most every few
-// milliseconds). Below LowWater it returns ErrNoSpace, unless it deletes
-// something; then it may go on down to criticalWater, for which the reserve
-// file is given up: it holds space that others (data segments) cannot take. When there is
-// room again, the file is made anew. The log so never meets a full disk,
-// unless others fill it within those milliseconds; then the reserve is the
-// last resort. After it Sync and Update return ErrNoSpace at once, each after it has tried again,
-// and reads go on. What was committed before stays in memory, at most one Update more than
-// what the log holds anyway, and is durable with the first Sync that finds room (see sealedfs).
-// It is lost when the store is closed before that, which Close then says.
+// milliseconds). Below LowWater it returns ErrNoSpace, unless it deletes something.
+// Then it may go on down to criticalWater, for which the reserve file is given up: that
+// holds space which others (data segments) cannot take. When there is room again, the
+// file is made anew.
+//
+// So the log meets no full disk, unless others fill it within those milliseconds; then
+// the reserve is the last resort. When that is used up as well, Sync and Update try once
+// more and return ErrNoSpace at once, and reads go on. What was committed before stays in
+// memory, at most one Update more than what the log holds anyway, and is durable with the
+// first Sync that finds room (see sealedfs). If the store is closed before that, it is
+// lost, and Close says so.
 //
 // # Write stalls
 //

@@ -27,11 +27,11 @@
 //
 // # What the caller must do
 //
-// One FS per store and per opening of it. Call Check before pebble.Open and Defer after
-// it, ask Retry after every barrier, call Release before DB.Close and Shutdown after.
-// Give Pebble a Cleaner with NeedsFileContents, so that it does not keep
-// logs for recycling. BeforeDurable runs while Pebble's commit lock can be
-// held: it must not call back into the store or wait for anyone who does.
+// One FS per store and per opening of it. Call Check before pebble.Open and Defer
+// after it, ask Retry after every barrier, call Release before DB.Close and Shutdown
+// after. Give Pebble a Cleaner with NeedsFileContents, so that it does not keep logs
+// for recycling. BeforeDurable runs while Pebble's commit lock can be held: it must
+// not call back into the store or wait for anyone who does.
 //
 // # Files
 //
@@ -97,68 +97,69 @@
 // than X was synced: then X was durable once, and this is corruption. If there
 // is none, the log ended before X when the machine stopped, and X is the end.
 // Complete frames may well stand beyond X (sectors reach the disk in any order): they
-// were never acknowledged, and history is the part before X. A mark is
-// a frame without content, written after each sync and not itself synced, so
-// that a process that was killed leaves evidence for its last sync too.
+// were never acknowledged, and history is the part before X. A mark is a frame without
+// content, written after each sync and not itself synced, so that a process that was
+// killed leaves evidence for its last sync too.
 //
 // # The chain of logs
 //
-// Pebble replays the logs it finds. It does not miss one that is gone. So the
-// header of each log names its predecessor and the tag of the predecessor's
-// last synced data or anchor frame. A log that was closed ends in a final frame with the
-// number of its successor, written once the successor's header is durable and
-// before anything is written to it: so a closed log also proves that its
-// successor existed. From Pebble's Close to that moment the file stays open
-// here. A log that exists only as a damaged header and no more is what a crash in between
-// leaves, and counts as absent.
+// Pebble replays the logs it finds, and does not notice that one is gone. So the header
+// of each log names its predecessor and the tag of the predecessor's last synced data or
+// anchor frame. A log that was closed ends in a final frame with the number of its
+// successor, written once the successor's header is durable and before anything is
+// written to it: so a closed log also proves that its successor existed. From Pebble's
+// Close to that moment the file stays open here. A crash in between can leave a log that
+// is a damaged header and nothing more: it counts as absent.
 //
-// When several memtables wait for their flush several logs are live. Which
-// of them are obsolete is known to Pebble's manifest, whose content this package
-// does not parse, and whose end can be cut as a log's can. So before any
-// log, table, blob or manifest is removed, an anchor frame is written to the current log
-// and synced: it holds the highest log number that Pebble ever
-// asked to remove, the number of the manifest in force, and how far that is synced. Removals wait for
-// it, and for a current log where there is none. Check follows the chain from
-// the newest log back to what its anchor calls obsolete: every log in between
-// must be there, whole, and no other; the manifest must reach at least as far
-// as the anchor says. What a cut of the manifest behind the
-// anchor can undo is then only work whose inputs still exist.
+// When several memtables wait for their flush several logs are live. Which of them are
+// obsolete is known to Pebble's manifest, whose content this package does not parse, and
+// whose end can be cut as a log's can. So before any log, table, blob or manifest is
+// removed, an anchor frame is written to the current log and synced: it holds the highest
+// log number that Pebble ever asked to remove, the number of the manifest in force, and
+// how far that is synced. Removals wait for it, and for a current log where there is
+// none. Check follows the chain from the newest log back to what its anchor calls
+// obsolete: every log in between must be there, whole, and no other; the manifest must
+// reach at least as far as the anchor says. A cut of the manifest beyond that point can
+// then only undo work whose inputs still exist.
 //
-// Shutdown writes a file of kind shutdown with the length and last tag of the
-// newest log, by rename, and the next opening removes it when it begins a log: after an
-// orderly stop not even a cut at the end of the newest log goes unnoticed, and the
-// manifest in force has no byte behind the end that the log knows. (Manifests of
-// older versions end in a final frame, which can be cut away as a whole.)
+// Shutdown writes a file of kind shutdown with the length and last tag of the newest log,
+// by rename, and the next opening removes it when it begins a log: after an orderly stop
+// not even a cut at the end of the newest log goes unnoticed, and the manifest in force
+// has no byte behind the end that the log knows. (Manifests of older versions end in a
+// final frame, which can be cut away as a whole.)
 //
 // # A full disk
 //
 // Pebble cannot be told that a log, a manifest, a marker or a directory found no room
-// (ENOSPC, EDQUOT). That waits in memory, Pebble goes on as if it were done, and what it asks for
-// after that waits behind it, removals too: so the files are at each moment what they would have been
-// at an earlier one, without the disk being full, and a crash finds nothing new. Nobody
-// sleeps: Retry tries again, in order, and whoever wants to call something durable, or
-// to commit more, calls it first. Tables are not part of the order. They fail, Pebble writes them
-// anew, and a table that no manifest has named goes at once. During pebble.Open, before
-// Defer, no room is as any other failure, once the reserve (Options.NoSpace) is used up.
-// Where a file could not be opened because too many are (EMFILE, ENFILE) nothing has
-// happened either, and that waits as well.
+// (ENOSPC, EDQUOT). So what found none waits in memory, and Pebble goes on as if it were
+// done. Everything that Pebble asks for after that waits behind it, in order, removals
+// too. The files below are therefore always in a state that they would also have passed
+// through on a disk with room, and a crash leaves nothing that is not known already.
+//
+// Nobody sleeps while something waits: Retry tries again, in order, and whoever wants to
+// call something durable, or to commit more, calls it first. Tables are not part of the
+// order. They fail, Pebble writes them anew, and a table that no manifest has named is
+// removed at once. During pebble.Open, before Defer, a lack of room is a failure as any
+// other, once the reserve (Options.NoSpace) is used up. If a file cannot be opened because
+// too many are open (EMFILE, ENFILE) nothing has happened either, and that waits as well.
 //
 // After a sync that failed, the kernel may call pages clean that it never wrote, and a
 // second sync would vouch for nothing. With EIO that is the end. With ENOSPC all bytes
 // since the last sync that succeeded are written again, from memory, and then synced.
-// What such a sync can have lost is then replaced, and nothing older is at stake, for
-// the disk works and refused to set new blocks aside only:
+// That replaces whatever the failed sync can have lost. Nothing older is at stake, since
+// the disk works, and has only refused to allocate new blocks:
 //
-//   - tmpfs finds the page, or not, in the write; its fsync does nothing.
-//   - ext4 and XFS set room aside in the write (delayed allocation), so that it is the
-//     write that fails. Where they miscounted, or a thin volume below has no room, writeback
-//     drops what it could not place, says ENOSPC once to the fsync, and the blocks
-//     from before stay as they are. Where it is the journal that cannot be written,
+//   - tmpfs finds out in the write whether there is a page; its fsync does nothing.
+//   - ext4 and XFS reserve room in the write (delayed allocation), so that it is the
+//     write that fails. Where they miscounted, or a thin volume below has no room,
+//     writeback drops what it could not place, reports ENOSPC once, to the fsync, and the
+//     blocks from before stay as they are. Where it is the journal that cannot be written,
 //     they stop with EIO or EROFS, which is final here too.
-//   - btrfs sets room aside in the write, for its trees too. It changes no block in
-//     place, so that what was synced stays. An fsync without room for the trees either
-//     changed nothing and can be made again, or ended the transaction: then EROFS follows.
-//   - NFS and FUSE can learn in the fsync only that there is no room (or quota), and drop the pages.
+//   - btrfs reserves room in the write, for its trees too. It changes no block in place,
+//     so what was synced stays. An fsync without room for the trees either changed nothing
+//     and can be repeated, or ended the transaction: then EROFS follows.
+//   - NFS and FUSE may find out only in the fsync that there is no room (or quota left),
+//     and drop the pages.
 //   - overlayfs passes on what the file system of its upper directory says.
 //
 // The sync of a directory is simply made again: no file system drops names that it
@@ -168,11 +169,10 @@
 // # Other names
 //
 // Pebble's markers are empty files whose names carry a manifest's number and a format
-// version. They pass through and must stay empty; Check holds the first
-// against the anchor. LOCK passes through. Any other name is refused, so
-// nothing unsealed can be written by oversight. A file whose number is far beyond
-// that of the newest log is none of the store's, and Check says so: Pebble would
-// count on from it.
+// version. They pass through and must stay empty; Check compares the first with the
+// anchor. LOCK passes through. Any other name is refused, so nothing unsealed can be
+// written by oversight. A file whose number is far beyond that of the newest log is none
+// of the store's, and Check says so: Pebble would count on from it.
 //
 // # What is not detected
 //
