@@ -96,7 +96,7 @@
 // Alteration. The plaintext length and the base nonce come from the seal of the
 // extent's key. The length says which packages a stream has, of which sizes, and
 // which is the last: one that is cut, missing, too many, or final at the wrong
-// place is refused, also by who reads it alone. The base nonce matters as much:
+// place is refused, also by whoever reads it alone. The base nonce matters as much:
 // a package's place is the difference between its nonce and the base, so whoever
 // may choose the base may permute packages without breaking a tag.
 //

@@ -6,11 +6,12 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// A kernel that renames moves the name of the file that it knows, and the store that
-// of the file which is there. Where another door has just replaced it these are two,
-// and the notice of that comes when the old name is gone: the kernel would go on with
-// the replaced file by the new name. So the last renames are remembered, and who tells
-// the kernel of a change of a name tells it of the name that its inode was moved to.
+// When a kernel renames a file it moves the file that it knows by the old name, and the
+// store moves the one that has that name. If another door has just replaced the file,
+// these are two, and the notice of the replacement comes when the old name is gone: the
+// kernel would go on to show the replaced file by the new name. So the last renames are
+// remembered, and a notice about a name is followed by one about the name that its inode
+// was moved to.
 //
 // The notice waits for the lock of the directory, which the kernel holds during a
 // rename: what was renamed before is remembered by the time it returns, and what is
@@ -51,8 +52,8 @@ func (f *FS) remember(from, to entryName) {
 	m.next++
 }
 
-// follow tells the kernel to look up anew the name that an inode was moved to, from
-// one that it was told of, and so on.
+// follow tells the kernel to look up anew the name that an inode was moved to from a name
+// that it was told of, the name that it was moved to from there, and so on.
 func (f *FS) follow(ino objstore.InodeID, from entryName) {
 	for at := uint64(0); ; {
 		to, next, ok := f.moves.find(ino, from, at)

@@ -5,7 +5,7 @@ import "os"
 // detach takes a dead mount on dir out of the tree by unmount, whose error it
 // returns.
 //
-// Who lets go of a file system last waits until the kernel has forgotten all
+// Whoever lets go of a file system last waits until the kernel has forgotten all
 // that it has cached of it: some seconds for a million names, or for 10 GiB of
 // pages. That is to be a process for which nobody waits.
 func detach(dir string, unmount func() error) error {

@@ -12,7 +12,7 @@ import (
 const fsType = "fuse.coffer"
 
 // sourcePrefix stands before the store's path in the source (FsName) of our
-// mounts, so that who finds a mount finds its store, daemon or not.
+// mounts, so that whoever finds a mount finds its store, daemon or not.
 const sourcePrefix = "coffer:"
 
 // mountEntry is one line of /proc/self/mountinfo (proc_pid_mountinfo(5)).

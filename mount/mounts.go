@@ -278,7 +278,7 @@ func (d *Daemon) ended(s *served) {
 	s.points = nil
 	d.served = slices.DeleteFunc(d.served, func(o *served) bool { return o == s })
 	d.publish()
-	// First the decision to end, so that who waits for done knows of it.
+	// First the decision to end, so that whoever waits for done knows of it.
 	d.stopIfUnused()
 	close(s.done)
 }

@@ -277,7 +277,7 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	if err != nil {
 		return err
 	}
-	// Flushing begins here, in another process than the daemon's: who is killed
+	// Flushing begins here, in another process than the daemon's: whoever is killed
 	// while it waits for itself cannot end. A mount of another user does not let
 	// us in, not even root, and one of a bucket that was removed does not open; there the
 	// daemon does all of it.

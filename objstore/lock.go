@@ -7,7 +7,7 @@ type LockMode uint8
 
 const (
 	LockNone       LockMode = 0
-	LockGovernance LockMode = 1 // may be shortened, and overridden, by who is allowed to bypass it
+	LockGovernance LockMode = 1 // may be shortened, and overridden, by whoever is allowed to bypass it
 	LockCompliance LockMode = 2 // by nobody
 )
 
@@ -73,7 +73,7 @@ func (l Lock) Holds(now Time, bypass bool) bool {
 // Admits reports whether the retention may become next: anything where it is over,
 // or in governance mode with bypass; otherwise only what protects as long or longer
 // in the same mode. Another mode is an alteration of its settings, which governance
-// mode leaves to who may bypass it ("Retention modes", S3 user guide).
+// mode leaves to whoever may bypass it ("Retention modes", S3 user guide).
 func (r Retention) Admits(next Retention, now Time, bypass bool) bool {
 	if r.Mode == LockNone || r.Until <= now || bypass && r.Mode == LockGovernance {
 		return true

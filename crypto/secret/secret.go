@@ -53,9 +53,9 @@ func Take(b []byte) (*Key, error) {
 }
 
 // Hold makes the zero Key, which is part of something larger, the key b, and wipes
-// b, which must have Size bytes. Who has such a Key is sure to wipe it, whatever
-// happens: a finaliser, which takes more time than all else about a key, does not look
-// after it. It panics if k is or was a key.
+// b, which must have Size bytes. The caller must wipe k, whatever happens: no finaliser
+// does it, since that would take more time than all else about a key. It panics if k is
+// or was a key.
 func (k *Key) Hold(b []byte) {
 	defer clear(b)
 	if len(b) != Size || k.held || k.wiped {
@@ -94,7 +94,7 @@ func (k *Key) Clone() *Key {
 }
 
 // Spend reports whether k was made by Random and never spent before, and
-// spends it. Who encrypts a stream under a key spends it first: so no key can
+// spends it. Whoever encrypts a stream under a key spends it first: so no key can
 // encrypt two streams, and one that came out of storage none.
 func (k *Key) Spend() bool {
 	return k.fresh.CompareAndSwap(true, false)

@@ -12,7 +12,7 @@ type Barrier struct {
 	lead chan struct{} // holds one token while run runs
 
 	mu   sync.Mutex
-	next *round // that has not begun, for who waits for it; nil: nobody does
+	next *round // that has not begun, for whoever waits for it; nil: nobody does
 }
 
 // round is one run, shared by all who joined it before it began.
@@ -39,7 +39,7 @@ func (b *Barrier) Wait(ctx context.Context) error {
 	case <-r.done:
 		return r.err
 	case <-ctx.Done():
-		// Who comes next leads the round, if it has not begun.
+		// Whoever comes next leads the round, if it has not begun.
 		return ctx.Err()
 	case b.lead <- struct{}{}:
 	}

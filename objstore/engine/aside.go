@@ -40,7 +40,7 @@ type aside struct {
 // writeSession is what a write session has made: the content, and what locked its
 // version from the beginning, as the bucket's default does. With another lock the
 // version is somebody else's decision, and the session's no more. The record
-// decides, in the transaction: a lock can come before who made the content knows
+// decides, in the transaction: a lock can come before whoever made the content knows
 // that it was committed.
 type writeSession struct {
 	content objstore.ContentID

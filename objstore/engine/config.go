@@ -218,8 +218,8 @@ func (x *tx) bucketRecord(name string) (objstore.InodeID, *record.Bucket, error)
 	return root, b, err
 }
 
-// errNoConfig is one for all: it is the answer to most of who asks, with each
-// request.
+// errNoConfig is made once: most buckets lack most configurations, and each request asks
+// for some.
 var errNoConfig error = objstore.E(objstore.KindNoSuchConfig, "bucket configuration", "", "")
 
 func errConfigName(op string, name objstore.ConfigName) error {

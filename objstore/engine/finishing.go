@@ -11,7 +11,7 @@ import (
 // Finishing a file. To S3 the time and the headers of a locked version are as
 // unchangeable as its bytes. But a bucket's default retention locks what the mount
 // writes from its first byte on, and programs that copy set a file's times when they
-// have written it: cp before they close it, tar and rsync after that. So who made a
+// have written it: cp before they close it, tar and rsync after that. So whoever made a
 // version may finish it: as long as its write session lasts, and for a moment after.
 
 // finishTime is that moment. maxFinishing bounds how many versions are remembered.

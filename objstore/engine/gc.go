@@ -73,7 +73,7 @@ func (s *Store) runReaper(ctx context.Context) {
 	}
 }
 
-// reapDelay is how long the reaper waits after it was woken: who removes one file
+// reapDelay is how long the reaper waits after it was woken: whoever removes one file
 // removes more as a rule, and many cost less to free together.
 const reapDelay = 100 * time.Millisecond
 

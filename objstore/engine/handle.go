@@ -308,7 +308,7 @@ func (n *node) writerGone() {
 }
 
 // Hold keeps an inode of any type, as an open file is kept, while its last name goes:
-// its attributes, content and target can be had as before, by who has the key. The
+// its attributes, content and target can be had as before, by whoever has the key. The
 // caller calls release once. KindStale: it is gone.
 func (s *Store) Hold(ctx context.Context, ino objstore.InodeID) (release func(), err error) {
 	n, err := s.nodes.acquire(ctx, s, ino)

@@ -17,7 +17,7 @@ const (
 )
 
 // listings keeps all entries of directories that were read as a whole lately, or
-// made, as committed. Who removes a tree reads each directory two or three times, looks up
+// made, as committed. Whoever removes a tree reads each directory two or three times, looks up
 // every name, and asks in the end whether anything is left, over tombstones.
 //
 // It belongs to a cache and is guarded by its lock.

@@ -17,7 +17,7 @@ import (
 // of the versions of a key, and passes over what a common prefix stands for
 // without reading it.
 //
-// Who wants all noncurrent versions of a bucket, and since when they are that
+// Whoever wants all noncurrent versions of a bucket, and since when they are that
 // (VersionEntry.NoncurrentSince), walks through its pages; DeleteObject removes one by its
 // id, and refuses where Object Lock protects it.
 func (s *Store) ListVersions(ctx context.Context, c objstore.Caller, req objstore.ListVersionsRequest) (objstore.ListVersionsResult, error) {

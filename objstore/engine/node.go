@@ -192,7 +192,7 @@ func (n *node) live(rec *record.Inode) {
 }
 
 // laterCtime is the ctime of a record when a change that waited is put into it.
-// Other changes of the inode may have come first, but who keeps its ctime knows of
+// Other changes of the inode may have come first, but whoever keeps its ctime knows of
 // them.
 func laterCtime(was, ctime objstore.Time, told bool) objstore.Time {
 	if told {

@@ -57,7 +57,7 @@ func (t *nodeTable) release(n *node) (last bool) {
 	return true
 }
 
-// hold is acquire for who must not wait: nil when the inode is dying.
+// hold is acquire for whoever must not wait: nil when the inode is dying.
 func (t *nodeTable) hold(s *Store, ino objstore.InodeID) *node {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -112,7 +112,7 @@ func (l listed) shown() (d objstore.Dirent, ok bool) {
 
 // rememberEntries caches entries, which are all of those behind first up to the last
 // of them (with end, up to the end), and that the names' twins are absent where they
-// would have been among them: who removes files looks for those.
+// would have been among them: whoever removes files looks for those.
 func (r reader) rememberEntries(dir objstore.InodeID, first string, end bool, list []listed) {
 	if len(list) == 0 {
 		return

@@ -152,7 +152,7 @@ func (m *move) look(r reader) (e ends, err error) {
 	case m.from.Bucket != m.to.Bucket:
 		return e, objstore.E(objstore.KindCrossBucket, m.op, m.name, "")
 	case e.src.Type == objstore.TypeDirectory || m.flags == objstore.RenameExchange && e.dst.Type == objstore.TypeDirectory:
-		// Versions that are locked stay under their keys: who moves the directory
+		// Versions that are locked stay under their keys: whoever moves the directory
 		// copies them.
 		b, err := r.settings(m.from.Bucket)
 		if err != nil {
@@ -347,7 +347,7 @@ func (m *move) notBelow(r reader, moved, dir objstore.InodeID) error {
 	}
 }
 
-// movable refuses to take a locked version from its key: who moves the file copies
+// movable refuses to take a locked version from its key: whoever moves the file copies
 // it, and leaves the version.
 func (m *move) movable(x *tx, name string, n *record.Inode) error {
 	if n.Type == objstore.TypeRegular && n.Lock.Holds(x.now, false) {

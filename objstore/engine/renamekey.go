@@ -210,7 +210,7 @@ func (m *keyMove) checkTarget(x *tx, e ends) error {
 	return nil
 }
 
-// checkNeverThere refuses a new prefix that has versions, for who may not replace
+// checkNeverThere refuses a new prefix that has versions, for whoever may not replace
 // objects: of two null versions of one key, one from the old prefix and one that was
 // there, only one stays the null version.
 func (m *keyMove) checkNeverThere(x *tx, prefix string) error {

@@ -11,7 +11,7 @@ import (
 
 // become gives an inode that is about to be a name's current version its number
 // and what the bucket protects it with; b is the bucket. dir and name are kept with
-// it, so that it can be set aside by who knows its inode only. KindNoObjectLock: a
+// it, so that it can be set aside by whoever knows its inode only. KindNoObjectLock: a
 // lock was asked for in a bucket that has none.
 func (x *tx) become(b *record.Bucket, dir objstore.InodeID, name string, n *record.Inode) (err error) {
 	n.Seq, n.Null, n.Held, n.Name = 0, false, false, ""

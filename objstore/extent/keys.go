@@ -39,7 +39,7 @@ func (k *Keys) Clone() *Keys {
 	return c
 }
 
-// passingKeys are the keys of an extent, for who makes and wipes them in one
+// passingKeys are the keys of an extent, for whoever makes and wipes them in one
 // function: without finalisers, each of which takes as long as the random source.
 type passingKeys struct {
 	keys         Keys

@@ -46,7 +46,7 @@ type Store struct {
 }
 
 // Moves counts the transactions that moved extents to another segment. Spans
-// that were looked up since it last changed can still be read by who holds a
+// that were looked up since it last changed can still be read by whoever holds a
 // Pin that he took before he asked: what they point to is removed later than a
 // pin that is older than the move is released.
 func (s *Store) Moves() uint64 { return s.moves.Load() }
@@ -300,7 +300,7 @@ func (s *Store) Mark() uint64 {
 }
 
 // InUse reports whether a segment to which nothing has pointed since the mark was
-// taken may still be read from: by who holds a pin that is older, or a Read of it.
+// taken may still be read from: by whoever holds a pin that is older, or a Read of it.
 func (s *Store) InUse(id record.SegmentID, mark uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

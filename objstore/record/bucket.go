@@ -64,13 +64,13 @@ type Bucket struct {
 	Created objstore.Time
 	DEK     DEKID             // data key of SSE-S3 for this bucket
 	ETags   objstore.ETagForm // of new objects and uploads
-	// Encryption is no field that may be ignored (3 to 6): who does not know it
+	// Encryption is no field that may be ignored (3 to 6): whoever does not know it
 	// would encrypt under other keys.
 	Encryption objstore.BucketEncryption
 	// Configs are the configuration documents that the bucket has. It is no field
 	// that may be ignored (16): a policy is among them.
 	Configs objstore.ConfigSet
-	// Versioning and Lock are no fields that may be ignored (10 to 14): who does
+	// Versioning and Lock are no fields that may be ignored (10 to 14): whoever does
 	// not know them would destroy versions.
 	Versioning objstore.Versioning
 	Lock       objstore.LockConfig

@@ -25,7 +25,7 @@
 //	k chunk                  chunk: its first owner, and whether others share it
 //	m chunk offset           map entry: which part of which extent holds these bytes
 //	n content number         write of an open file that was made durable with the metadata, until it is part of the content's map
-//	o ino                    inode without a name, kept for who has it open
+//	o ino                    inode without a name, kept for whoever has it open
 //	p upload number          part of a multipart upload
 //	s segment                live bytes of a data segment
 //	u ino key NUL upload     multipart upload under way in a bucket

@@ -1,6 +1,6 @@
 package s3api
 
-// overwriteAction is denied to who may write new objects alone; see
+// overwriteAction is denied to whoever may write new objects alone; see
 // policy.OverwriteObject.
 const overwriteAction = "coffer:OverwriteObject"
 

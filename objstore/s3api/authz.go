@@ -41,8 +41,8 @@ func (s *Server) isRoot(keyID string) bool {
 	return err == nil && len(secret) > 0
 }
 
-// anonymousKeyID stands for an access key id in the Caller of who has none. No
-// key has it: those are upper case.
+// anonymousKeyID stands for the access key id in the Caller of a request that is not
+// signed. No key has it: those are upper case.
 const anonymousKeyID = "anonymous"
 
 // identify says on whose behalf the request runs, once its signature was
@@ -320,10 +320,10 @@ func (q *request) allowDelete(key, version string) error {
 	return err
 }
 
-// hideMissing keeps it from who may not list a bucket which of its keys there
-// are: to him what is not there is forbidden, as what is there and not his. The
-// key is the s3:prefix of the listing that is asked about, so that who may list
-// what begins with "home/" is told what is not in there.
+// hideMissing keeps callers who may not list a bucket from learning which keys it has: to
+// them a key that does not exist is forbidden, as one that exists and that they may not
+// read. The key is the s3:prefix of the listing that is asked about, so that a caller who
+// may list what begins with "home/" is told what does not exist there.
 func (q *request) hideMissing(err error) error {
 	if err == nil || !q.bounded || q.key == "" {
 		return err

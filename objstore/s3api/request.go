@@ -89,7 +89,7 @@ func (q *request) authenticate() error {
 		for name, values := range auth.QueryHeaders {
 			name = http.CanonicalHeaderKey(name)
 			_, ok := q.header[name]
-			// Who has the URL may send other conditions with it, unsigned.
+			// Whoever has the URL may send other conditions with it, unsigned.
 			if !ok || !slices.Contains(auth.SignedHeaders, strings.ToLower(name)) {
 				q.header[name] = values
 			}

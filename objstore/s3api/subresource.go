@@ -114,7 +114,7 @@ var websiteShape = within("WebsiteConfiguration", 1, 1,
 			optional("ReplaceKeyPrefixWith", anyText), optional("ReplaceKeyWith", anyText)))))
 
 // checkWebsite refuses what AWS refuses of a website's configuration. Websites
-// are not served: the configuration is kept for who asks for it.
+// are not served: the configuration is kept for whoever asks for it.
 func checkWebsite(_ *request, n *node) error {
 	all, index := n.find("RedirectAllRequestsTo"), n.find("IndexDocument")
 	if all != nil {

@@ -130,7 +130,7 @@ type stream struct {
 	limit   int  // pieces
 	wake    chan struct{}
 
-	// Owned by who computes.
+	// Owned by whoever computes.
 	first piece
 	state [4]uint32
 	added uint64 // bytes that are in state and not in h

@@ -23,7 +23,7 @@ import (
 // written again after they had been synced, and of transfers that O_DIRECT
 // would refuse.
 type CrashFS struct {
-	// freeze is held for reading by whatever changes the directory. Who holds
+	// freeze is held for reading by whatever changes the directory. Whoever holds
 	// it for writing sees one instant, and can share it with other layers.
 	freeze *sync.RWMutex
 

@@ -36,7 +36,7 @@ func (s *Store) AppendFrom(ctx context.Context, n int, fill func(io.Writer) erro
 // appends them to pieces. The caller holds turn.
 //
 // All of a run or nothing of it: the first bytes of one whose rest found the disk
-// full would stand in the segment for good, and who walks it would take what comes
+// full would stand in the segment for good, and whoever walks it would take what comes
 // next for that rest. It also waits before it takes the first stage because who
 // holds one and waits for another could wait for himself.
 func (s *Store) reserve(g *segment, n int, pieces []piece) (off int64, _ []piece, err error) {

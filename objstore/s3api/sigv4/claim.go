@@ -230,7 +230,7 @@ func (c *claim) check(region, service string) *Error {
 // header. Left out are x-amz-content-sha256, whose value the canonical request
 // contains in any case (AWS leaves it out of its list too), and of a presigned
 // request what its query has, signed, with the same value, and the key headers
-// that who uses the URL adds where its signer asked for them.
+// that whoever uses the URL adds where its signer asked for them.
 func (c *claim) unsignedHeaders(h http.Header, query []param) []string {
 	var missing []string
 	if _, ok := slices.BinarySearch(c.sorted, "host"); !ok {

@@ -150,7 +150,7 @@ func checkSigned2(headers http.Header, query []param) *Error {
 
 // ambiguous2 reports whether a parameter is written so that the text that is signed
 // could be that of other parameters or headers. That text has one header in a line
-// and parameters with ampersands between them, decoded: who holds a URL could
+// and parameters with ampersands between them, decoded: whoever holds a URL could
 // otherwise hide in one value what follows in the text, and so be rid of it.
 func ambiguous2(p param, headers http.Header, before []param) bool {
 	if slices.Contains(signedIn2, p.name) {

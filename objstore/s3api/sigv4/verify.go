@@ -188,7 +188,7 @@ func (v *Verifier) Verify(r *http.Request) (*Result, error) {
 }
 
 // singles refuses headers that come twice and are no lists. The signed text joins
-// the values of a header by commas: who holds a URL could cut a value in two where
+// the values of a header by commas: whoever holds a URL could cut a value in two where
 // it has one, and whoever acts on the first would act on what nobody signed.
 func singles(h http.Header) *Error {
 	for name, values := range h {
