@@ -31,11 +31,7 @@ var caNotBefore = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // trust it for the rest of the world (RFC 5280, 4.2.1.10), and no authority can
 // stand below it.
 func newCA(names certNames, now time.Time) (*keyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := newSerial()
+	key, serial, err := newKey()
 	if err != nil {
 		return nil, err
 	}
@@ -64,11 +60,7 @@ func newCA(names certNames, now time.Time) (*keyPair, error) {
 // newLeaf makes a server certificate for names and the direct subdomains of
 // its DNS names.
 func newLeaf(ca *keyPair, names certNames, now time.Time) (*keyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := newSerial()
+	key, serial, err := newKey()
 	if err != nil {
 		return nil, err
 	}
@@ -100,14 +92,18 @@ func sign(t, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) (*keyPa
 	return &keyPair{cert: cert, key: key}, nil
 }
 
-// newSerial is a random positive number of 127 bits, its top bit set so that
-// it has always the same length.
-func newSerial() (*big.Int, error) {
+// newKey makes the key of a certificate and its serial number: a random positive one of
+// 127 bits, its top bit set so that it always has the same length.
+func newKey() (*ecdsa.PrivateKey, *big.Int, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
 	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 126))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return n.SetBit(n, 126, 1), nil
+	return key, n.SetBit(n, 126, 1), nil
 }
 
 // namesOfCA are the names that a CA was made for.
