@@ -240,17 +240,11 @@ func (s *Store) Unlink(ctx context.Context, c objstore.Caller, parent objstore.I
 		return err
 	}
 	return s.update(ctx, c, op, name, func(x *tx) error {
-		dir, err := x.directory(op, parent)
+		dir, d, err := x.existing(op, parent, name)
 		if err != nil {
 			return err
 		}
-		d, ok, err := x.lookup(parent, name)
-		switch {
-		case err != nil:
-			return err
-		case !ok:
-			return objstore.E(objstore.KindNotFound, op, name, "")
-		case d.Type == objstore.TypeDirectory:
+		if d.Type == objstore.TypeDirectory {
 			return objstore.E(objstore.KindIsDirectory, op, name, "")
 		}
 		b, err := x.settings(dir.Bucket)
@@ -268,6 +262,19 @@ func (s *Store) Unlink(ctx context.Context, c objstore.Caller, parent objstore.I
 		}
 		return x.vanish(b, op, in, name, d)
 	})
+}
+
+// existing returns a directory and its entry of a name, as the mount sees it. Error:
+// KindNotFound if there is none.
+func (x *tx) existing(op string, parent objstore.InodeID, name string) (dir *record.Inode, d record.Dirent, err error) {
+	if dir, err = x.directory(op, parent); err != nil {
+		return nil, d, err
+	}
+	d, ok, err := x.lookup(parent, name)
+	if err == nil && !ok {
+		err = objstore.E(objstore.KindNotFound, op, name, "")
+	}
+	return dir, d, err
 }
 
 // vanish takes a name from what it stood for, whose entry was removed from a
@@ -312,17 +319,11 @@ func (s *Store) Rmdir(ctx context.Context, c objstore.Caller, parent objstore.In
 		return s.deleteBucket(ctx, c, op, name)
 	}
 	return s.update(ctx, c, op, name, func(x *tx) error {
-		dir, err := x.directory(op, parent)
+		dir, d, err := x.existing(op, parent, name)
 		if err != nil {
 			return err
 		}
-		d, ok, err := x.lookup(parent, name)
-		switch {
-		case err != nil:
-			return err
-		case !ok:
-			return objstore.E(objstore.KindNotFound, op, name, "")
-		case d.Type != objstore.TypeDirectory:
+		if d.Type != objstore.TypeDirectory {
 			return objstore.E(objstore.KindNotDirectory, op, name, "")
 		}
 		if err := x.removeDirectory(op, parent, dir, name, d.Inode); err != nil {
