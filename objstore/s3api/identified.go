@@ -25,21 +25,22 @@ type identified struct {
 	check    func(*request, *node) error
 }
 
-func tagShape(min, max int) shape {
-	return within("Tag", min, max, one("Key", someText), one("Value", anyText))
+// tagShape is up to max elements Tag.
+func tagShape(max int) shape {
+	return within("Tag", 0, max, one("Key", someText), one("Value", anyText))
 }
 
 var metricsConfigs = identified{
 	family: objstore.ConfigMetrics, list: "ListMetricsConfigurationsResult", mismatch: errMalformedXML, check: nothingMore,
 	shape: within("MetricsConfiguration", 1, 1, one("Id", someText),
-		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(0, 1), optional("AccessPointArn", someText),
-			within("And", 0, 1, optional("Prefix", anyText), tagShape(0, many), optional("AccessPointArn", someText)))),
+		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(1), optional("AccessPointArn", someText),
+			within("And", 0, 1, optional("Prefix", anyText), tagShape(many), optional("AccessPointArn", someText)))),
 }
 
 var analyticsConfigs = identified{
 	family: objstore.ConfigAnalytics, list: "ListBucketAnalyticsConfigurationResult", mismatch: errMalformedXML, check: nothingMore,
 	shape: within("AnalyticsConfiguration", 1, 1, one("Id", someText),
-		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(0, 1), within("And", 0, 1, optional("Prefix", anyText), tagShape(0, many))),
+		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(1), within("And", 0, 1, optional("Prefix", anyText), tagShape(many))),
 		within("StorageClassAnalysis", 1, 1, within("DataExport", 0, 1, one("OutputSchemaVersion", oneOf("V_1")),
 			within("Destination", 1, 1, within("S3BucketDestination", 1, 1,
 				one("Format", oneOf("CSV")), optional("BucketAccountId", anyText), one("Bucket", someText), optional("Prefix", anyText)))))),
@@ -73,7 +74,7 @@ var inventoryConfigs = identified{
 var tieringConfigs = identified{
 	family: objstore.ConfigIntelligentTiering, list: "ListBucketIntelligentTieringConfigurationsOutput", mismatch: errMalformedXML, check: nothingMore,
 	shape: within("IntelligentTieringConfiguration", 1, 1, one("Id", someText),
-		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(0, 1), within("And", 0, 1, optional("Prefix", anyText), tagShape(0, many))),
+		within("Filter", 0, 1, optional("Prefix", anyText), tagShape(1), within("And", 0, 1, optional("Prefix", anyText), tagShape(many))),
 		one("Status", oneOf("Enabled", "Disabled")),
 		within("Tiering", 1, 2, one("AccessTier", oneOf("ARCHIVE_ACCESS", "DEEP_ARCHIVE_ACCESS")), one("Days", number))),
 }

@@ -42,7 +42,7 @@ var lifecycleShape = within("LifecycleConfiguration", 1, 1, within("Rule", 1, ma
 	within("AbortIncompleteMultipartUpload", 0, 1, one("DaysAfterInitiation", number))))
 
 func predicateShapes(tags int) []shape {
-	return []shape{optional("Prefix", anyText), tagShape(0, tags), optional("ObjectSizeGreaterThan", size), optional("ObjectSizeLessThan", size)}
+	return []shape{optional("Prefix", anyText), tagShape(tags), optional("ObjectSizeGreaterThan", size), optional("ObjectSizeLessThan", size)}
 }
 
 func size(s string) bool {

@@ -1,6 +1,7 @@
 package metatest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -33,7 +34,7 @@ var stepGen = rapid.Custom(func(t *rapid.T) step {
 })
 
 // play runs steps on a transaction and returns what it read.
-func play(tx meta.Txn, steps []step) (log []string, err error) {
+func play(tx meta.Txn, steps []step) (log []string) {
 	for _, s := range steps {
 		switch s.action {
 		case 0, 1:
@@ -58,7 +59,7 @@ func play(tx meta.Txn, steps []step) (log []string, err error) {
 			log = append(log, fmt.Sprintf("scan %q %q %v: %q %v", s.key, s.end, s.reverse, pairs, err))
 		}
 	}
-	return log, nil
+	return log
 }
 
 // testModel plays random transactions on the store and on the model; all that
@@ -82,11 +83,12 @@ func testModel(t *testing.T, s meta.Store) {
 			fail := rapid.IntRange(0, 5).Draw(rt, "fail") == 0
 			var logs [2][]string
 			for i, store := range []meta.Store{s, m} {
-				err := store.Update(ctx, func(tx meta.Txn) (err error) {
-					if logs[i], err = play(tx, steps); err == nil && fail {
-						err = fmt.Errorf("meant to fail")
+				err := store.Update(ctx, func(tx meta.Txn) error {
+					logs[i] = play(tx, steps)
+					if fail {
+						return errors.New("meant to fail")
 					}
-					return err
+					return nil
 				})
 				if (err != nil) != fail {
 					rt.Fatalf("update: %v", err)
