@@ -83,29 +83,33 @@ func (in *ingest) close() {
 
 // read takes the whole body. want is its length, or -1.
 func (in *ingest) read(ctx context.Context, body io.Reader, want int64) error {
+	buf := newBuffer()
+	n, eof, err := fill(body, buf, extent.MaxInline+1)
+	if err != nil {
+		buf.free()
+		return err
+	}
+	if !eof || n > extent.MaxInline || in.noSmall {
+		return in.stream(ctx, body, want, buf, eof)
+	}
+	in.size = int64(n)
+	in.hasher.Write(buf.arena[in.unhashed:])
+	if err := in.checkLength(want); err != nil || n == 0 {
+		buf.free()
+		return err
+	}
+	in.small = buf
+	in.inline, err = extent.AppendInline(buf.arena[n:n], in.c, buf.arena)
+	return in.s.wrap("put", "", err)
+}
+
+// stream is read of a body that is not kept inline: it is hashed and encrypted while it
+// is read. buf, which stream frees, has its beginning; with eof it has all of it.
+func (in *ingest) stream(ctx context.Context, body io.Reader, want int64, buf *buffer, eof bool) (err error) {
+	defer func() { buf.free() }() // the last one
 	limit := int64(objstore.MaxFileSize)
 	if want >= 0 {
 		limit = want
-	}
-	buf := newBuffer()
-	defer func() {
-		if buf != in.small {
-			buf.free()
-		}
-	}()
-	n, eof, err := fill(body, buf, extent.MaxInline+1)
-	if err != nil {
-		return err
-	}
-	if eof && n <= extent.MaxInline && !in.noSmall {
-		in.size = int64(n)
-		in.hasher.Write(buf.arena[in.unhashed:])
-		if err := in.checkLength(want); err != nil || n == 0 {
-			return err
-		}
-		in.small = buf
-		in.inline, err = extent.AppendInline(buf.arena[n:n], in.c, buf.arena)
-		return in.s.wrap("put", "", err)
 	}
 	gctx, cancel := context.WithCancel(ctx)
 	defer cancel()
