@@ -29,6 +29,31 @@ func WriteFileAtomic(path string, p []byte, perm os.FileMode) error {
 	return place(path, p, perm, os.Rename)
 }
 
+// WriteFilesAtomic is WriteFileAtomic of the same content for several paths, in their
+// order: when one is replaced, those before it are durable. The content is synced for
+// all before the first is replaced, so that where it has no room none is.
+func WriteFilesAtomic(p []byte, perm os.FileMode, paths ...string) error {
+	temps := make([]string, 0, len(paths))
+	defer func() {
+		for _, t := range temps {
+			os.Remove(t) // one that was moved is not there
+		}
+	}()
+	for _, path := range paths {
+		temp, err := prepare(path, p, perm)
+		if err != nil {
+			return fmt.Errorf("write %q: %w", path, err)
+		}
+		temps = append(temps, temp)
+	}
+	for i, path := range paths {
+		if err := settle(temps[i], path, os.Rename); err != nil {
+			return fmt.Errorf("write %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
 // CreateExclusive makes a file at path with the content p, durably. It fails
 // with an error that is fs.ErrExist, and changes nothing, when the name is
 // taken. The file appears with all of its content or not at all.
@@ -78,10 +103,7 @@ func MkdirAll(path string, perm os.FileMode) error {
 // CreateExclusive left behind for path. The caller makes sure that none is
 // running.
 func RemoveTemp(path string) error {
-	dir, base := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
+	dir, base := split(path)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
@@ -106,39 +128,59 @@ func isTemp(name, base string) bool {
 }
 
 // place writes p to a temporary file and moves it to path with move.
-func place(path string, p []byte, perm os.FileMode, move func(from, to string) error) (err error) {
-	dir, base := filepath.Split(path)
-	if dir == "" {
-		dir = "."
+func place(path string, p []byte, perm os.FileMode, move func(from, to string) error) error {
+	temp, err := prepare(path, p, perm)
+	if err == nil {
+		if err = settle(temp, path, move); err != nil {
+			os.Remove(temp)
+		}
 	}
-	f, err := os.CreateTemp(dir, "."+base+".*"+tempSuffix)
 	if err != nil {
 		return fmt.Errorf("write %q: %w", path, err)
 	}
-	temp := f.Name()
+	return nil
+}
+
+// prepare writes p to a temporary file beside path and syncs it.
+func prepare(path string, p []byte, perm os.FileMode) (temp string, err error) {
+	dir, base := split(path)
+	f, err := os.CreateTemp(dir, "."+base+".*"+tempSuffix)
+	if err != nil {
+		return "", err
+	}
 	defer func() {
 		if err != nil {
 			f.Close()
-			os.Remove(temp)
-			err = fmt.Errorf("write %q: %w", path, err)
+			os.Remove(f.Name())
 		}
 	}()
 	if err := f.Chmod(perm); err != nil {
-		return err
+		return "", err
 	}
 	if _, err := f.Write(p); err != nil {
-		return err
+		return "", err
 	}
 	if err := f.Sync(); err != nil {
-		return err
+		return "", err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
+	return f.Name(), f.Close()
+}
+
+// settle moves what prepare made to path, durably.
+func settle(temp, path string, move func(from, to string) error) error {
 	if err := move(temp, path); err != nil {
 		return err
 	}
+	dir, _ := split(path)
 	return SyncDir(dir)
+}
+
+func split(path string) (dir, base string) {
+	dir, base = filepath.Split(path)
+	if dir == "" {
+		dir = "."
+	}
+	return dir, base
 }
 
 // renameNoReplace is rename(2) that fails with EEXIST when to exists.

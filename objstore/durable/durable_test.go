@@ -63,6 +63,43 @@ func TestFailedWriteFileAtomicKeepsOldContent(t *testing.T) {
 	}
 }
 
+// TestWriteFilesAtomicReplacesInOrder: a path that cannot be replaced keeps those after
+// it as they were; one that cannot be prepared keeps all.
+func TestWriteFilesAtomicReplacesInOrder(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	holds := func(want map[string]string) {
+		t.Helper()
+		for name, text := range want {
+			if got, err := os.ReadFile(at(name)); err != nil || string(got) != text {
+				t.Errorf("%s is %q, %v, want %q", name, got, err, text)
+			}
+		}
+		if n := names(t, dir); len(n) != len(want)+1 {
+			t.Errorf("files left: %q", n)
+		}
+	}
+	if err := os.MkdirAll(at("taken/inside"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFilesAtomic([]byte("one"), 0o640, at("a"), at("b")); err != nil {
+		t.Fatal(err)
+	}
+	holds(map[string]string{"a": "one", "b": "one"})
+	if st, _ := os.Stat(at("b")); st.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v, want 0640", st.Mode())
+	}
+	// A directory that is not empty cannot be replaced.
+	if err := WriteFilesAtomic([]byte("two"), 0o600, at("a"), at("taken"), at("b")); err == nil {
+		t.Error("replaced a directory")
+	}
+	holds(map[string]string{"a": "two", "b": "one"})
+	if err := WriteFilesAtomic([]byte("three"), 0o600, at("a"), at("none/c"), at("b")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing directory: %v", err)
+	}
+	holds(map[string]string{"a": "two", "b": "one"})
+}
+
 func TestCreateExclusiveNeverReplaces(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "key")
