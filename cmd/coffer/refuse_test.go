@@ -84,7 +84,7 @@ func TestDamagedSuperblockIsRefused(t *testing.T) {
 		for what, text := range map[string][]byte{"empty": {}, "cut": good[:len(good)/2], "zeros": make([]byte, len(good)), "long": append(append([]byte(nil), good...), 0)} {
 			set(text)
 			before := t.Failed()
-			h.refused(exitFailed, cmd, "superblock is damaged")
+			h.refused(exitFailed, cmd, "superblock is damaged", "cp -p "+path+".copy "+path)
 			if t.Failed() && !before {
 				t.Errorf("superblock: %s", what)
 			}
@@ -100,7 +100,13 @@ func TestDamagedSuperblockIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, cmd := range append(h.everyWay(), []string{"init"}) {
-		h.refused(exitFailed, cmd, "superblock")
+		h.refused(exitFailed, cmd, "no superblock", "cp -p "+path+".copy "+path)
+	}
+	if err := os.Rename(path+".copy", h.path("away")); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range append(h.everyWay(), []string{"init"}) {
+		h.refused(exitFailed, cmd, "no superblock", "from a backup")
 	}
 }
 
@@ -133,11 +139,15 @@ func TestDamagedKeystoreIsRefused(t *testing.T) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h.refused(exitFailed, []string{"serve"}, "keystore is damaged")
+	h.refused(exitFailed, []string{"serve"}, "keystore is damaged", "cp -p "+path+".copy "+path)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	h.refused(exitFailed, []string{"serve"}, "no keystore")
+	h.refused(exitFailed, []string{"serve"}, "no keystore", "cp -p "+path+".copy "+path)
+	if err := os.Remove(path + ".copy"); err != nil {
+		t.Fatal(err)
+	}
+	h.refused(exitFailed, []string{"serve"}, "no keystore", "from a backup")
 }
 
 func TestMissingPartsAreNeverMadeAnew(t *testing.T) {
