@@ -9,6 +9,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,9 @@ import (
 // Each file of a cleanly stopped store is flipped, cut, removed or replaced by a pipe,
 // which would make whoever opens it wait. The store is
 // refused, or reads fail with InternalError and a line in the log: never is
-// there other data, and the daemon lives on. fsck knows before anybody reads.
+// there other data, and the daemon lives on. fsck knows before anybody reads. Where
+// keystore or superblock is damaged, it is said how its second copy takes its place,
+// and a copy that is damaged is told and made anew.
 func TestDamageIsDetected(t *testing.T) {
 	h := NewHouse(t)
 	r := rand.New(rand.NewSource(seed(t)))
@@ -49,6 +52,13 @@ func TestDamageIsDetected(t *testing.T) {
 	if err := os.Rename(h.Path("store"), pristine); err != nil {
 		t.Fatal(err)
 	}
+	whole := func(file string) []byte {
+		b, err := os.ReadFile(pristine + "/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
 	var files []string
 	if err := filepath.WalkDir(pristine, func(path string, d fs.DirEntry, err error) error {
 		rel := strings.TrimPrefix(path, pristine+"/")
@@ -59,7 +69,7 @@ func TestDamageIsDetected(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	refused, failed, harmless := 0, 0, 0
+	refused, failed, harmless, mended := 0, 0, 0, 0
 	for _, file := range files {
 		for _, how := range []string{"flip", "cut", "remove", "pipe"} {
 			restore()
@@ -84,6 +94,7 @@ func TestDamageIsDetected(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			logged := len(h.Logs())
 			check := h.Exec(nil, program, "fsck")
 			if check.Code == 0 != strings.Contains(check.Stdout, " 0 damaged") {
 				t.Errorf("%s %s: fsck says %v", how, file, check)
@@ -95,8 +106,22 @@ func TestDamageIsDetected(t *testing.T) {
 				if check.Code == 0 {
 					t.Errorf("%s %s: refused, but not by fsck: %v", how, file, out)
 				}
+				if (file == "keystore" || file == "superblock") && !strings.Contains(out.Stderr, "newer coffer") &&
+					!strings.Contains(out.Stderr, "cp -p "+path+".copy "+path) {
+					t.Errorf("%s %s: the copy is not named: %v", how, file, out)
+				}
 				refused++
 				continue
+			}
+			if original, ok := strings.CutSuffix(file, ".copy"); ok {
+				line := regexp.MustCompile(`level=WARN msg="a second copy .* file=` + regexp.QuoteMeta(path) + " ")
+				if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, whole(original)) {
+					t.Errorf("%s %s: not made anew, %v", how, file, err)
+				}
+				if check.Code != 4 || !strings.Contains(check.Stdout, file) || !line.MatchString(h.Logs()[logged:]) {
+					t.Errorf("%s %s: not noticed: %v", how, file, check)
+				}
+				mended++
 			}
 			c := h.NewS3()
 			bad := 0
@@ -119,9 +144,9 @@ func TestDamageIsDetected(t *testing.T) {
 			h.Signal(syscall.SIGTERM)
 		}
 	}
-	t.Logf("%d files: %d times refused, %d times reads failed, %d times nothing that is read was hit", len(files), refused, failed, harmless)
-	if refused == 0 || failed == 0 {
-		t.Error("no damage was refused, or none was found by reading")
+	t.Logf("%d files: %d times refused, %d times reads failed, %d times nothing that is read was hit, %d times a copy", len(files), refused, failed, harmless, mended)
+	if refused == 0 || failed == 0 || mended != 8 {
+		t.Error("no damage was refused, or none was found by reading, or not all of the copies'")
 	}
 	restore()
 	h.Serve()
