@@ -175,8 +175,9 @@ func (c *Config) compareCopy(name string, original []byte) error {
 
 // mendCopies makes copies anew that are not as their originals, which unlockStore found
 // good: they count, whichever is the newer one. Where a crash came between the two
-// writes the change was never acknowledged. What cannot be written is told and no more,
-// so that a store on a full disk opens.
+// writes the change was never acknowledged. A copy with keys that are nowhere else stays
+// all the same. What cannot be written is told and no more, so that a store on a full
+// disk opens.
 func (s *store) mendCopies(log *slog.Logger) {
 	s.files.Lock()
 	defer s.files.Unlock()
@@ -198,6 +199,10 @@ func (s *store) mendCopies(log *slog.Logger) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(bad)) {
 		file := slog.String("file", s.cfg.path(copyOf(name)))
+		if name == nameKeystore && errors.Is(bad[name], errCopyDiffers) && s.copyHasMore() {
+			log.Warn("a second copy has keys that its original has not, which may come from an older backup: it stays until a key is changed", file)
+			continue
+		}
 		switch {
 		case missing == len(originals) && s.cfg.ReadOnly:
 			log.Info("the store has no second copies yet: they are made when it is opened to be written", file)
@@ -215,6 +220,26 @@ func (s *store) mendCopies(log *slog.Logger) {
 			log.Warn("a second copy cannot be written: the next change of a key has to", file, "error", err)
 		}
 	}
+}
+
+// copyHasMore reports whether the keystore's copy opens and has keys, or versions of
+// them, that the keystore has not.
+func (s *store) copyHasMore() bool {
+	ctx := context.Background()
+	text, err := readKeystoreFrom(s.cfg, copyOf(nameKeystore))
+	if err != nil {
+		return false
+	}
+	other, err := kms.OpenKeystore(text, s.unlock, s.saveKeystore)
+	if err != nil {
+		return false
+	}
+	defer other.Close()
+	keys, err := other.List(ctx)
+	return err == nil && slices.ContainsFunc(keys, func(k kms.KeyInfo) bool {
+		own, err := s.kms.Describe(ctx, k.ID)
+		return err != nil || own.Versions < k.Versions
+	})
 }
 
 // checkFiles reads keystore, superblock and their copies as they stand on the disk, and
@@ -247,6 +272,8 @@ func (s *store) checkFiles(damaged func(error)) {
 		switch err := s.cfg.compareCopy(name, original); {
 		case errors.Is(err, errCopyMissing):
 			missing = append(missing, copyOf(name))
+		case name == nameKeystore && errors.Is(err, errCopyDiffers) && s.copyHasMore():
+			damaged(fmt.Errorf("%s: it has keys that %s has not, which may come from an older backup", copyOf(name), name))
 		case err != nil:
 			damaged(fmt.Errorf("%s: %w%s", copyOf(name), err, mended))
 		}

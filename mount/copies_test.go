@@ -326,8 +326,8 @@ func TestCopyIsNamedWithoutTheKey(t *testing.T) {
 	}
 }
 
-// TestLostCopyIsToldAndMadeAnew, also where it is newer than the original, which a crash
-// between the two leaves behind. Read-only it is told alone, and fsck names it.
+// TestLostCopyIsToldAndMadeAnew, also where it is newer than the original and has no key
+// that is nowhere else. Read-only it is told alone, and fsck names it.
 func TestLostCopyIsToldAndMadeAnew(t *testing.T) {
 	c, older := rotatedStore(t)
 	good := storeFiles(t, c)
@@ -355,20 +355,42 @@ func TestLostCopyIsToldAndMadeAnew(t *testing.T) {
 			})
 		}
 	}
-	for _, name := range bothFiles {
-		putFiles(t, c, map[string]string{nameKeystore: good[nameKeystore], nameSuperblock: older[nameSuperblock]})
-		if name == nameKeystore {
-			putFiles(t, c, map[string]string{nameKeystore: older[nameKeystore]})
+	// A superblock that is older than its copy opens with either keystore.
+	putFiles(t, c, map[string]string{nameSuperblock: older[nameSuperblock]})
+	if log, err := openLogged(t, c); err != nil || !strings.Contains(log, copyOf(nameSuperblock)) {
+		t.Errorf("copy of the superblock newer: %v, says %q", err, log)
+	}
+	if found := storeFiles(t, c); found[nameSuperblock] != older[nameSuperblock] || found[copyOf(nameSuperblock)] != older[nameSuperblock] {
+		t.Error("copy of the superblock newer: the original does not count")
+	}
+}
+
+// TestCopyKeepsKeysThatAreNowhereElse: who brings an older keystore back has the keys
+// that were made since in its copy, until a key is changed.
+func TestCopyKeepsKeysThatAreNowhereElse(t *testing.T) {
+	for what, change := range map[string]func(t *testing.T, c Config) error{
+		"a key":     func(t *testing.T, c Config) error { return changeKey(t, c, KeyCreate, "k") },
+		"a version": func(t *testing.T, c Config) error { return changeKey(t, c, KeyRotate, "sse-s3") },
+	} {
+		c := testConfig(t)
+		mustInit(t, c)
+		older := storeFiles(t, c)[nameKeystore]
+		must(t, change(t, c))
+		newer := storeFiles(t, c)[nameKeystore]
+		putFiles(t, c, map[string]string{nameKeystore: older})
+		for range 2 {
+			if log, err := openLogged(t, c); err != nil || strings.Count(log, "\n") != 1 || !strings.Contains(log, "has keys that its original has not") {
+				t.Errorf("%s: %v, says %q", what, err, log)
+			}
+			if found := storeFiles(t, c); found[nameKeystore] != older || found[copyOf(nameKeystore)] != newer {
+				t.Errorf("%s: one of the two was changed", what)
+			}
+			fsckNames(t, c, copyOf(nameKeystore))
 		}
-		// The superblock that goes with an older keystore is the older one.
-		if log, err := openLogged(t, c); err != nil || !strings.Contains(log, copyOf(name)) {
-			t.Errorf("copy of %s newer: %v, says %q", name, err, log)
+		putFiles(t, c, map[string]string{nameKeystore: newer})
+		if log, err := openLogged(t, c); err != nil || log != "" {
+			t.Errorf("%s: with the newer one: %v, says %q", what, err, log)
 		}
-		found := storeFiles(t, c)
-		if found[name] != older[name] || found[copyOf(name)] != older[name] {
-			t.Errorf("copy of %s newer: the original does not count", name)
-		}
-		putFiles(t, c, good)
 	}
 }
 

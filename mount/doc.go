@@ -30,7 +30,8 @@
 //
 // Superblock and keystore are written twice, the copy first, each durably before the
 // next (copies.go). The original counts. A copy that is not as its original, or missing,
-// is told in the log of a daemon that starts, and made anew unless that is read-only; a
+// is told in the log of a daemon that starts, and made anew unless that is read-only, or
+// it is a keystore with keys that the original has not; a
 // command that changes keys without a daemon does the same and tells it on standard
 // error. In the place of an original that is missing or damaged nothing is put: the
 // store is refused, with the command that does it if the copy is whole. There is no copy
