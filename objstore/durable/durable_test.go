@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -215,4 +217,38 @@ func TestLockEndsWithItsProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Unlock()
+}
+
+// Between the removal of a lock's file and the next open two processes could each
+// lock a file of that name.
+func TestRemovedLockIsNobodysTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var holders, had atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 500 {
+				l, err := LockFile(path)
+				if errors.Is(err, ErrLocked) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				had.Add(1)
+				if n := holders.Add(1); n != 1 || !l.stands(path) {
+					t.Errorf("%d hold the lock, which is of the file there: %v", n, l.stands(path))
+				}
+				holders.Add(-1)
+				if err := l.Remove(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if _, err := os.Lstat(path); had.Load() == 0 || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("locked %d times, in the end %v", had.Load(), err)
+	}
 }

@@ -45,10 +45,23 @@ const maxLockBytes = 32
 // call in this one, it fails with a *LockedError.
 //
 // The lock is flock(2): it is gone when its holder is, however it ended, so a
-// file left behind by a crash is no obstacle. The file is never removed, since
-// between an unlink and the next open two processes could each lock a file of
-// that name.
+// file left behind by a crash is no obstacle.
 func LockFile(path string) (*Lock, error) {
+	for {
+		l, err := lockFile(path)
+		if err != nil {
+			return nil, err
+		}
+		// Who held it before may have removed the file that we opened: somebody
+		// else can have another one of its name, and lock that.
+		if l.stands(path) {
+			return l, nil
+		}
+		l.f.Close()
+	}
+}
+
+func lockFile(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
@@ -81,6 +94,31 @@ func (l *Lock) Unlock() error {
 	// So that nobody is told of a process that has long ended.
 	f.Truncate(0)
 	return f.Close()
+}
+
+// Remove removes the lock's file, and gives the lock up.
+func (l *Lock) Remove() error {
+	if l.f == nil {
+		return nil
+	}
+	var err error
+	if l.stands(l.f.Name()) {
+		err = os.Remove(l.f.Name())
+	}
+	return errors.Join(err, l.Unlock())
+}
+
+// stands reports whether the file that is locked is the one at path.
+func (l *Lock) stands(path string) bool {
+	ours, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	st, err := os.Lstat(path)
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) // nobody can tell
+	}
+	return os.SameFile(ours, st)
 }
 
 func flock(f *os.File) error {
