@@ -63,18 +63,18 @@ func (c *Config) Resolve() error {
 	}
 	c.Store = dir
 	if c.KeyFile != "" && c.PassphraseFile != "" {
-		return errors.New("a store opens with a key file or with a passphrase, not with both")
+		return hinted(errors.New("a store opens with a key file or with a passphrase, not with both"), "leave --key-file or --passphrase-file out")
 	}
 	for _, p := range []*string{&c.KeyFile, &c.PassphraseFile, &c.LogFile} {
 		if *p == "" {
 			continue
 		}
-		if *p, err = filepath.Abs(*p); err != nil {
+		if *p, err = absolute(*p); err != nil {
 			return err
 		}
 		real, err := resolveMissing(*p)
 		if err != nil {
-			return err
+			return fmt.Errorf("%q: %w", *p, err)
 		}
 		if err := checkPath(*p); err != nil {
 			return err
@@ -191,15 +191,24 @@ func userDir(variable, below string) (string, error) {
 	}
 	home, err := os.UserHomeDir()
 	if err != nil || !filepath.IsAbs(home) {
-		return "", hinted(fmt.Errorf("neither %s nor HOME is set", variable), "set HOME or "+variable)
+		return "", hinted(fmt.Errorf("neither %s nor HOME is set to an absolute path", variable), "set HOME or "+variable)
 	}
 	return filepath.Join(home, below, "coffer"), nil
+}
+
+// absolute makes path absolute.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", hinted(fmt.Errorf("%q is relative to a directory that is gone: %w", path, err), "go to another directory, or name an absolute path")
+	}
+	return abs, nil
 }
 
 // resolveMissing makes path absolute and follows symbolic links, as far as it
 // exists: what does not exist yet is taken as it is written.
 func resolveMissing(path string) (string, error) {
-	abs, err := filepath.Abs(path)
+	abs, err := absolute(path)
 	if err != nil {
 		return "", err
 	}

@@ -43,6 +43,8 @@ func listenOn(ctx context.Context, addr, flag string) (*net.TCPListener, error) 
 		return nil, hinted(fmt.Errorf("listen address %s is in use by another program", addr), "choose another with "+flag+"; port 0 picks a free one")
 	case errors.Is(err, syscall.EACCES):
 		return nil, hinted(fmt.Errorf("may not listen on %s", addr), "ports below 1024 are root's: choose another with "+flag)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, hinted(fmt.Errorf("cannot listen on %s: it is no address of this machine", addr), "choose another with "+flag)
 	case err != nil:
 		return nil, fmt.Errorf("listen on %s: %w", addr, err)
 	}

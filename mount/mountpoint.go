@@ -20,9 +20,9 @@ import (
 // FUSE mount stands, where stat fails with ENOTCONN.
 func resolveMountpoint(path string) (string, error) {
 	if path == "" {
-		return "", errors.New("no mount point given")
+		return "", misused(errors.New("no mount point given"), "")
 	}
-	abs, err := filepath.Abs(path)
+	abs, err := absolute(path)
 	if err != nil {
 		return "", err
 	}
@@ -46,9 +46,23 @@ func resolveMountpoint(path string) (string, error) {
 
 func mountpointError(path string, err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		return hinted(fmt.Errorf("mount point %q does not exist", path), fmt.Sprintf("make it: mkdir -p %s", ShellQuote(path)))
+		return missingPoint(path)
 	}
 	return fmt.Errorf("mount point %q: %w", path, err)
+}
+
+// missingPoint is the error about a mount point that does not exist.
+type missingPoint string
+
+func (p missingPoint) Error() string { return fmt.Sprintf("mount point %q does not exist", string(p)) }
+
+// toMake tells whoever wants to mount to make what is missing.
+func toMake(err error) error {
+	var p missingPoint
+	if errors.As(err, &p) {
+		return hinted(err, "make it: mkdir -p "+ShellQuote(string(p)))
+	}
+	return err
 }
 
 // checkMountpoint makes sure that dir, which resolveMountpoint returned, can be
@@ -61,7 +75,7 @@ func checkMountpoint(dir, store string, report func(string)) error {
 	}
 	st, err := os.Stat(dir)
 	if err != nil {
-		return mountpointError(dir, err)
+		return toMake(mountpointError(dir, err))
 	}
 	if !st.IsDir() {
 		return fmt.Errorf("mount point %q is not a directory", dir)

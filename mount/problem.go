@@ -21,6 +21,7 @@ const (
 	CodeInUse      Code = 2 // another process has the store open
 	CodeBusy       Code = 3 // a mount is in use
 	CodeStopping   Code = 4 // the daemon is about to end
+	CodeUsage      Code = 5 // the call itself is wrong, whatever there is on the machine
 )
 
 func (p *Problem) Error() string { return p.Err.Error() }
@@ -37,6 +38,9 @@ func hinted(err error, hint string) error {
 	}
 	return &Problem{Err: err, Hint: hint}
 }
+
+// misused is an error of the call itself, with a hint that may be empty.
+func misused(err error, hint string) error { return &Problem{Err: err, Hint: hint, Code: CodeUsage} }
 
 // CodeOf returns the code of the outermost Problem in err's chain.
 func CodeOf(err error) Code {

@@ -78,7 +78,7 @@ func (m *mounting) prepare() error {
 	}
 	dir, err := resolveMountpoint(m.r.Mountpoint)
 	if err != nil {
-		return err
+		return toMake(err)
 	}
 	if err := checkPath(dir); err != nil {
 		return err

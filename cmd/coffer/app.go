@@ -159,11 +159,11 @@ func noArgs(c *cli.Context) error {
 
 // oneArg returns the only argument.
 func oneArg(c *cli.Context, what string) (string, error) {
-	switch c.NArg() {
-	case 1:
-		return c.Args().First(), nil
-	case 0:
+	switch {
+	case c.NArg() == 0 || c.NArg() == 1 && c.Args().First() == "":
 		return "", usagef("%s needs a %s", c.Command.Name, what)
+	case c.NArg() == 1:
+		return c.Args().First(), nil
 	}
 	return "", usagef("%s takes one %s, but was given %d arguments", c.Command.Name, what, c.NArg())
 }

@@ -22,7 +22,7 @@ const exitCodes = `
 Exit codes:
    0  done
    1  it failed; standard error says why
-   2  the command line is wrong; nothing was done
+   2  a command, flag or argument is missing, unknown or too many; nothing was done
    3  no daemon has the store open (status, env, bucket)
    4  something in the store is damaged (fsck)`
 
@@ -42,13 +42,17 @@ func report(stderr io.Writer, err error) int {
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintf(stderr, "coffer: %v\n", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
-		fmt.Fprintln(stderr, "hint: coffer help shows the commands, coffer help COMMAND the flags of one")
-		return exitUsage
+	var mistake *usageError
+	usage := errors.As(err, &mistake) || mount.CodeOf(err) == mount.CodeUsage
+	hint := mount.HintOf(err)
+	if usage && hint == "" {
+		hint = "coffer help shows the commands, coffer help COMMAND the flags of one"
 	}
-	if hint := mount.HintOf(err); hint != "" {
+	if hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", hint)
+	}
+	if usage {
+		return exitUsage
 	}
 	var damaged errDamaged
 	if errors.As(err, &damaged) {

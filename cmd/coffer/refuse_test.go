@@ -200,8 +200,10 @@ func TestRefusedMountMakesNoStore(t *testing.T) {
 	long := h.path("long/" + strings.Repeat("x", 100))
 	for _, cmd := range [][]string{{"mount", empty}, {"serve"}} {
 		h.refused(exitFailed, append(cmd, "--listen", ln.Addr().String()), "in use", "--listen")
+		h.refused(exitFailed, append(cmd, "--listen", "192.0.2.1:0"), "no address of this machine", "--listen") // RFC 5737
 		h.refused(exitFailed, append(cmd, "--listen", "9000"), "host:port")
 		h.refused(exitFailed, append(cmd, "--listen", "127.0.0.1:99999"), "port")
+		h.refused(exitFailed, append(cmd, "--key-file", file, "--passphrase-file", file), "not with both")
 		h.refused(exitFailed, append(cmd, "--store", long), "admin socket", "107")
 		h.refused(exitFailed, append(cmd, "--store", file), "not a directory")
 		h.refused(exitFailed, append(cmd, "--store", file+"/x"), "not a directory")
@@ -289,6 +291,42 @@ func TestCommandLineMistakesAreUsageErrors(t *testing.T) {
 	} {
 		h.refused(exitUsage, args)
 	}
+	dir := h.mkdir("mnt")
+	for say, args := range map[string][]string{
+		"mount needs a mount point":         {"mount", ""},
+		"umount needs a mount point":        {"umount", ""},
+		"no mount point given":              {"key", "return", ""},
+		"needs a key":                       {"key", "show", ""},
+		"needs the name":                    {"user", "add", ""},
+		"access key id":                     {"user", "key", "remove", "a", ""},
+		"mount has no flag --nonsense":      {"mount", dir, "--nonsense", "x"},
+		"bucket etag has no flag -x":        {"bucket", "etag", "a", "-x=1"},
+		"bucket has no flag --store":        {"bucket", "--store", "x", "etag", "abc"},
+		`no flag --store here`:              {"--store", "x", "status"},
+		`there is no command "none"`:        {"help", "none"},
+		`there is no command "bucket none"`: {"bucket", "help", "none"},
+		`there is no command "mount x"`:     {"help", "mount", "x"},
+	} {
+		h.refused(exitUsage, args, say)
+	}
+}
+
+func TestHelpIsThereForEveryCommand(t *testing.T) {
+	h := newHouse(t)
+	for flag, args := range map[string][]string{
+		"COMMANDS":       {"help"},
+		"GLOBAL OPTIONS": {"--help"},
+		"--sse-c-key":    {"help", "mount"},
+		"--bucket B":     {"mount", "x", "--help", "y"},
+		"[opaque|md5]":   {"help", "bucket", "etag"},
+		"--json":         {"bucket", "help", "lifecycle"},
+		"--pending-days": {"-h", "key", "delete"},
+		"NAME POLICY...": {"user", "policy", "h", "set"},
+	} {
+		if out := h.ok(args...); !strings.Contains(out, flag) {
+			t.Errorf("coffer %s: does not show %q:\n%s", strings.Join(args, " "), flag, out)
+		}
+	}
 }
 
 func TestPathsThatAreNotUTF8AreRefused(t *testing.T) {
@@ -320,6 +358,9 @@ func TestUmountOfWhatIsNoMountIsRefused(t *testing.T) {
 	h := newHouse(t)
 	h.refused(exitFailed, []string{"umount", h.mkdir("mnt")}, "no coffer store")
 	h.refused(exitFailed, []string{"umount", h.path("none")}, "does not exist")
+	if r := h.coffer("umount", h.path("none")); strings.Contains(r.stderr, "mkdir") {
+		t.Errorf("umount of what is not there:\n%s", r.stderr)
+	}
 	h.refused(exitFailed, []string{"umount", "/proc"}, "no coffer store")
 }
 
@@ -359,7 +400,9 @@ func TestFlagsMayFollowTheArgument(t *testing.T) {
 		"coffer mount -- --store":                 "coffer mount -- --store",
 		"coffer mount --read-only=false dir":      "coffer mount --read-only=false -- dir",
 		"coffer bucket etag b opaque --store x":   "coffer bucket etag --store x -- b opaque",
-		"coffer bucket none b --store x":          "coffer bucket --store -- none b x",
+		"coffer bucket none b":                    "coffer bucket -- none b",
+		"coffer mount dir --help":                 "coffer mount --help",
+		"coffer help key lend":                    "coffer key lend --help",
 		"coffer status":                           "coffer status",
 		"coffer":                                  "coffer",
 		"coffer none x --y":                       "coffer none x --y",

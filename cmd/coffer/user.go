@@ -39,7 +39,7 @@ made. coffer user COMMAND --help tells about each.`,
 // runUser asks for an action on the user that is the first argument, of most.
 func runUser(c *cli.Context, q mount.UserRequest, most int) (mount.UserReply, error) {
 	switch {
-	case c.NArg() == 0:
+	case c.Args().First() == "":
 		return mount.UserReply{}, usagef("%s needs the name of a user", c.Command.Name)
 	case c.NArg() > most:
 		return mount.UserReply{}, usagef("%s was given %d arguments too many: %q", c.Command.Name, c.NArg()-most, c.Args().Get(most))

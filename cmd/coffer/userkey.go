@@ -59,7 +59,7 @@ has one alone.`,
 			{
 				Name: "remove", Usage: "remove an access key of a user, and the sessions that it began", ArgsUsage: "NAME KEY", Flags: keyFlags(),
 				Action: func(c *cli.Context) error {
-					if c.NArg() < 2 {
+					if c.NArg() < 2 || keyArg(c) == "" {
 						return usagef("remove needs the name of a user and an access key id")
 					}
 					_, err := runUser(c, mount.UserRequest{Action: mount.UserKeyRemove, Key: keyArg(c)}, 2)
