@@ -22,7 +22,8 @@ and an object is a file.
    coffer umount ~/box                   flush everything and unmount
 
 Every flag can be given as a variable, COFFER_ and the flag's name
-(COFFER_STORE, COFFER_READ_ONLY, ...); the flag wins.
+(COFFER_STORE, COFFER_READ_ONLY, ...); the flag wins. A variable holds one value,
+also of a flag that can be given several times.
 `
 
 // run is the whole program. It returns the exit code.
@@ -85,6 +86,7 @@ func newApp(stdout *output, stderr io.Writer) *cli.App {
 			initCommand(), statusCommand(), fsckCommand(), bucketCommand(), keyCommand(), userCommand(), versionCommand(),
 		},
 	}
+	app.DisableSliceFlagSeparator = true // a comma is a part of a file's name
 	reportUsage(app.Commands)
 	return app
 }

@@ -329,6 +329,16 @@ func TestHelpIsThereForEveryCommand(t *testing.T) {
 	}
 }
 
+// A comma was taken for the end of one of several names.
+func TestFileNamesMayHaveCommas(t *testing.T) {
+	h := newHouse(t)
+	h.ok("init")
+	h.write("a,b.key", strings.Repeat("k", 32))
+	h.ok("fsck", "--sse-c-key", "a,b.key")
+	h.env = append(h.env, "COFFER_SSE_C_KEY=a,b.key")
+	h.ok("fsck")
+}
+
 func TestPathsThatAreNotUTF8AreRefused(t *testing.T) {
 	needFUSE(t)
 	h := newHouse(t)
