@@ -97,8 +97,8 @@ aborted_uploads, locked (which Object Lock keeps) and failed.
 			if c.Bool("json") {
 				return printJSON(c.App.Writer, r)
 			}
-			fmt.Fprintf(c.App.Writer, "%d buckets with rules: %d expired, %d noncurrent versions and %d delete markers removed, %d uploads aborted, %d locked, %d failed\n",
-				r.Buckets, r.Expired, r.Noncurrent, r.DeleteMarkers, r.AbortedUploads, r.Locked, r.Failed)
+			fmt.Fprintf(c.App.Writer, "%s with rules: %d expired, %d noncurrent versions and %d delete markers removed, %d uploads aborted, %d locked, %d failed\n",
+				count(r.Buckets, "bucket"), r.Expired, r.Noncurrent, r.DeleteMarkers, r.AbortedUploads, r.Locked, r.Failed)
 			return nil
 		},
 	}

@@ -116,8 +116,8 @@ func userRemoveCommand() *cli.Command {
 		Name:      "remove",
 		Usage:     "remove a user with his access keys and sessions",
 		ArgsUsage: "NAME",
-		Description: `What the user stored stays. Policies of buckets that name him go on naming him:
-a later user of that name meets them.`,
+		Description: `What the user stored stays. Policies of buckets that name him as a principal show
+his id from then on; a later user of that name has no part in them.`,
 		Flags: keyFlags(),
 		Action: func(c *cli.Context) error {
 			_, err := runUser(c, mount.UserRequest{Action: mount.UserRemove}, 1)

@@ -83,6 +83,6 @@ func printNewKey(c *cli.Context, r mount.UserReply, err error) error {
 		return printJSON(c.App.Writer, r.Key)
 	}
 	fmt.Fprintf(c.App.Writer, "aws_access_key_id = %s\naws_secret_access_key = %s\n", r.Key.ID, r.Key.Secret)
-	fmt.Fprintln(c.App.ErrWriter, "note: the secret is shown this once")
+	fmt.Fprintln(c.App.ErrWriter, "coffer: note: the secret is shown this once")
 	return nil
 }
