@@ -86,6 +86,9 @@ func openStore(ctx context.Context, cfg *Config, lock *durable.Lock, log *slog.L
 		return nil, errNoStore(cfg)
 	}
 	if err := s.create(ctx, sb); err != nil {
+		if state == dirAbsent {
+			s.unmake()
+		}
 		if state == dirHalf {
 			err = hinted(fmt.Errorf("finish the store %q, whose making was interrupted: %w", cfg.Store, err),
 				"nothing has been stored in it yet: if this does not go away, remove the directory and start again")
@@ -368,6 +371,9 @@ func (s *store) createKeys(ctx context.Context, half *superblockFile) (err error
 	}
 	s.keys = map[uint32]*secret.Key{firstStoreKey: dek.Plain}
 	sb.Keys = []record.StoreKey{{ID: firstStoreKey, Sealed: dek.Sealed}}
+	// A directory that was there before may be open to others; all in it is sealed,
+	// but nobody needs to see it. Whose directory it is decides.
+	_ = os.Chmod(s.cfg.Store, 0o700)
 	if err := s.saveSuperblock(sb); err != nil {
 		return err
 	}

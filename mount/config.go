@@ -42,6 +42,8 @@ type Config struct {
 	Debug bool
 	// LogFile takes the log of a daemon in the background; empty: DefaultLogFile.
 	LogFile string
+
+	made []string // directories that prepare made for the store, the innermost first
 }
 
 // Resolve fills the defaults in, makes all paths absolute, and checks what can

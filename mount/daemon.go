@@ -126,15 +126,15 @@ func prepare(cfg *Config, listen func() error) (*durable.Lock, error) {
 		if err := checkNewUnlock(cfg); err != nil {
 			return nil, err
 		}
+		if err := checkRoom(cfg); err != nil {
+			return nil, err
+		}
 		if err := listen(); err != nil {
 			return nil, err
 		}
-		if err := durable.MkdirAll(cfg.Store, 0o700); err != nil {
-			return nil, fmt.Errorf("store: %w", err)
+		if cfg.made, err = makeDir(cfg); err != nil {
+			return nil, err
 		}
-		// One that was there before may be open to others; all in it is sealed,
-		// but nobody needs to see it. Whose directory it is decides.
-		_ = os.Chmod(cfg.Store, 0o700)
 		return lockStore(cfg)
 	}
 	// The lock first: that a daemon runs says more than that its port is taken.
@@ -196,7 +196,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 			d.closeEarly()
 		}
 	}()
-	lock, err := prepare(&cfg, func() error { return d.listen(ctx) })
+	lock, err := prepare(&d.cfg, func() error { return d.listen(ctx) })
 	if err != nil {
 		return nil, StartReport{}, err
 	}

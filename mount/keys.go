@@ -75,14 +75,14 @@ func newUnlock(c *Config, storeID [16]byte) (*unlock, error) {
 		return u, err
 	}
 	if err := durable.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("directory of the key file: %w", err)
+		return nil, otherKeyFile(err)
 	}
 	key := secret.Random()
 	text := kms.FormatKeyFile(key)
 	defer clear(text)
 	if err := durable.CreateExclusive(path, text, 0o600); err != nil {
 		key.Wipe()
-		return nil, fmt.Errorf("key file: %w", err)
+		return nil, otherKeyFile(err)
 	}
 	u = keyFileUnlock(key, path)
 	u.Made = true
@@ -163,21 +163,38 @@ func readSecretFile(path, what string) (text []byte, warn string, err error) {
 }
 
 // checkNewUnlock makes sure that what a new store is to open with can be read,
-// where it was named and exists, before anything is made.
+// where it was named and exists, or else can be made, before anything is made.
 func checkNewUnlock(c *Config) error {
 	var u *unlock
 	var err error
+	path := c.KeyFile
 	switch {
 	case c.PassphraseFile != "":
 		u, err = readPassphrase(c.PassphraseFile)
-	case c.KeyFile != "":
-		u, err = readKeyFile(c.KeyFile)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
+	case path != "":
+		u, err = readKeyFile(path)
+	default:
+		if path, err = DefaultKeyFile([16]byte{}); err == nil {
+			err = os.ErrNotExist // under an id that no store has had
 		}
 	}
 	if u != nil {
 		u.wipe()
 	}
-	return err
+	if !errors.Is(err, os.ErrNotExist) || c.PassphraseFile != "" {
+		return err
+	}
+	dir, _, err := existing(filepath.Dir(path))
+	if err == nil {
+		err = checkWritable(dir)
+	}
+	return otherKeyFile(err)
+}
+
+// otherKeyFile is an error about making a key file.
+func otherKeyFile(err error) error {
+	if err == nil {
+		return nil
+	}
+	return hinted(fmt.Errorf("cannot make the key file: %w", err), "name another place with --key-file")
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/cofferfs/coffer/crypto/secret"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/durable"
+	"github.com/cofferfs/coffer/objstore/meta/pebblekv"
 	"github.com/cofferfs/coffer/objstore/record"
 )
 
@@ -94,24 +95,84 @@ func inspect(c *Config) (dirState, *superblockFile, error) {
 // root could write all the same.
 func checkStoreWritable(c *Config) error {
 	const hint = "coffer keeps its lock and its socket in the store directory, even with --read-only"
-	for dir := c.Store; ; dir = filepath.Dir(dir) {
+	dir, st, err := existing(c.Store)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	if dir == c.Store && st.Mode().Perm()&0o200 == 0 {
+		return hinted(fmt.Errorf("store directory %q is read-only (mode %04o)", dir, st.Mode().Perm()), hint)
+	}
+	if err := checkWritable(dir); err != nil {
+		return hinted(fmt.Errorf("store %q: %w", c.Store, err), hint)
+	}
+	return nil
+}
+
+// existing returns dir or, where it does not exist, the nearest directory above that
+// does.
+func existing(dir string) (string, os.FileInfo, error) {
+	for ; ; dir = filepath.Dir(dir) {
 		st, err := os.Stat(dir)
-		if errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir) {
+		switch {
+		case errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir):
 			continue
+		case err != nil:
+			return "", nil, err
+		case !st.IsDir():
+			return "", nil, fmt.Errorf("%q is not a directory", dir)
 		}
-		if err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
-		if !st.IsDir() {
-			return fmt.Errorf("%q is not a directory", dir)
-		}
-		if dir == c.Store && st.Mode().Perm()&0o200 == 0 {
-			return hinted(fmt.Errorf("store directory %q is read-only (mode %04o)", dir, st.Mode().Perm()), hint)
-		}
-		if err := checkWritable(dir); err != nil {
-			return hinted(fmt.Errorf("store %q: %w", c.Store, err), hint)
-		}
-		return nil
+		return dir, st, nil
+	}
+}
+
+// newStoreRoom is what has to be free on the disk for a new store, in bytes: what
+// the metadata leave free, and what is in them at first.
+const newStoreRoom = pebblekv.LowWater + 1<<20
+
+// checkRoom refuses to make a store where there is no room for one.
+func checkRoom(c *Config) error {
+	dir, _, err := existing(c.Store)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	disk, err := durable.DiskOf(dir)
+	if err != nil || disk.Available >= newStoreRoom {
+		return nil // where nobody can tell it is tried
+	}
+	return hinted(fmt.Errorf("store %q: a new store needs %d MiB of free space, and %q has %d", c.Store, newStoreRoom>>20, dir, disk.Available>>20),
+		"free some room, or name another place with --store")
+}
+
+// makeDir makes the store directory. It returns the directories that were missing,
+// the innermost first.
+func makeDir(c *Config) (made []string, err error) {
+	there, _, err := existing(c.Store)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	for dir := c.Store; dir != there; dir = filepath.Dir(dir) {
+		made = append(made, dir)
+	}
+	if err := durable.MkdirAll(c.Store, 0o700); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return made, nil
+}
+
+// unmake takes back what the making of a store that failed has left, unless its
+// superblock is there: then the next start goes on. The lock is held.
+func (s *store) unmake() {
+	if _, err := os.Lstat(s.cfg.path(nameSuperblock)); !errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	// A key file at a place that was named may be another store's by now.
+	if s.unlock != nil && s.unlock.Made && s.cfg.KeyFile == "" {
+		_ = os.Remove(s.unlock.KeyFile)
+	}
+	_ = durable.RemoveTemp(s.cfg.path(nameSuperblock))
+	_ = s.lock.Remove()
+	for _, dir := range s.cfg.made {
+		_ = os.Remove(dir) // not if somebody else uses it
 	}
 }
 
