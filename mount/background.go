@@ -125,6 +125,10 @@ func awaitReady(ctx context.Context, cmd *exec.Cmd, ready io.Reader, logFile str
 	return res, nil
 }
 
+// nameProcess gives a process that was started as /proc/self/exe the program's name
+// (proc_pid_comm(5)), which ps and top would show as "exe" otherwise.
+func nameProcess() { _ = os.WriteFile("/proc/self/comm", []byte("coffer"), 0) }
+
 // RunBackground is the whole life of a daemon in the background. It returns the
 // exit code of the process.
 func RunBackground() int {
@@ -132,6 +136,7 @@ func RunBackground() int {
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	signal.Ignore(syscall.SIGHUP)
 	os.Unsetenv(backgroundEnv)
+	nameProcess()
 	unix.CloseOnExec(readyFD)
 	ready := os.NewFile(readyFD, "ready")
 	reply := func(r backgroundResult) {

@@ -49,6 +49,7 @@ func IsGuard() bool { return os.Getenv(guardEnv) != "" }
 // RunGuard is the whole life of a guard. It returns the exit code of the
 // process.
 func RunGuard() int {
+	nameProcess()
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	died := make(chan os.Signal, 1)
 	signal.Notify(died, guardSignal)

@@ -374,7 +374,7 @@ func (d *Daemon) removePoint(ctx context.Context, p *mountPoint, lazy bool) erro
 	d.mountsMu.Unlock()
 	if errors.Is(err, errBusy) {
 		what := fmt.Errorf("%q is in use", p.Mountpoint)
-		if users := usersOf(p.Mountpoint, 0, maxUsers); len(users) > 0 {
+		if users := append(mountsBelow(p.Mountpoint), usersOf(p.Mountpoint, 0, maxUsers)...); len(users) > 0 {
 			what = fmt.Errorf("%q is in use by %s", p.Mountpoint, strings.Join(users, ", "))
 		}
 		return &Problem{Err: what, Hint: "everything written so far is safe; end what uses the mount and try again", Code: CodeBusy}

@@ -31,6 +31,18 @@ func usersOf(dir string, dev uint64, max int) []string {
 	return found
 }
 
+// mountsBelow names the mounts that stand on directories below dir.
+func mountsBelow(dir string) []string {
+	table, _ := mountTable()
+	var found []string
+	for _, e := range table {
+		if strings.HasPrefix(e.Mountpoint, dir+"/") && len(found) < maxUsers {
+			found = append(found, fmt.Sprintf("the mount on %q", e.Mountpoint))
+		}
+	}
+	return found
+}
+
 // lookTime is how long a process may take to be looked at.
 const lookTime = time.Second
 
