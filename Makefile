@@ -21,7 +21,7 @@ setup-test:
 run: build setup-run
 	@mkdir -p mnt
 	@COFFER_STORE="$(CURDIR)/mnt.store" COFFER_LISTEN="$${COFFER_LISTEN:-127.0.0.1:0}" bin/coffer mount mnt
-	@printf '\nTry next:\n  mkdir mnt/photos && cp README.md mnt/photos/\n  eval "$$(bin/coffer env --store mnt.store)"\n  aws --endpoint-url "$$AWS_ENDPOINT_URL" s3 ls s3://photos/\n  bin/coffer status --store mnt.store\n  bin/coffer umount mnt\n'
+	@printf '\nTry next:\n  PATH="$$PWD/bin:$$PATH"\n  mkdir mnt/photos && cp README.md mnt/photos/\n  eval "$$(coffer env --store mnt.store)"\n  aws --endpoint-url "$$AWS_ENDPOINT_URL" s3 ls s3://photos/\n  coffer status --store mnt.store\n  coffer umount mnt\n'
 
 test: setup-test
 	COFFER_REQUIRE=1 $(GO) test -timeout 30m ./...

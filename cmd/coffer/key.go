@@ -22,7 +22,7 @@ func keyCommand() *cli.Command {
 SSE-KMS are encrypted under, each with its own choice:
 
    coffer key create photos
-   aws s3 cp a.jpg s3://b/ --sse aws:kms --sse-kms-key-id photos
+   aws s3 cp a.jpg s3://letters/ --sse aws:kms --sse-kms-key-id photos
 
 KEY is a name, an alias (alias/NAME) or an ARN, as coffer key list shows them.
 The daemon is asked if one has the store open, and knows of a change at once;
@@ -245,7 +245,7 @@ that were made under other keys; and backups of the keystore, which hold the key
 			k := r.Keys[0]
 			what := "what is encrypted under it"
 			if k.DataKeys != nil {
-				what = fmt.Sprintf("what its %d data keys open", *k.DataKeys)
+				what = "what is under its " + count(*k.DataKeys, "data key")
 			}
 			fmt.Fprintf(c.App.Writer, "key %s is locked, and will be erased on %s: %s is lost then\n", k.Name, k.DeleteAt.Local().Format(time.DateTime), what)
 			fmt.Fprintf(c.App.Writer, "  coffer key cancel-delete %s keeps it\n", k.Name)

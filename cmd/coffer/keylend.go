@@ -22,7 +22,7 @@ their base64 or hexadecimal text; nobody but its owner should be able to read it
 mount is removed, and writes them nowhere.
 
    openssl rand -out sse-c.key 32
-   aws s3 cp letter s3://b/ --sse-c AES256 --sse-c-key fileb://sse-c.key
+   aws s3 cp letter s3://letters/ --sse-c AES256 --sse-c-key fileb://sse-c.key
    coffer key lend ~/box sse-c.key`,
 		Action: func(c *cli.Context) error {
 			if c.NArg() < 2 {
