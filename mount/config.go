@@ -71,6 +71,10 @@ func (c *Config) Resolve() error {
 		if *p == "" {
 			continue
 		}
+		// A pipe, as of <(command), gives what is in it once, to one process.
+		if st, err := os.Stat(*p); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+			return hinted(fmt.Errorf("%q is not a regular file", *p), "it is read more than once: name a file, in /dev/shm if it should be on no disk")
+		}
 		if *p, err = absolute(*p); err != nil {
 			return err
 		}

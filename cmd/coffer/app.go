@@ -30,6 +30,7 @@ also of a flag that can be given several times.
 func run(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends what does not heed the first
 	out := &output{w: stdout}
 	app := newApp(out, stderr)
 	args, err := flagsFirst(app, args)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // opens are the two ways to open a store, everyWay all of them.
@@ -326,6 +327,45 @@ func TestHelpIsThereForEveryCommand(t *testing.T) {
 		if out := h.ok(args...); !strings.Contains(out, flag) {
 			t.Errorf("coffer %s: does not show %q:\n%s", strings.Join(args, " "), flag, out)
 		}
+	}
+}
+
+// A pipe was waited for without end, and <(command) taken for a broken link.
+func TestSecretsOfAStoreAreInRegularFiles(t *testing.T) {
+	h := newHouse(t)
+	pipe := h.path("pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.refused(exitFailed, []string{"init", "--key-file", pipe}, "not a regular file", "more than once")
+	h.refused(exitFailed, []string{"init", "--passphrase-file", pipe}, "not a regular file")
+	cmd := h.command("init", "--passphrase-file", "/dev/stdin")
+	cmd.Stdin = strings.NewReader("horse")
+	if r := h.finish(cmd); r.code != exitFailed || !strings.Contains(r.stderr, "not a regular file") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr)
+	}
+}
+
+func TestSecondSignalEndsWhatWaits(t *testing.T) {
+	h := newHouse(t)
+	h.ok("init")
+	if err := syscall.Mkfifo(h.path("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := h.command("fsck", "--sse-c-key", h.path("pipe")) // nobody writes to it
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	h.await(func() bool {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		return len(ended) == 1
+	})
+	if err := <-ended; err == nil {
+		t.Error("it has read the pipe")
 	}
 }
 
