@@ -132,6 +132,7 @@ type Store struct {
 	buffered    atomic.Int64 // bytes of plaintext in buffers
 	windowed    atomic.Int64 // spans in mapWindows
 	corruptions atomic.Uint64
+	failed      atomic.Pointer[error] // see fail
 	closed      atomic.Bool
 	updating    atomic.Int64  // transactions under way: others may see what they did
 	commits     atomic.Uint64 // transactions, to know whether a barrier is due

@@ -113,6 +113,9 @@ func (s *Store) update(ctx context.Context, c objstore.Caller, op, what string, 
 	if err := s.writable(op, what); err != nil {
 		return err
 	}
+	if err := s.Failure(); err != nil {
+		return objstore.Wrap(objstore.KindReadOnly, op, what, err)
+	}
 	x := txs.Get().(*tx)
 	x.s, x.c, x.now = s, c, s.now()
 	defer x.end()
@@ -240,6 +243,7 @@ func (s *Store) wrap(op, what string, err error) error {
 		kind = objstore.KindNoSpace
 	case errors.Is(err, meta.ErrReadOnly), errors.Is(err, data.ErrFailed):
 		kind = objstore.KindReadOnly
+		s.fail(err)
 	case errors.Is(err, meta.ErrClosed), errors.Is(err, data.ErrClosed):
 		kind = objstore.KindShutdown
 	case errors.Is(err, meta.ErrConflict):
