@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -272,8 +273,8 @@ func (d *Daemon) Status(ctx context.Context) Status {
 	}
 	m := d.store.meta.Stats()
 	s.Full = m.Waits
-	if m.ReadOnly != nil {
-		s.Failed = m.ReadOnly.Error()
+	if err := cmp.Or(m.ReadOnly, d.store.engine.Failure()); err != nil {
+		s.Failed = err.Error()
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,6 +108,8 @@ type mountPoint struct {
 	of   *served
 	gone chan struct{} // closed when it is off the table
 	over *served       // what this one covers, or nil
+	// refused: that it be removed, since the store has failed.
+	refused atomic.Bool
 }
 
 // shows reports whether s has the files of bucket (empty: of all buckets).
@@ -293,7 +296,8 @@ func (d *Daemon) stopIfUnused() {
 
 // Unmount makes everything durable and removes a mount. When it returns, no
 // process sees the mount any more and everything that was written to it is
-// durable. Error: a Problem with CodeBusy when it is in use; then it stays.
+// durable. Error: a Problem with CodeBusy when it is in use; then it stays. It stays, too,
+// when not all could be stored; where nothing can be any more, asking again removes it.
 func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 	d.mountsMu.Lock()
 	p := d.find(dir)
@@ -302,17 +306,36 @@ func (d *Daemon) Unmount(ctx context.Context, dir string) error {
 		return fmt.Errorf("%q is not a mount of the store %q", dir, d.cfg.Store)
 	}
 	err := d.flushMount(ctx, p)
-	if err = errors.Join(lostIn(p), err); err != nil {
-		return notStored(dir, err)
+	if err = errors.Join(lostIn(p), err); err == nil {
+		return d.removePoint(ctx, p, false)
 	}
-	return d.removePoint(ctx, p, false)
+	switch {
+	case d.store.engine.Failure() == nil:
+		return notStored(dir, err, hintRoom)
+	case !p.refused.Swap(true):
+		return notStored(dir, err, hintFailed)
+	}
+	rerr := d.removePoint(ctx, p, false)
+	select {
+	case <-p.gone:
+	default:
+		return rerr
+	}
+	if CodeOf(rerr) == CodeBusy {
+		return rerr // somebody shows it elsewhere
+	}
+	return fmt.Errorf("%q is not mounted any more, and not everything that was written to it could be stored: %w", dir, err)
 }
 
 // notStored is what is told once, as the kernel tells it once.
-func notStored(dir string, err error) error {
-	return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err),
-		"the mount stays; a failed write is reported once: free some room, write again what failed, and repeat this")
+func notStored(dir string, err error, hint string) error {
+	return hinted(fmt.Errorf("not everything that was written to %q could be stored: %w", dir, err), hint)
 }
+
+const (
+	hintRoom   = "the mount stays; a failed write is reported once: free some room, write again what failed, and repeat this"
+	hintFailed = "the mount stays; nothing is written any more until the daemon is started again: copy elsewhere what is needed, and repeat this, which then removes the mount"
+)
 
 // maxLost bounds the files that a message names.
 const maxLost = 10

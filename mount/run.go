@@ -280,9 +280,11 @@ func RunUmount(ctx context.Context, dir string, tell func(string)) error {
 	// Flushing begins here, in another process than the daemon's: whoever is killed
 	// while it waits for itself cannot end. A mount of another user does not let
 	// us in, not even root, and one of a bucket that was removed does not open; there the
-	// daemon does all of it.
+	// daemon does all of it, and where the store has failed it decides.
 	if err := flushPath(ctx, dir); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.ESTALE) {
-		return notStored(dir, err)
+		if now, serr := c.quickStatus(ctx); serr != nil || now.Failed == "" {
+			return notStored(dir, err, hintRoom)
+		}
 	}
 	process, err := watch(status.PID)
 	if err != nil {
