@@ -178,7 +178,7 @@ func TestLockedFilesStayInTheMount(t *testing.T) {
 		if err := os.Link(m.path("f"), m.path("g")); !errors.Is(err, syscall.EPERM) {
 			t.Errorf("link: %v", err)
 		}
-		if _, err := m.store.SetLegalHold(t.Context(), s3, testBucket, "f", "", objstore.HoldOn); err != nil {
+		if _, err := m.store.SetLegalHold(t.Context(), s3, objstore.LockRequest{Bucket: testBucket, Key: "f"}, objstore.HoldOn); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Setxattr(m.path("f"), "user.s3.meta.a", []byte("1"), 0); err != unix.EPERM {
@@ -294,7 +294,7 @@ func lockBeforeTimes(t *testing.T, m *mounted, name string) {
 	if err := m.store.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := m.store.SetLegalHold(t.Context(), s3, testBucket, name, "", objstore.HoldOn); err != nil {
+	if _, err := m.store.SetLegalHold(t.Context(), s3, objstore.LockRequest{Bucket: testBucket, Key: name}, objstore.HoldOn); err != nil {
 		t.Fatal(err)
 	}
 	locked, err := m.store.HeadObject(t.Context(), s3, objstore.GetRequest{Bucket: testBucket, Key: name})

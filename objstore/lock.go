@@ -52,6 +52,13 @@ type Retention struct {
 	Until Time // 0 without a mode
 }
 
+// LockRequest names the version whose lock is meant.
+type LockRequest struct {
+	Bucket, Key string
+	Version     VersionID
+	Check       Check
+}
+
 // Lock is what protects a version: a retention, a legal hold, both or none.
 type Lock struct {
 	Retention

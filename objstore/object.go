@@ -133,7 +133,8 @@ type GetRequest struct {
 // maybe again. What is nil is not asked. An error ends the request and is returned as it
 // is.
 type Check struct {
-	// Tags gets the object's tags.
+	// Tags gets the object's tags; where it need not be there for what is done, and is
+	// not, none.
 	Tags func([]Tag) error
 	// Key gets how the object is encrypted, if that is under an external key.
 	Key func(SSEInfo) error
@@ -184,6 +185,7 @@ type DeleteRequest struct {
 	// Bypass overrides a retention in governance mode. Whether the caller may is
 	// for the door to ask.
 	Bypass bool
+	Check  Check // of the version that is meant
 }
 
 // DeleteOutcome is what became of one request of several.
@@ -230,6 +232,7 @@ type RestoreRequest struct {
 	Bucket, Key string
 	Version     VersionID
 	Until       Time
+	Check       Check
 }
 
 // UpdateEncryptionRequest asks for another way of sealing an object's key.

@@ -65,9 +65,12 @@ type Precondition struct {
 	// OnlyNew, of a write: the caller may not replace what the key names.
 	// KindAccessDenied if it names something.
 	OnlyNew bool
+	// Tags, of a write, gets the tags of what the key names, as Check.Tags does: none if
+	// it names nothing.
+	Tags func([]Tag) error
 }
 
-// IsZero reports whether nothing is asked.
+// IsZero reports whether the headers ask for nothing: Tags does not count.
 func (p Precondition) IsZero() bool {
 	return len(p.IfMatch) == 0 && len(p.IfNoneMatch) == 0 && p.IfModifiedSince == 0 && p.IfUnmodifiedSince == 0 && !p.OnlyNew
 }

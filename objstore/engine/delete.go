@@ -48,6 +48,9 @@ func (s *Store) deleteOne(ctx context.Context, c objstore.Caller, req objstore.D
 		if err != nil {
 			return err
 		}
+		if err := x.checkedIfThere(op, root, req.Key, req.Version, req.Check); err != nil {
+			return err
+		}
 		if err := x.checkWrite(root, req.Key, req.Precondition); err != nil {
 			return err
 		}

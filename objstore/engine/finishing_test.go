@@ -112,7 +112,7 @@ func TestVersionIsFinishedWhileItsSessionEnds(t *testing.T) {
 func TestVersionThatS3LocksIsFinished(t *testing.T) {
 	for what, lock := range map[string]func(b *lockedBucket) error{
 		"hold": func(b *lockedBucket) error {
-			_, err := b.s.SetLegalHold(bg, s3C, b.name, "f", "", objstore.HoldOn)
+			_, err := b.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "f"}, objstore.HoldOn)
 			return err
 		},
 		"the retention that it has": func(b *lockedBucket) error {

@@ -195,7 +195,7 @@ func TestLockedVersionsAreKept(t *testing.T) {
 		return info.Version
 	}
 	held, free := put("01T10:00:00", 1), put("01T11:00:00", 2)
-	if _, err := k.s.SetLegalHold(bg, s3C, "locked", "k", held, objstore.HoldOn); err != nil {
+	if _, err := k.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: "locked", Key: "k", Version: held}, objstore.HoldOn); err != nil {
 		t.Fatal(err)
 	}
 	put("01T12:00:00", 3)
@@ -213,7 +213,7 @@ func TestLockedVersionsAreKept(t *testing.T) {
 			t.Errorf("version %s: %v", v, err)
 		}
 	}
-	if _, err := k.s.SetLegalHold(bg, s3C, "locked", "k", held, objstore.HoldOff); err != nil {
+	if _, err := k.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: "locked", Key: "k", Version: held}, objstore.HoldOff); err != nil {
 		t.Fatal(err)
 	}
 	c.set("06T00:00:00")

@@ -69,10 +69,10 @@ func validDefault(d objstore.DefaultRetention) bool {
 
 // ObjectLock returns what protects a version of an object. KindNoObjectLock: the
 // bucket has no Object Lock; KindNotFound, KindNoSuchVersion, KindDeleteMarker.
-func (s *Store) ObjectLock(ctx context.Context, c objstore.Caller, bucket, key string, version objstore.VersionID) (l objstore.Lock, id objstore.VersionID, err error) {
+func (s *Store) ObjectLock(ctx context.Context, c objstore.Caller, req objstore.LockRequest) (l objstore.Lock, id objstore.VersionID, err error) {
 	const op = "get object lock"
-	err = s.view(ctx, op, key, func(r reader) error {
-		_, n, b, err := r.lockable(s, op, bucket, key, version)
+	err = s.view(ctx, op, req.Key, func(r reader) error {
+		_, n, b, err := r.lockable(s, op, req)
 		if err == nil {
 			l, id = n.Lock, s.versionOf(b, n)
 		}
@@ -82,8 +82,8 @@ func (s *Store) ObjectLock(ctx context.Context, c objstore.Caller, bucket, key s
 }
 
 // lockable finds an object for which a lock can be asked or set.
-func (r reader) lockable(s *Store, op, bucket, key string, version objstore.VersionID) (objstore.InodeID, *record.Inode, *record.Bucket, error) {
-	root, err := r.bucketRoot(bucket)
+func (r reader) lockable(s *Store, op string, req objstore.LockRequest) (objstore.InodeID, *record.Inode, *record.Bucket, error) {
+	root, err := r.bucketRoot(req.Bucket)
 	if err != nil {
 		return 0, nil, nil, err
 	}
@@ -92,22 +92,26 @@ func (r reader) lockable(s *Store, op, bucket, key string, version objstore.Vers
 		return 0, nil, nil, err
 	}
 	if !b.Lock.Enabled {
-		return 0, nil, nil, objstore.E(objstore.KindNoObjectLock, op, bucket, "")
+		return 0, nil, nil, objstore.E(objstore.KindNoObjectLock, op, req.Bucket, "")
 	}
-	return r.findObject(s, op, root, key, version)
+	ino, n, b, err := r.findObject(s, op, root, req.Key, req.Version)
+	if err == nil {
+		err = r.checked(s, ino, n, req.Check)
+	}
+	return ino, n, b, err
 }
 
 // SetRetention sets, or with a zero Retention takes away, how long a version is
 // protected, durably. KindLocked: the retention that it has forbids it; bypass
 // overrides one in governance mode, and whether the caller may is for the door to
 // ask. KindInvalidArgument: it would be over already.
-func (s *Store) SetRetention(ctx context.Context, c objstore.Caller, bucket, key string, version objstore.VersionID, to objstore.Retention, bypass bool) (objstore.VersionID, error) {
-	return s.setLock(ctx, c, "set retention", bucket, key, version, func(now objstore.Time, l *objstore.Lock) error {
+func (s *Store) SetRetention(ctx context.Context, c objstore.Caller, req objstore.LockRequest, to objstore.Retention, bypass bool) (objstore.VersionID, error) {
+	return s.setLock(ctx, c, "set retention", req, func(now objstore.Time, l *objstore.Lock) error {
 		switch {
 		case to.Mode == objstore.LockNone && to.Until != 0, !to.Mode.Known(), to.Mode != objstore.LockNone && to.Until <= now:
-			return objstore.E(objstore.KindInvalidArgument, "set retention", key, "The retain until date must be in the future!")
+			return objstore.E(objstore.KindInvalidArgument, "set retention", req.Key, "The retain until date must be in the future!")
 		case !l.Admits(to, now, bypass):
-			return objstore.E(objstore.KindLocked, "set retention", key, "")
+			return objstore.E(objstore.KindLocked, "set retention", req.Key, "")
 		}
 		l.Retention = to
 		return nil
@@ -115,10 +119,10 @@ func (s *Store) SetRetention(ctx context.Context, c objstore.Caller, bucket, key
 }
 
 // SetLegalHold sets a legal hold or takes it back, durably.
-func (s *Store) SetLegalHold(ctx context.Context, c objstore.Caller, bucket, key string, version objstore.VersionID, to objstore.LegalHold) (objstore.VersionID, error) {
-	return s.setLock(ctx, c, "set legal hold", bucket, key, version, func(_ objstore.Time, l *objstore.Lock) error {
+func (s *Store) SetLegalHold(ctx context.Context, c objstore.Caller, req objstore.LockRequest, to objstore.LegalHold) (objstore.VersionID, error) {
+	return s.setLock(ctx, c, "set legal hold", req, func(_ objstore.Time, l *objstore.Lock) error {
 		if to != objstore.HoldOn && to != objstore.HoldOff {
-			return objstore.E(objstore.KindInvalidArgument, "set legal hold", key, "a legal hold is on or off")
+			return objstore.E(objstore.KindInvalidArgument, "set legal hold", req.Key, "a legal hold is on or off")
 		}
 		l.Hold = to
 		return nil
@@ -126,9 +130,9 @@ func (s *Store) SetLegalHold(ctx context.Context, c objstore.Caller, bucket, key
 }
 
 // setLock changes what protects a version.
-func (s *Store) setLock(ctx context.Context, c objstore.Caller, op, bucket, key string, version objstore.VersionID, fn func(now objstore.Time, l *objstore.Lock) error) (id objstore.VersionID, err error) {
-	err = s.update(ctx, c, op, key, func(x *tx) error {
-		ino, n, b, err := x.lockable(s, op, bucket, key, version)
+func (s *Store) setLock(ctx context.Context, c objstore.Caller, op string, req objstore.LockRequest, fn func(now objstore.Time, l *objstore.Lock) error) (id objstore.VersionID, err error) {
+	err = s.update(ctx, c, op, req.Key, func(x *tx) error {
+		ino, n, b, err := x.lockable(s, op, req)
 		if err != nil {
 			return err
 		}
@@ -136,24 +140,24 @@ func (s *Store) setLock(ctx context.Context, c objstore.Caller, op, bucket, key 
 		if err := fn(x.now, &n.Lock); err != nil {
 			return err
 		}
-		made, err := x.named(op, key, ino)
+		made, err := x.named(op, req.Key, ino)
 		if err != nil {
 			return err
 		}
 		if made.Type == objstore.TypeDirectory {
 			// The object was made up (see findKey). It becomes one, that can be locked.
-			root, err := x.bucketRoot(bucket)
+			root, err := x.bucketRoot(req.Bucket)
 			if err != nil {
 				return err
 			}
-			if err := x.putKey(root, key, x.nextInode(), n); err != nil {
+			if err := x.putKey(root, req.Key, x.nextInode(), n); err != nil {
 				return err
 			}
 			id = s.versionOf(b, n)
 			return nil
 		}
 		if !n.Held {
-			if err := x.nameKept(bucket, key, n); err != nil {
+			if err := x.nameKept(req.Bucket, req.Key, n); err != nil {
 				return err
 			}
 			// What a session of the mount writes from now on must not change it.

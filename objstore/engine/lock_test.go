@@ -58,7 +58,7 @@ func (b *lockedBucket) refused(key string, id objstore.VersionID, bypass bool) {
 }
 
 func (b *lockedBucket) retain(key string, id objstore.VersionID, mode objstore.LockMode, until objstore.Time, bypass bool) error {
-	_, err := b.s.SetRetention(bg, s3C, b.name, key, id, objstore.Retention{Mode: mode, Until: until}, bypass)
+	_, err := b.s.SetRetention(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: key, Version: id}, objstore.Retention{Mode: mode, Until: until}, bypass)
 	return err
 }
 
@@ -81,7 +81,7 @@ func TestLockedVersionsCannotBeDeleted(t *testing.T) {
 				b.del("k", "") // a marker hides it, and keeps it
 				b.want("k", v, "one")
 				b.refused("k", v, false)
-				if l, id, err := b.s.ObjectLock(bg, s3C, b.name, "k", v); err != nil || l.Mode != mode || id != v {
+				if l, id, err := b.s.ObjectLock(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "k", Version: v}); err != nil || l.Mode != mode || id != v {
 					t.Errorf("%+v %q %v", l, id, err)
 				}
 				b.now = b.now.Add(time.Hour - 1)
@@ -97,12 +97,12 @@ func TestLockedVersionsCannotBeDeleted(t *testing.T) {
 func TestBypassAndLegalHold(t *testing.T) {
 	b := newLocked(t, objstore.DefaultRetention{Mode: objstore.LockGovernance, Days: 1})
 	v := b.put("k", "one")
-	if l, _, err := b.s.ObjectLock(bg, s3C, b.name, "k", ""); err != nil || l.Mode != objstore.LockGovernance || l.Until != b.in(24*time.Hour) {
+	if l, _, err := b.s.ObjectLock(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "k"}); err != nil || l.Mode != objstore.LockGovernance || l.Until != b.in(24*time.Hour) {
 		t.Errorf("by default %+v %v", l, err)
 	}
 	hold := func(h objstore.LegalHold) {
 		t.Helper()
-		if _, err := b.s.SetLegalHold(bg, s3C, b.name, "k", v, h); err != nil {
+		if _, err := b.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "k", Version: v}, h); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -151,7 +151,7 @@ func TestLockWantsABucketWithIt(t *testing.T) {
 	_, perr := b.s.PutObject(bg, s3C, objstore.PutRequest{Bucket: b.name, Key: "l", Body: strings.NewReader(""), Lock: lock})
 	_, uerr := b.s.CreateUpload(bg, s3C, objstore.CreateUploadRequest{Bucket: b.name, Key: "l", Lock: lock})
 	_, cerr := b.s.CopyObject(bg, s3C, objstore.CopyRequest{SrcBucket: b.name, SrcKey: "k", DstBucket: b.name, DstKey: "l", Lock: lock})
-	_, rerr := b.s.SetRetention(bg, s3C, b.name, "k", "", lock.Retention, false)
+	_, rerr := b.s.SetRetention(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "k"}, lock.Retention, false)
 	for what, err := range map[string]error{"put": perr, "upload": uerr, "copy": cerr, "retention": rerr} {
 		if kindOf(err) != objstore.KindNoObjectLock {
 			t.Errorf("%s: %v", what, err)
@@ -221,7 +221,7 @@ func TestMountKeepsLockedVersions(t *testing.T) {
 func TestLockEndsTheWriteSession(t *testing.T) {
 	for what, lock := range map[string]func(b *lockedBucket) error{
 		"hold": func(b *lockedBucket) error {
-			_, err := b.s.SetLegalHold(bg, s3C, b.name, "f", "", objstore.HoldOn)
+			_, err := b.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "f"}, objstore.HoldOn)
 			return err
 		},
 		"retention": func(b *lockedBucket) error {
@@ -323,7 +323,7 @@ func TestLockRightAfterTheCommitThatMadeTheVersion(t *testing.T) {
 				b := newLockedOver(t, d, func(m meta.Store) meta.Store { kv.Store = m; return kv })
 				var locked objstore.VersionID
 				hold := func(h objstore.LegalHold) objstore.VersionID {
-					id, err := b.s.SetLegalHold(bg, s3C, b.name, "f", "", h)
+					id, err := b.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "f"}, h)
 					if err != nil && kindOf(err) != objstore.KindNotFound {
 						t.Error(err)
 					}
@@ -387,7 +387,7 @@ func TestLockedVersionOfAFileWithTwoNames(t *testing.T) {
 	}
 	hold := func(h objstore.LegalHold) {
 		t.Helper()
-		if _, err := b.s.SetLegalHold(bg, s3C, b.name, "k", v, h); err != nil {
+		if _, err := b.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: b.name, Key: "k", Version: v}, h); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -164,6 +164,9 @@ func (s *Store) earlyPrecondition(ctx context.Context, root objstore.InodeID, ke
 }
 
 func (x *tx) checkWrite(root objstore.InodeID, key string, pre objstore.Precondition) error {
+	if err := x.checkedIfThere("write", root, key, "", objstore.Check{Tags: pre.Tags}); err != nil {
+		return err
+	}
 	return x.checkWriteAs(x.s, root, key, pre)
 }
 

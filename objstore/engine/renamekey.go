@@ -180,6 +180,9 @@ func (m *keyMove) checkSource(x *tx) error {
 // checkTarget checks the conditions on the new key.
 func (m *keyMove) checkTarget(x *tx, e ends) error {
 	pre, key := m.req.DstPrecondition, m.req.DstKey
+	if err := x.checkedIfThere(m.op, m.root, key, "", objstore.Check{Tags: pre.Tags}); err != nil {
+		return err
+	}
 	switch {
 	case pre.IsZero():
 		return nil

@@ -21,6 +21,9 @@ func (s *Store) Restore(ctx context.Context, c objstore.Caller, req objstore.Res
 		if err != nil {
 			return err
 		}
+		if err := x.checked(s, ino, n, req.Check); err != nil {
+			return err
+		}
 		if n.Meta == nil || !n.Meta.Archive() {
 			return objstore.E(objstore.KindObjectState, op, req.Key, "Restore is not allowed for the object's current storage class")
 		}

@@ -256,7 +256,7 @@ func (m *versionMix) lockVersion(e *objstore.VersionEntry, body string) {
 		return
 	}
 	to := objstore.Retention{Mode: objstore.LockGovernance, Until: m.s.now() + objstore.Time(time.Hour)}
-	if _, err := m.s.SetRetention(bg, s3C, m.name, e.Key, e.Version, to, false); err == nil {
+	if _, err := m.s.SetRetention(bg, s3C, objstore.LockRequest{Bucket: m.name, Key: e.Key, Version: e.Version}, to, false); err == nil {
 		m.mu.Lock()
 		m.locked[lockedVersion{e.Key, e.Version}] = body
 		m.mu.Unlock()

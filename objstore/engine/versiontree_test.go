@@ -279,7 +279,7 @@ func (v *versionTree) stepState(op string) {
 			if !is.lock.hold {
 				on = objstore.HoldOn
 			}
-			_, err := v.s.SetLegalHold(bg, s3C, v.name, e.Key, e.Version, on)
+			_, err := v.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: v.name, Key: e.Key, Version: e.Version}, on)
 			v.agree(fmt.Sprintf("hold %q version %d: %v", e.Key, v.at(e), on), err, want)
 			is.lock.hold = is.lock.hold != (want == ok)
 			return
@@ -291,7 +291,7 @@ func (v *versionTree) stepState(op string) {
 				want = objstore.KindLocked
 			}
 		}
-		_, err := v.s.SetRetention(bg, s3C, v.name, e.Key, e.Version, to, bypass)
+		_, err := v.s.SetRetention(bg, s3C, objstore.LockRequest{Bucket: v.name, Key: e.Key, Version: e.Version}, to, bypass)
 		v.agree(fmt.Sprintf("retain %q version %d: %+v", e.Key, v.at(e), to.Mode), err, want)
 		is.lock.governance = is.lock.governance != (want == ok)
 	}
@@ -406,7 +406,7 @@ func (v *versionTree) compare() {
 func (v *versionTree) clear() {
 	for _, e := range v.pages(objstore.ListVersionsRequest{Bucket: v.name, MaxKeys: 7}) {
 		if e.Lock.Hold == objstore.HoldOn {
-			_, err := v.s.SetLegalHold(bg, s3C, v.name, e.Key, e.Version, objstore.HoldOff)
+			_, err := v.s.SetLegalHold(bg, s3C, objstore.LockRequest{Bucket: v.name, Key: e.Key, Version: e.Version}, objstore.HoldOff)
 			v.must(err)
 		}
 		if _, err := v.s.DeleteObject(bg, s3C, objstore.DeleteRequest{Bucket: v.name, Key: e.Key, Version: e.Version, Bypass: true}); err != nil {

@@ -201,8 +201,16 @@ func (q *request) creates(op string) bool {
 	return false
 }
 
-// version is the version that the request names, empty for none.
+// version is the version that the request names, empty for none: of what makes an
+// object, or adds to one, none is ever meant, even where S3 does not refuse it.
 func (q *request) version() string {
+	switch q.op {
+	case "CreateMultipartUpload", "UploadPart", "AbortMultipartUpload", "ListParts":
+		return ""
+	}
+	if q.creates(q.op) {
+		return ""
+	}
 	v, _ := q.param("versionId")
 	return v
 }
@@ -304,8 +312,9 @@ func (q *request) denied(err error) error {
 	return err
 }
 
-// allowDelete asks for one key of DeleteObjects.
+// allowDelete asks for one key of DeleteObjects, as it is now.
 func (q *request) allowDelete(key, version string) error {
+	delete(q.seen, objectName{q.bucket, key, version})
 	if !q.bounded {
 		return nil
 	}

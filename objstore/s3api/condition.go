@@ -133,7 +133,8 @@ func failedCondition(n conditionNames, p objstore.Precondition, info *objstore.O
 }
 
 // writePrecondition reads the conditions of a write: an ETag in If-Match, or
-// "*" in If-None-Match. star allows "*" in If-Match too (deletes).
+// "*" in If-None-Match. star allows "*" in If-Match too (deletes, which are held to
+// their tags otherwise).
 func (q *request) writePrecondition(star bool) (objstore.Precondition, error) {
 	match, hasMatch := q.single("If-Match")
 	none, hasNone := q.single("If-None-Match")
@@ -141,6 +142,10 @@ func (q *request) writePrecondition(star bool) (objstore.Precondition, error) {
 		e := errHeader(header)
 		e.Fields = append(e.Fields, field("additionalMessage", why))
 		return objstore.Precondition{}, e
+	}
+	pre := objstore.Precondition{OnlyNew: q.onlyNew}
+	if !star {
+		pre.Tags = q.held(q.bucket, q.key, "", false).Tags
 	}
 	switch {
 	case hasMatch && hasNone:
@@ -150,11 +155,11 @@ func (q *request) writePrecondition(star bool) (objstore.Precondition, error) {
 	case hasMatch && !star && strings.Trim(match, " \t") == "*":
 		return refuse("If-Match", "We don't accept the provided value of If-Match header for this API")
 	case hasNone:
-		return objstore.Precondition{IfNoneMatch: []string{"*"}, OnlyNew: q.onlyNew}, nil
+		pre.IfNoneMatch = []string{"*"}
 	case hasMatch:
-		return objstore.Precondition{IfMatch: requiredETags(match), OnlyNew: q.onlyNew}, nil
+		pre.IfMatch = requiredETags(match)
 	}
-	return objstore.Precondition{OnlyNew: q.onlyNew}, nil
+	return pre, nil
 }
 
 // writeCondition names the condition of a write, of which there is at most one.

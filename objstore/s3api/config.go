@@ -40,7 +40,9 @@ func (q *request) objectExists() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, NoKey: true})
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{
+		Bucket: q.bucket, Key: q.key, Version: version, NoKey: true, Check: q.held(q.bucket, q.key, q.version(), false),
+	})
 	q.setVersion(info.Version)
 	return err
 }

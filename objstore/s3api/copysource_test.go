@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +12,8 @@ import (
 	"github.com/cofferfs/coffer/objstore/meta"
 )
 
-// steppedMeta runs a function ahead of the transaction of that number.
+// steppedMeta runs a function ahead of the transaction of that number, of those that
+// requests ask for: the store's own come whenever they come.
 type steppedMeta struct {
 	meta.Store
 	mu   sync.Mutex
@@ -26,7 +28,10 @@ func (m *steppedMeta) at(n int, fn func()) {
 	m.left, m.fn = n, fn
 }
 
-func (m *steppedMeta) step() {
+func (m *steppedMeta) step(ctx context.Context) {
+	if ctx.Value(http.ServerContextKey) == nil {
+		return
+	}
 	m.mu.Lock()
 	fn := m.fn
 	if m.left--; m.left >= 0 {
@@ -42,12 +47,12 @@ func (m *steppedMeta) step() {
 }
 
 func (m *steppedMeta) View(ctx context.Context, fn func(meta.Reader) error) error {
-	m.step()
+	m.step(ctx)
 	return m.Store.View(ctx, fn)
 }
 
 func (m *steppedMeta) Update(ctx context.Context, fn func(meta.Txn) error) error {
-	m.step()
+	m.step(ctx)
 	return m.Store.Update(ctx, fn)
 }
 

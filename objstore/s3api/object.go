@@ -1,6 +1,7 @@
 package s3api
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -173,6 +174,7 @@ func (q *request) deleteObject() error {
 	}
 	res, err := q.s.store.DeleteObject(q.ctx, q.caller, objstore.DeleteRequest{
 		Bucket: q.bucket, Key: q.key, Version: version, Precondition: pre, Bypass: bypass,
+		Check: q.held(q.bucket, q.key, q.version(), false),
 	})
 	if err != nil {
 		return q.writeFailed(err)
@@ -257,6 +259,7 @@ func (q *request) deleteObjects() error {
 		if o.ETag != nil {
 			req.Precondition.IfMatch = requiredETags(*o.ETag)
 		}
+		req.Check = q.held(q.bucket, o.Key, out.version, false)
 		reqs, index = append(reqs, req), append(index, i)
 	}
 	done, err := q.s.store.DeleteObjects(q.ctx, q.caller, q.bucket, reqs)
@@ -265,12 +268,31 @@ func (q *request) deleteObjects() error {
 	}
 	for i := range done {
 		out := &outcomes[index[i]]
+		if errors.Is(done[i].Err, errOtherTags) {
+			done[i] = q.deleteChanging(reqs[i])
+		}
 		if out.done = done[i].DeleteResult; done[i].Err != nil {
 			out.err = q.translateFor(done[i].Err, out.key)
 		}
 	}
 	q.settle()
 	return q.sendDeleteResult(outcomes, doc.Quiet == "true")
+}
+
+// deleteChanging deletes one key of DeleteObjects whose object got other tags.
+func (q *request) deleteChanging(req objstore.DeleteRequest) (out objstore.DeleteOutcome) {
+	req.Bucket = q.bucket
+	for range attempts {
+		if out.Err = q.allowDelete(req.Key, string(req.Version)); out.Err != nil {
+			return out
+		}
+		req.Check = q.held(q.bucket, req.Key, string(req.Version), false)
+		if out.DeleteResult, out.Err = q.s.store.DeleteObject(q.ctx, q.caller, req); !errors.Is(out.Err, errOtherTags) {
+			return out
+		}
+	}
+	out.Err = q.errChanging()
+	return out
 }
 
 // readDelete reads and verifies the document.

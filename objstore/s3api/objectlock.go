@@ -212,13 +212,19 @@ func (q *request) getLockConfig() error {
 	return q.sendXML(http.StatusOK, &x)
 }
 
+// lockedObject is the object that a request about a lock names.
+func (q *request) lockedObject() (objstore.LockRequest, error) {
+	version, err := q.versionID()
+	return objstore.LockRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: q.held(q.bucket, q.key, q.version(), false)}, err
+}
+
 // objectLock is what protects the object that the request names.
 func (q *request) objectLock() (l objstore.Lock, err error) {
-	version, err := q.versionID()
+	req, err := q.lockedObject()
 	if err != nil {
 		return l, err
 	}
-	l, _, err = q.s.store.ObjectLock(q.ctx, q.caller, q.bucket, q.key, version)
+	l, _, err = q.s.store.ObjectLock(q.ctx, q.caller, req)
 	return l, q.markerFails(err)
 }
 
@@ -239,7 +245,7 @@ func (q *request) getRetention() error {
 }
 
 func (q *request) putRetention() error {
-	version, err := q.versionID()
+	req, err := q.lockedObject()
 	if err != nil {
 		return err
 	}
@@ -269,7 +275,7 @@ func (q *request) putRetention() error {
 			return errInvalidArgument("The retain until date must be in the future!", "RetainUntilDate", javaDate(to.Until))
 		}
 	}
-	if _, err = q.s.store.SetRetention(q.ctx, q.caller, q.bucket, q.key, version, to, q.bypasses()); err != nil {
+	if _, err = q.s.store.SetRetention(q.ctx, q.caller, req, to, q.bypasses()); err != nil {
 		return q.markerFails(err)
 	}
 	q.settle()
@@ -310,7 +316,7 @@ func (q *request) getLegalHold() error {
 }
 
 func (q *request) putLegalHold() error {
-	version, err := q.versionID()
+	req, err := q.lockedObject()
 	if err != nil {
 		return err
 	}
@@ -332,7 +338,7 @@ func (q *request) putLegalHold() error {
 	if err := q.hasObjectLock(); err != nil {
 		return err
 	}
-	if _, err := q.s.store.SetLegalHold(q.ctx, q.caller, q.bucket, q.key, version, to); err != nil {
+	if _, err := q.s.store.SetLegalHold(q.ctx, q.caller, req, to); err != nil {
 		return q.markerFails(err)
 	}
 	q.settle()

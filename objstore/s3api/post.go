@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -76,6 +77,9 @@ func (q *request) postForm() error {
 		return errTooLarge(n, file.max)
 	}
 	info, err := q.storeObject(file, -1)
+	if errors.Is(err, errOtherTags) {
+		err = q.askAgain(q.op)
+	}
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (q *request) renameObject() error {
 		Token:           token,
 		CheckSource:     q.held(q.bucket, key, "", false),
 	}
-	req.DstPrecondition.OnlyNew = q.onlyNew
+	req.DstPrecondition.OnlyNew, req.DstPrecondition.Tags = q.onlyNew, q.held(q.bucket, q.key, "", false).Tags
 	if err := q.s.store.RenameObject(q.ctx, q.caller, req); err != nil {
 		return q.renameFailed(req, err)
 	}

@@ -34,12 +34,13 @@ func (q *request) restoreObject() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, NoKey: true})
+	check := q.held(q.bucket, q.key, q.version(), false)
+	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, NoKey: true, Check: check})
 	if err != nil {
 		return q.markerFails(err)
 	}
 	if info.Meta.Archive() {
-		req := objstore.RestoreRequest{Bucket: q.bucket, Key: q.key, Version: version}
+		req := objstore.RestoreRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: check}
 		if req.Until, err = q.restoreUntil(info.Meta.StorageClass); err != nil {
 			return err
 		}

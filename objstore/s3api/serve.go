@@ -11,10 +11,12 @@ import (
 // about.
 var errOtherTags = errors.New("the object has other tags than were authorized")
 
+// attempts at what an object that keeps changing is needed for.
+const attempts = 8
+
 // serve authorizes the request and handles it: again, if the object that it is about was
 // replaced in between, or got other tags.
 func (q *request) serve(r route) error {
-	const attempts = 8 // at an object that keeps changing
 	for range attempts {
 		q.op, q.seen = r.name, nil
 		if err := q.authorize(r.name); err != nil {
@@ -26,10 +28,27 @@ func (q *request) serve(r route) error {
 		if err := r.handle(q); !errors.Is(err, errOtherTags) {
 			return err
 		}
-		if q.peeked != nil { // which is all of a document, and read to its end
+		switch {
+		case q.peeked != nil: // which is all of a document, and read to its end
 			q.rewind(q.auth.Body)
+		case q.body.n > 0 || q.body.end:
+			return q.askAgain(r.name)
 		}
 	}
+	return q.errChanging()
+}
+
+// askAgain answers a write whose body is gone, where the key got another object, or its
+// object other tags: the client may not do it any more, or can send it again.
+func (q *request) askAgain(op string) error {
+	q.op, q.seen = op, nil
+	if err := q.authorize(op); err != nil {
+		return err
+	}
+	return q.errChanging()
+}
+
+func (q *request) errChanging() error {
 	return objstore.E(objstore.KindConflict, q.op, q.key, "the object keeps changing")
 }
 
