@@ -152,5 +152,11 @@ func TestKeyLifeIsSeenThroughBothDoors(t *testing.T) {
 	if err := os.Remove(box("made")); err != nil {
 		t.Error(err)
 	}
+	if f, err := os.Create(box("made")); !errors.Is(err, syscall.ENOKEY) {
+		t.Errorf("made under a key that is to be deleted: %v, %v", f, err)
+	}
+	if _, err := os.Lstat(box("made")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
+	}
 	h.Umount()
 }

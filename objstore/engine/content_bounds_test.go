@@ -119,10 +119,10 @@ func TestWriteThatFailsInItsMidstHidesNothing(t *testing.T) {
 	if err := k.s.SetBucketEncryption(bg, s3C, "bucket", objstore.BucketEncryption{Mode: objstore.SSEKMS, KMSKeyID: "k1"}); err != nil {
 		t.Fatal(err)
 	}
+	f := fileAt(t, k.s, root, "f")
 	if err := k.keys.Disable(bg, "k1"); err != nil {
 		t.Fatal(err)
 	}
-	f := fileAt(t, k.s, root, "f")
 	p := bytesOf(1, bigArena+1000)
 	if _, err := f.WriteAt(bg, p, 0); !objstore.IsKind(err, objstore.KindKeyDisabled) {
 		t.Fatalf("write without a key: %v", err)

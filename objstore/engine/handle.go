@@ -23,7 +23,8 @@ type File struct {
 }
 
 // Create makes a regular file and opens it. When the name exists and excl is
-// false it opens what is there (KindIsDirectory for a directory).
+// false it opens what is there (KindIsDirectory for a directory). Nothing is made where
+// the bucket's default key cannot be used: the kinds of Open.
 func (s *Store) Create(ctx context.Context, c objstore.Caller, parent objstore.InodeID, name string, mode uint32, flags objstore.OpenFlags, excl bool) (objstore.Attr, *File, error) {
 	for {
 		attr, n, err := s.mknod(ctx, c, parent, name, objstore.TypeRegular, mode, 0)

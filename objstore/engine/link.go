@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -63,15 +64,20 @@ func (x *tx) adopt(dir *record.Inode, parent objstore.InodeID, n *record.Inode) 
 	n.Bucket, n.Parent = dir.Bucket, parent
 }
 
-// makeNew is the whole of mkdir, mknod and symlink.
-func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, parent objstore.InodeID, name string, fresh func() *record.Inode) (a objstore.Attr, n *record.Inode, err error) {
+// makeNew is the whole of mkdir, mknod and symlink. check may refuse, within the
+// transaction, what was made.
+func (s *Store) makeNew(ctx context.Context, c objstore.Caller, op string, parent objstore.InodeID, name string, fresh func() *record.Inode, check func(*tx, *record.Inode) error) (a objstore.Attr, n *record.Inode, err error) {
 	ino, err := s.newInode(ctx)
 	if err != nil {
 		return objstore.Attr{}, nil, err
 	}
 	err = s.update(ctx, c, op, name, func(x *tx) error {
 		n = fresh()
-		return x.makeEntry(op, parent, name, ino, n)
+		err := x.makeEntry(op, parent, name, ino, n)
+		if err == nil && check != nil {
+			err = check(x, n)
+		}
+		return err
 	})
 	if err != nil {
 		return objstore.Attr{}, nil, err
@@ -91,7 +97,7 @@ func (s *Store) Mkdir(ctx context.Context, c objstore.Caller, parent objstore.In
 	}
 	a, _, err := s.makeNew(ctx, c, "mkdir", parent, name, func() *record.Inode {
 		return &record.Inode{Type: objstore.TypeDirectory, Mode: mode & 07777, Explicit: true}
-	})
+	}, nil)
 	return a, err
 }
 
@@ -111,13 +117,52 @@ func (s *Store) mknod(ctx context.Context, c objstore.Caller, parent objstore.In
 	default:
 		return objstore.Attr{}, nil, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
 	}
-	return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
-		n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
-		if typ == objstore.TypeRegular {
-			n.Content.ID = newContentID()
+	var asked *record.Bucket // whose default key can be used
+	for {
+		var locked *keyToAsk
+		a, n, err := s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
+			n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
+			if typ == objstore.TypeRegular {
+				n.Content.ID = newContentID()
+			}
+			return n
+		}, func(x *tx, n *record.Inode) error { return x.checkKeyAsked(n, asked) })
+		if !errors.As(err, &locked) {
+			return a, n, err
 		}
-		return n
-	})
+		if _, err := s.parentOf(ctx, locked.root, &locked.b, objstore.Encryption{}); err != nil {
+			return objstore.Attr{}, nil, err
+		}
+		asked = &locked.b
+	}
+}
+
+// keyToAsk says that a file would be under an external key, of which the key service is
+// asked outside of transactions.
+type keyToAsk struct {
+	root objstore.InodeID
+	b    record.Bucket
+}
+
+func (*keyToAsk) Error() string { return "the key service was not asked" }
+
+// checkKeyAsked keeps a file from being made whose key nobody asked for: the first write
+// does, and if it could not have it, an empty file would be left behind.
+func (x *tx) checkKeyAsked(n *record.Inode, asked *record.Bucket) error {
+	if n.Type != objstore.TypeRegular {
+		return nil
+	}
+	b, err := x.settings(n.Bucket)
+	if err != nil {
+		return err
+	}
+	switch {
+	case b.Encryption.Mode != objstore.SSEKMS && b.Encryption.Mode != objstore.SSEDSSE:
+		return nil
+	case asked != nil && asked.Encryption == b.Encryption:
+		return nil
+	}
+	return &keyToAsk{n.Bucket, *b}
 }
 
 // Symlink makes a symbolic link. The target is kept as it is given: 1 to
@@ -132,7 +177,7 @@ func (s *Store) Symlink(ctx context.Context, c objstore.Caller, parent objstore.
 	}
 	a, _, err := s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
 		return &record.Inode{Type: objstore.TypeSymlink, Mode: 0777, Target: target}
-	})
+	}, nil)
 	return a, err
 }
 
