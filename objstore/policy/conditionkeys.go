@@ -31,7 +31,14 @@ func (a *applies) toSome(pattern string, about scope) bool {
 // conditionKey looks up a key, in lower case; nil: any action may have it.
 func conditionKey(key string) (*applies, error) {
 	switch service, _, _ := strings.Cut(key, ":"); service {
-	case "aws", "ec2", "sts", "saml": // of which S3 takes any
+	// Of these S3 takes any, one of "aws:" that does not exist among them: so have the
+	// developers of Scality's CloudServer found it (validatePolicyConditions there).
+	case "aws", "ec2", "sts", "saml":
+		return nil, nil
+	}
+	switch key { // of all services ("AWS global condition context keys", IAM user guide)
+	case "codebuild:buildarn", "codebuild:projectarn", "glue:credentialissuingservice", "glue:roleassumedby",
+		"identitystore:userid", "lambda:sourcefunctionarn", "ssm:sourceinstancearn":
 		return nil, nil
 	}
 	if tag := strings.IndexByte(key, '/'); tag >= 0 {

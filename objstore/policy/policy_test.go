@@ -340,7 +340,12 @@ func TestBucketPolicyIsAboutItsBucket(t *testing.T) {
 		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTag/color":"a"}`, ""},
 		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"s3:ExistingObjectTags/color":"a"}`, badKey},
 		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"kms:ViaService":"a"}`, badKey},
-		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"aws:AnyKey":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"aws:AnyKey":"a","aws:SourceIP2":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"lambda:SourceFunctionArn":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"Glue:CredentialIssuingService":"a","glue:RoleAssumedBy":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"codebuild:BuildArn":"a","codebuild:ProjectArn":"a","ssm:SourceInstanceArn":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"identitystore:UserId":"a"}`, ""},
+		{`"s3:GetObject"`, `"arn:aws:s3:::photos/*"`, `"StringEquals":{"lambda:FunctionArn":"a"}`, badKey},
 		// Each action must have the key; of those of a pattern one.
 		{`["s3:ListBucket","s3:GetObject"]`, `["arn:aws:s3:::photos","arn:aws:s3:::photos/*"]`, `"StringEquals":{"s3:prefix":"a"}`, badCombination},
 		{`["s3:ListBucket","s3:ListBucketVersions"]`, `"arn:aws:s3:::photos"`, `"StringEquals":{"s3:Prefix":"a"}`, ""},
