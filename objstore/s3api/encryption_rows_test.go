@@ -3,6 +3,7 @@ package s3api
 import (
 	"encoding/base64"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -41,6 +42,7 @@ var (
 	part      = plainOp("UploadPart", "PUT", "/bucket/customers?partNumber=1&uploadId=CUSTOMERS")
 	partCopy  = plainOp("UploadPartCopy", "PUT", "/bucket/customers?partNumber=1&uploadId=CUSTOMERS", "x-amz-copy-source", "/bucket/plain")
 	list      = plainOp("ListParts", "GET", "/bucket/customers?uploadId=CUSTOMERS")
+	complete  = plainOp("CompleteMultipartUpload", "POST", "/bucket/customers?uploadId=CUSTOMERS")
 	get       = plainOp("GetObject", "GET", "/bucket/ssec")
 	getRange  = plainOp("GetObject of a range", "GET", "/bucket/ssec", "Range", "bytes=1-2")
 	getPart   = plainOp("GetObject of a part", "GET", "/bucket/ssec?partNumber=1")
@@ -54,12 +56,21 @@ var (
 	headPlain = plainOp("HeadObject of SSE-S3", "HEAD", "/bucket/plain")
 	attrPlain = plainOp("GetObjectAttributes of SSE-S3", "GET", "/bucket/plain?attributes", "x-amz-object-attributes", "ETag")
 	copyPlain = plainOp("CopyObject from SSE-S3", "PUT", "/bucket/new", "x-amz-copy-source", "/bucket/plain")
+	partS3    = plainOp("UploadPartCopy from SSE-S3", "PUT", "/bucket/plainupload?partNumber=1&uploadId=UPLOAD", "x-amz-copy-source", "/bucket/plain")
+	getKMS    = plainOp("GetObject of SSE-KMS", "GET", "/bucket/kms")
+	headKMS   = plainOp("HeadObject of SSE-KMS", "HEAD", "/bucket/kms")
+	attrKMS   = plainOp("GetObjectAttributes of SSE-KMS", "GET", "/bucket/kms?attributes", "x-amz-object-attributes", "ETag")
+	copyKMS   = plainOp("CopyObject from SSE-KMS", "PUT", "/bucket/new", "x-amz-copy-source", "/bucket/kms")
+	partKMS   = plainOp("UploadPartCopy from SSE-KMS", "PUT", "/bucket/plainupload?partNumber=1&uploadId=UPLOAD", "x-amz-copy-source", "/bucket/kms")
+	getDSSE   = plainOp("GetObject of DSSE-KMS", "GET", "/bucket/dsse")
+	headDSSE  = plainOp("HeadObject of DSSE-KMS", "HEAD", "/bucket/dsse")
 	partPlain = plainOp("UploadPart without SSE-C", "PUT", "/bucket/plainupload?partNumber=1&uploadId=UPLOAD")
 
 	writes  = []operation{put, copyTo, create, formOp}
 	parts   = []operation{part, partCopy}
 	reads   = []operation{get, getRange, getPart, head, attrs}
 	sources = []operation{copyFrom, copyOver, partFrom}
+	others  = []operation{list, complete} // which work without a key
 )
 
 // form is POST Object with the headers for fields.
@@ -101,6 +112,8 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 	d.bucket("bucket")
 	d.put("bucket", "plain", "plain")
 	d.do("PUT", "/bucket/ssec", "customer", customer("a")...).ok(t, "put", 200)
+	d.do("PUT", "/bucket/kms", "kms", under("aws:kms", "one")...).ok(t, "put", 200)
+	d.do("PUT", "/bucket/dsse", "dsse", under("aws:kms:dsse", "one")...).ok(t, "put", 200)
 	r.upload = element(d.do("POST", "/bucket/plainupload?uploads", "").body, "UploadId")
 	r.customers = element(d.do("POST", "/bucket/customers?uploads", "", customer("a")...).body, "UploadId")
 
@@ -116,7 +129,7 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte("too short"))
 	// What a client makes of a key that it encodes twice (recorded).
 	twice := customerOf(ssecPrefix, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("a", 32))))
-	all := append(append(append([]operation(nil), writes...), parts...), reads...)
+	all := slices.Concat(writes, parts, reads, others)
 
 	for _, row := range []struct {
 		what    string
@@ -144,6 +157,15 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 		{"a key encoded twice", reads, twice, 403, "AccessDenied", subject + "provide the correct secret key.", nil},
 		{"no key at all", reads, nil, 400, request, stored, nil},
 		{"another key", reads, customer("b"), 403, "AccessDenied", subject + "provide the correct secret key.", nil},
+		{"no algorithm of the source", sources, without(from, "algorithm"), 400, argument, subject + "provide a valid encryption algorithm.", name},
+		{"no key of the source", sources, without(from, "customer-key"), 400, argument, subject + "provide an appropriate secret key.", name},
+		{"no MD5 of the source", sources, without(from, "md5"), 400, argument, subject + "provide the client calculated MD5 of the secret key.", name},
+		{"another MD5 of the source", sources, with(from, "md5", md5Text("other")), 400, argument, "The calculated MD5 hash of the key did not match the hash that was provided.", name},
+		{"a short key of the source", sources, with(with(from, "customer-key", short), "md5", md5Text("too short")), 400, argument, "The secret key was invalid for the specified algorithm.", name},
+		{"a key of the source that is no base64", sources, with(from, "customer-key", "!!!"), 400, argument, "The secret key was invalid for the specified algorithm.", name},
+		{"a key for SSE-KMS", []operation{getKMS, headKMS, attrKMS, getDSSE, headDSSE}, a, 400, request, "The encryption parameters are not applicable to this object.", nil},
+		{"a key for a source without SSE-C", []operation{partS3, copyKMS, partKMS}, from, 400, request, "The encryption parameters are not applicable to this object.", nil},
+		{"a copied part with a key", []operation{partS3, partKMS}, a, 400, request, initiated, nil},
 		{"a key for SSE-S3", []operation{getPlain, headPlain, attrPlain}, a, 400, request, "The encryption parameters are not applicable to this object.", nil},
 		{"a key for a source of SSE-S3", []operation{copyPlain}, from, 400, request, "The encryption parameters are not applicable to this object.", nil},
 		{"no key of the source", []operation{copyFrom, partFrom}, nil, 400, request, stored, nil},
@@ -156,6 +178,7 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 
 		{"an unknown method", writes, under("AES128", ""), 400, argument, "The encryption method specified is not supported", join(name, []string{"ArgumentValue", "AES128"})},
 		{"a key id without SSE-KMS", writes, under("AES256", "one"), 400, argument, "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms", join(name, []string{"ArgumentValue", "AES256"})},
+		{"a key id alone", writes, under("aws:kms", "one")[2:], 400, argument, "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms", join(name, []string{"ArgumentValue", ""})},
 		{"no such key", writes, under("aws:kms", "fake-key-id"), 400, "KMS.NotFoundException", "Invalid keyId 'fake-key-id'", nil},
 		{"no such UUID", writes, under("aws:kms", "134f2428-cec1-4b25-a1ae-9048164dba47"), 400, "KMS.NotFoundException", "Key '" + keyARN("134f2428-cec1-4b25-a1ae-9048164dba47") + "' does not exist", nil},
 		{"no such ARN", writes, under("aws:kms", keyARN("nobody")), 400, "KMS.NotFoundException", "Key '" + keyARN("nobody") + "' does not exist", nil},
@@ -164,7 +187,8 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 		{"the store's own key", writes, under("aws:kms", "sse-s3"), 400, "KMS.NotFoundException", "", nil},
 		{"no such key of DSSE-KMS", writes, under("aws:kms:dsse", "fake-key-id"), 400, "KMS.NotFoundException", "Invalid keyId 'fake-key-id'", nil},
 		{"SSE of a read", []operation{getPlain, headPlain, attrPlain, get, head}, under("AES256", ""), 400, argument, "", nil},
-		{"a key id of a read", []operation{getPlain, headPlain}, under("aws:kms", "one")[2:], 400, argument, "", nil},
+		{"SSE of a read of SSE-KMS", []operation{getKMS, headKMS, attrKMS, getDSSE, headDSSE}, under("aws:kms", ""), 400, argument, "", nil},
+		{"a key id of a read", []operation{getPlain, headPlain, attrPlain, getKMS, headKMS}, under("aws:kms", "one")[2:], 400, argument, "", nil},
 	} {
 		for _, op := range row.ops {
 			what := op.name + ": " + row.what
@@ -181,7 +205,6 @@ func TestBadEncryptionIsAnsweredAsAWSDoes(t *testing.T) {
 			got.want(t, what, row.status, row.code, row.message, row.fields...)
 		}
 	}
-	list.do(r, with(a, "algorithm", "KMS")).want(t, "ListParts: another algorithm", 400, "InvalidEncryptionAlgorithmError", algorithm, join(name, []string{"ArgumentValue", "KMS"})...)
 	// Nothing was changed by any of it.
 	d.do("GET", "/bucket/new", "").want(t, "new", 404, "NoSuchKey", "")
 	if got := d.do("GET", "/bucket/ssec", "", a...); got.body != "customer" {

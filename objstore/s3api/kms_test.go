@@ -179,6 +179,9 @@ func TestLockedKeysLockTheirObjectsAtOnce(t *testing.T) {
 	}
 	up := d.do("POST", "/bucket/up?uploads", "", under("aws:kms", "one")...)
 	id := element(up.body, "UploadId")
+	d.bucket("default")
+	d.put("bucket", "plain", "plain")
+	plainID := element(d.do("POST", "/bucket/plainup?uploads", "").body, "UploadId")
 	refused := func(what, code, message string) {
 		t.Helper()
 		for _, mode := range []string{"aws:kms", "aws:kms:dsse"} {
@@ -186,12 +189,22 @@ func TestLockedKeysLockTheirObjectsAtOnce(t *testing.T) {
 			d.do("PUT", "/bucket/x", "", "x-amz-copy-source", "/bucket/"+mode).want(t, what+" copy", 400, code, message)
 			d.do("PUT", "/bucket/x", "x", under(mode, "one")...).want(t, what+" PUT", 400, code, message)
 			d.do("POST", "/bucket/x?uploads", "", under(mode, "one")...).want(t, what+" create upload", 400, code, message)
+			d.do("GET", "/bucket/"+mode, "", "Range", "bytes=1-2").want(t, what+" GET of a range", 400, code, message)
+			d.do("PUT", "/bucket/x", "", under(mode, "one", "x-amz-copy-source", "/bucket/plain")...).want(t, what+" copy to it", 400, code, message)
+			d.do("PUT", "/bucket/"+mode, "", "x-amz-copy-source", "/bucket/"+mode, "x-amz-server-side-encryption", "AES256").want(t, what+" copy in place", 400, code, message)
+			d.do("PUT", "/bucket/plainup?partNumber=1&uploadId="+plainID, "", "x-amz-copy-source", "/bucket/"+mode).want(t, what+" copied part from it", 400, code, message)
+			(&rows{keyDoor: d}).form(under(mode, "one")).want(t, what+" form", 400, code, message)
+			d.do("PUT", "/default?encryption", encryptionXML(mode, "one", "")).ok(t, what+" as a default", 200)
+			d.do("PUT", "/default/x", "x").want(t, what+" PUT by default", 400, code, message)
+			d.do("PUT", "/default/x", "", "x-amz-copy-source", "/bucket/plain").want(t, what+" copy by default", 400, code, message)
+			d.do("POST", "/default/x?uploads", "").want(t, what+" create upload by default", 400, code, message)
 		}
 		d.do("PUT", "/bucket/up?partNumber=1&uploadId="+id, "x").want(t, what+" part", 400, code, message)
+		d.do("PUT", "/bucket/up?partNumber=1&uploadId="+id, "", "x-amz-copy-source", "/bucket/plain").want(t, what+" copied part", 400, code, message)
 		if a := d.do("HEAD", "/bucket/aws:kms", ""); a.status != 200 || a.header.Get("Content-Length") != "6" {
 			t.Error(what, "HEAD:", a)
 		}
-		if a := d.do("GET", "/bucket?list-type=2", ""); strings.Count(a.body, "<Key>") != 2 {
+		if a := d.do("GET", "/bucket?list-type=2", ""); strings.Count(a.body, "<Key>") != 3 {
 			t.Error(what, "list:", a)
 		}
 		if a := d.do("GET", "/bucket?uploads", ""); !strings.Contains(a.body, id) {
