@@ -175,3 +175,13 @@ type Filler interface {
 	// its place.
 	AppendFrom(ctx context.Context, n int, fill func(w io.Writer) error) (Location, error)
 }
+
+// Sealer is a Store that can be told to append elsewhere, so that an active segment in
+// which little is left can be compacted or removed like any other.
+type Sealer interface {
+	// Seal makes a segment durable and seals it, if it takes appends: the next one goes to
+	// a segment of its own. For any other segment nothing is done.
+	//
+	// Errors: those of Sync, ErrReadOnly.
+	Seal(ctx context.Context, id SegmentID) error
+}

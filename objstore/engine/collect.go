@@ -21,10 +21,14 @@ type collector struct {
 	// shrink, since what is dead shares its packages with what is live; with
 	// their live bytes when that was found.
 	dense map[record.SegmentID]int64
+	// active is the size that the segment had which takes appends.
+	active map[record.SegmentID]uint64
 }
 
 func newCollector() *collector {
-	return &collector{unused: make(map[record.SegmentID]candidate), dense: make(map[record.SegmentID]int64)}
+	return &collector{
+		unused: make(map[record.SegmentID]candidate), dense: make(map[record.SegmentID]int64), active: make(map[record.SegmentID]uint64),
+	}
 }
 
 // candidate is a segment that nothing points to.
@@ -37,6 +41,9 @@ type candidate struct {
 // compactBelow is the share of a segment's bytes, in percent, below which what
 // is live in it is moved elsewhere.
 const compactBelow = 50
+
+// sealBytes is how much of a segment must be dead for it to be sealed before it is full.
+const sealBytes = 32 << 20
 
 // runCollector removes segments that nothing points to, and compacts those that
 // little points to.
@@ -87,6 +94,9 @@ func (s *Store) collectSegments(ctx context.Context, c *collector) (first error)
 			return s.wrap("collect", "", err)
 		}
 		if !info.Sealed {
+			if err := s.sealDead(ctx, c, info); err != nil && first == nil {
+				first = err
+			}
 			continue
 		}
 		seen[record.SegmentID(info.ID)] = true
@@ -115,6 +125,29 @@ func (s *Store) collectSegments(ctx context.Context, c *collector) (first error)
 		first = err
 	}
 	return first
+}
+
+// sealDead seals a segment that takes appends when it is worth as much as another that
+// is to be compacted, and would not be full soon: what a broken upload left, or a file
+// that was removed, would stay in a store in which little happens until more came.
+func (s *Store) sealDead(ctx context.Context, c *collector, info data.SegmentInfo) error {
+	id := record.SegmentID(info.ID)
+	was, known := c.active[id]
+	clear(c.active) // there is one, beside those that are full and wait for a barrier
+	c.active[id] = info.Size
+	sealer, ok := s.o.Data.(data.Sealer)
+	if !ok || !known || info.Size < sealBytes || s.extents.Held(id, s.extents.Mark()) {
+		return nil
+	}
+	acct, err := s.segment(ctx, id)
+	if err != nil {
+		return err
+	}
+	dead := int64(info.Size) - acct.Live
+	if acct.Live*100 >= int64(info.Size)*compactBelow || dead < sealBytes || int64(info.Size-was)*8 > dead {
+		return nil
+	}
+	return s.wrap("collect", "", sealer.Seal(ctx, info.ID))
 }
 
 // collectSegment looks at one sealed segment, removes it when nothing has pointed to

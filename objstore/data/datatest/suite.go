@@ -39,6 +39,8 @@ func Run(t *testing.T, open func(t *testing.T) data.Store) {
 		{"CancelledCallsAreRefusedBeforeTheyBegin", testCancelled},
 		{"CloseIsIdempotentAndEndsUse", testClose},
 		{"RunThatIsNotMadeIsGivenUp", testGivenUp},
+		{"SealedSegmentTakesNoMoreAppends", testSeal},
+		{"ConcurrentSealKeepsEveryByte", testConcurrentSeal},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := open(t)

@@ -182,7 +182,7 @@ type Store struct {
 	// written, became free or got stuck, and when the store failed.
 	mu       sync.Mutex
 	change   *sync.Cond
-	active   *segment                    // takes appends; nil before the first
+	active   *segment                    // takes appends; nil: the next makes one
 	unsealed map[data.SegmentID]*segment // active, and full ones not yet synced
 	filling  *stage                      // takes the next byte; nil: none yet
 	live     []*stage                    // hold bytes that no file holds yet, oldest first
@@ -197,6 +197,7 @@ var (
 	_ data.Store  = (*Store)(nil)
 	_ data.Filler = (*Store)(nil)
 	_ data.Sparer = (*Store)(nil)
+	_ data.Sealer = (*Store)(nil)
 )
 
 // Open returns the store in a directory. It writes nothing there. The caller
