@@ -55,3 +55,28 @@ func TestCustomerKeyFilesThatOthersCanReadAreNoted(t *testing.T) {
 		}
 	}
 }
+
+// A key file holds a key in one way only.
+func FuzzCustomerKey(f *testing.F) {
+	key := bytes.Repeat([]byte{0xfa}, 32)
+	for _, text := range []string{string(key), hex.EncodeToString(key), base64.StdEncoding.EncodeToString(key) + "\r\n", base64.RawStdEncoding.EncodeToString(key) + "\n", ""} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		was := bytes.Clone(text)
+		key := parseCustomerKey(text)
+		switch {
+		case !bytes.Equal(text, was):
+			t.Fatalf("%q was changed", was)
+		case key == nil:
+			return
+		case len(key) != 32 || len(text) < 32:
+			t.Fatalf("%q has the key %x", text, key)
+		}
+		line := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+		if line != base64.StdEncoding.EncodeToString(key) && line != base64.RawStdEncoding.EncodeToString(key) &&
+			strings.ToLower(line) != hex.EncodeToString(key) && !bytes.Equal(text, key) {
+			t.Fatalf("%q has the key %x", text, key)
+		}
+	})
+}
