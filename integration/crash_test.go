@@ -402,7 +402,7 @@ func TestKilledDaemonLosesNothingAcknowledged(t *testing.T) {
 		l := startLoad(t, mnt, c, fmt.Sprintf("cycle%d", kill), base+int64(kill)*100)
 		time.Sleep(time.Duration(r.Intn(900)) * time.Millisecond) // the random moment
 		l.killed.Store(true)
-		endProcess(t, pid, syscall.SIGKILL)
+		h.end(pid, syscall.SIGKILL)
 		l.work.Wait()
 		c.http.CloseIdleConnections()
 		if kill%5 == 4 { // the recovery can be killed too

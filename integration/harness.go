@@ -238,20 +238,20 @@ func (h *House) Status() Status {
 // Signal sends a signal to the daemon and waits until the process is gone.
 func (h *House) Signal(sig syscall.Signal) {
 	h.t.Helper()
-	endProcess(h.t, h.Status().PID, sig)
+	h.end(h.Status().PID, sig)
 }
 
-// endProcess sends a signal to a daemon and waits until the process is gone.
-func endProcess(t testing.TB, pid int, sig syscall.Signal) {
-	t.Helper()
+// end sends a signal to a daemon of this house and waits until the process is gone.
+func (h *House) end(pid int, sig syscall.Signal) {
+	h.t.Helper()
 	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("kill %d: %v", pid, err)
+		h.t.Errorf("kill %d: %v", pid, err)
 		return
 	}
 	for deadline := time.Now().Add(patience); alive(pid); {
 		if time.Now().After(deadline) {
-			t.Errorf("process %d does not end after %v; its threads:\n%s", pid, sig, threads(pid))
-			abortConnections()
+			h.t.Errorf("process %d does not end after %v; its threads:\n%s", pid, sig, threads(pid))
+			h.abortConnections()
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -314,7 +314,7 @@ func (h *House) Logs() string {
 // leave takes down what is left, and fails the test for what should not be.
 func (h *House) leave() {
 	for _, pid := range h.processes() {
-		endProcess(h.t, pid, syscall.SIGTERM)
+		h.end(pid, syscall.SIGTERM)
 	}
 	for _, dir := range mountsBelow(h.Dir) {
 		h.t.Errorf("mount left behind: %s", dir)
@@ -324,7 +324,7 @@ func (h *House) leave() {
 	}
 	for _, pid := range h.processes() {
 		h.t.Errorf("process left behind: %d", pid)
-		endProcess(h.t, pid, syscall.SIGKILL)
+		h.end(pid, syscall.SIGKILL)
 	}
 	for _, pid := range h.guards() {
 		if n := listening(pid); n > 0 {
@@ -352,13 +352,9 @@ func (h *House) leave() {
 
 // abortConnections ends what waits for daemons of this house that do not
 // answer, so that a failed test does not hang.
-func abortConnections() {
-	table, _ := os.ReadFile("/proc/self/mountinfo")
-	for _, line := range strings.Split(string(table), "\n") {
-		f := strings.Fields(line)
-		if len(f) > 4 && strings.Contains(f[4], "/coffer-it-") {
-			_ = unix.Unmount(f[4], unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		}
+func (h *House) abortConnections() {
+	for _, dir := range mountsBelow(h.Dir) {
+		_ = unix.Unmount(dir, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 	}
 }
 
