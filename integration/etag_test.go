@@ -46,7 +46,8 @@ func TestAWSCLIInABucketOfOpaqueETags(t *testing.T) {
 		aws.OK("s3", "cp", "--no-progress", "s3://photos/"+key, "s3://photos/copy of "+key)
 		mustHold(t, filepath.Join(mnt, "photos/copy of "+key), p)
 	}
-	if parts := aws.JSON("s3api", "get-object-attributes", "--bucket", "photos", "--key", "large", "--object-attributes", "ObjectParts")["ObjectParts"]; fmt.Sprint(parts) != "map[TotalPartsCount:3]" {
+	// The parts are listed only if aws-cli sent checksums with them, as it does from 1.37 and 2.23 on.
+	if parts, _ := aws.JSON("s3api", "get-object-attributes", "--bucket", "photos", "--key", "large", "--object-attributes", "ObjectParts")["ObjectParts"].(map[string]any); fmt.Sprint(parts["TotalPartsCount"]) != "3" {
 		t.Errorf("the large object was uploaded in %v", parts)
 	}
 	sent := func(b []byte) string { s := md5.Sum(b); return base64.StdEncoding.EncodeToString(s[:]) }
