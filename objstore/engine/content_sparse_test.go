@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 )
@@ -103,6 +104,9 @@ func (m *sparse) diff(size int64, read func(off int64, n int) ([]byte, error)) e
 		want := m.read(off, n)
 		if len(got) != len(want) {
 			return fmt.Errorf("%d bytes at %d, want %d", len(got), off, len(want))
+		}
+		if bytes.Equal(got, want) { // the race detector looks at each byte of the loop
+			return nil
 		}
 		for i := range got {
 			if got[i] != want[i] {
