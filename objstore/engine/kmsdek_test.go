@@ -210,6 +210,9 @@ func TestCopiesBetweenKeysMoveNoData(t *testing.T) {
 
 // Holes stay holes where data are encrypted anew.
 func TestHolesOfACopyThatIsEncryptedAnew(t *testing.T) {
+	if raceDetector && !long {
+		t.Skip("one goroutine, and 400 MiB to read")
+	}
 	k, root := newStack(t, nil)
 	_, f, err := k.s.Create(bg, mountC, root, "sparse", 0o644, objstore.OpenFlags{Read: true, Write: true}, true)
 	if err != nil {

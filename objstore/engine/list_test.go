@@ -122,6 +122,9 @@ func TestListingSortsAsS3Does(t *testing.T) {
 // TestListingCostsWhatThePageCosts counts the records that are read for pages of
 // a bucket with 20,000 keys.
 func TestListingCostsWhatThePageCosts(t *testing.T) {
+	if raceDetector && !long {
+		t.Skip("one goroutine, and slow")
+	}
 	s, m := treeStore(t)
 	root := makeBucket(t, s, "large")
 	for i := range 100 {

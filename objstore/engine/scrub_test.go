@@ -282,10 +282,14 @@ func TestScrubEnds(t *testing.T) {
 func TestScrubBesideChanges(t *testing.T) {
 	k, root := newStack(t, func(k *stack) { k.options.CollectInterval = time.Millisecond })
 	k.versioning(objstore.VersioningEnabled)
+	changes := 150
+	if raceDetector && !long {
+		changes = 80 // each of what is done with each size
+	}
 	var writers sync.WaitGroup
 	for w := range 3 {
 		writers.Go(func() {
-			for i := range 150 {
+			for i := range changes {
 				key := fmt.Sprintf("%d/%d/k", w, i%4)
 				put(t, k.s, key, bytesOf(uint64(i), []int{0, 100, 40_000, 300_000}[i/4%4]))
 				switch i % 5 {
