@@ -23,8 +23,9 @@ run: build setup-run
 	@COFFER_STORE="$(CURDIR)/mnt.store" COFFER_LISTEN="$${COFFER_LISTEN:-127.0.0.1:0}" bin/coffer mount mnt
 	@printf '\nTry next:\n  PATH="$$PWD/bin:$$PATH"\n  mkdir mnt/photos && cp README.md mnt/photos/\n  eval "$$(coffer env --store mnt.store)"\n  aws --endpoint-url "$$AWS_ENDPOINT_URL" s3 ls s3://photos/\n  coffer status --store mnt.store\n  coffer umount mnt\n'
 
+# What takes longest begins first: the rest runs beside it.
 test: setup-test
-	COFFER_REQUIRE=1 $(GO) test -timeout 30m ./...
+	COFFER_REQUIRE=1 $(GO) test -timeout 30m ./integration ./...
 
 test-race: setup-test
 	$(GO) test -race -timeout 25m ./...
