@@ -37,6 +37,7 @@ func (h *House) same(a, b string) {
 }
 
 func TestClientRclone(t *testing.T) {
+	t.Parallel()
 	rclone := need(t, "rclone", "rclone")
 	h := NewHouse(t)
 	mnt := h.Mount()
@@ -69,6 +70,7 @@ func TestClientRclone(t *testing.T) {
 }
 
 func TestClientS3cmd(t *testing.T) {
+	t.Parallel()
 	s3cmd := need(t, "s3cmd", "s3cmd")
 	h := NewHouse(t)
 	mnt := h.Mount()
@@ -105,6 +107,7 @@ func TestClientS3cmd(t *testing.T) {
 
 // A backup repository through each door, both in one store.
 func TestClientRestic(t *testing.T) {
+	t.Parallel()
 	restic := need(t, "restic", "restic")
 	h := NewHouse(t)
 	mnt := h.Mount()
@@ -184,10 +187,12 @@ func runSDK(t *testing.T, name, script string) {
 }
 
 func TestClientMinioGo(t *testing.T) {
+	t.Parallel()
 	runSDK(t, "miniogo", "go run .")
 }
 
 func TestClientAWSSDKForJavaScript(t *testing.T) {
+	t.Parallel()
 	need(t, "node", "nodejs")
 	need(t, "npm", "npm")
 	runSDK(t, "awsjs", "npm ci --no-audit --no-fund --loglevel=error >&2; NODE_EXTRA_CA_CERTS=\"$AWS_CA_BUNDLE\" node client.mjs")

@@ -374,6 +374,7 @@ func (o *objects) check(t testing.TB, l *load, c *S3) {
 }
 
 func TestKilledDaemonLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	base := seed(t)
 	r := rand.New(rand.NewSource(base))

@@ -10,6 +10,16 @@
 // mounts, and fails the test if a mount, a process or an open port remained, or
 // if a daemon's log has a panic or a data race in it.
 //
+// # Side by side
+//
+// Tests that spend their time in other programs (aws-cli, restic, a daemon that is
+// killed and started) are parallel: each has a house of its own, with the store, the
+// daemon, the mounts and HOME in it, and ports that the system chooses. All others run
+// before them, one at a time. A test stays among those if it opens files of a mount
+// without O_CLOEXEC, as posixtest does, since whatever program is started meanwhile
+// would keep the mount busy; if it unmounts by itself, which does not try again; or if
+// something has to happen soon after something else, counts or fills.
+//
 // # How long they take
 //
 // A few minutes on two cores. COFFER_LONG=1 makes the crash test kill more

@@ -28,6 +28,7 @@ func (a *AWS) etags(bucket string) map[string]string {
 // TestAWSCLIInABucketOfOpaqueETags: in one request and in parts, up, down and
 // across, and chosen while the daemon runs.
 func TestAWSCLIInABucketOfOpaqueETags(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()

@@ -10,6 +10,7 @@ import (
 // TestFsckReadsWhatItHasTheKeysOf, and says what it has not: beside a daemon and
 // without one.
 func TestFsckReadsWhatItHasTheKeysOf(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()

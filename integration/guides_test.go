@@ -26,8 +26,10 @@ othermd5=$(printf %s "another key of 32 characters....." | head -c 32 | openssl 
 `
 
 func TestGuideCustomerKeysByAPI(t *testing.T) {
+	t.Parallel()
 	for _, verify := range []string{"", "--no-verify-ssl"} {
 		t.Run("aws "+verify, func(t *testing.T) {
+			t.Parallel()
 			h := NewHouse(t)
 			mnt := h.Mount()
 			sh := h.NewShell()
@@ -69,6 +71,7 @@ func TestGuideCustomerKeysByAPI(t *testing.T) {
 }
 
 func TestGuideCustomerKeysByHighLevelCommands(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	h.Serve()
 	sh := h.NewShell()
@@ -108,6 +111,7 @@ diff -r tree fetched`)
 }
 
 func TestGuideKMSKeys(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	sh := h.NewShell()

@@ -38,6 +38,7 @@ func (a *AWS) refuses(args []string, words ...string) {
 // TestPlainListenerServesAllButKeys: without TLS everything works but what
 // needs a customer's key, which the message declares compromised.
 func TestPlainListenerServesAllButKeys(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	h.Serve("--http", "127.0.0.1:0")
 	tls, plain := h.NewAWS(), h.plain()
@@ -81,6 +82,7 @@ func TestPlainListenerServesAllButKeys(t *testing.T) {
 }
 
 func TestPlainListenerIsOffUnlessAskedFor(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	if s := h.Status(); s.HTTP != "" {

@@ -25,6 +25,7 @@ func (a *AWS) underKey(bucket, key, arn string) {
 // TestKeyLifeIsSeenThroughBothDoors: what coffer key does to a key counts at
 // once for objects and files under it, and for no others.
 func TestKeyLifeIsSeenThroughBothDoors(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount("--http", "127.0.0.1:0")
 	aws := h.NewAWS()

@@ -57,6 +57,7 @@ func brief(b []byte) string {
 var sizes = []int{0, 1, 4096, 65536, 65537, 4<<20 + 1, 8<<20 - 1, 8 << 20, 8<<20 + 1, 67<<20 + 13}
 
 func TestAWSCLICopiesBothWays(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()
@@ -116,6 +117,7 @@ func TestAWSCLICopiesBothWays(t *testing.T) {
 }
 
 func TestAWSCLISyncs(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()
@@ -164,6 +166,7 @@ func TestAWSCLISyncs(t *testing.T) {
 }
 
 func TestAWSCLISpeaksTheAPI(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()
@@ -242,6 +245,7 @@ func TestAWSCLISpeaksTheAPI(t *testing.T) {
 }
 
 func TestAWSCLIMultipart(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()

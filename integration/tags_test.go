@@ -26,6 +26,7 @@ func (a *AWS) tags(bucket, key string) string {
 // TestTagsAreAttributesThroughBothDoors: what one sets the other shows, through the
 // kernel.
 func TestTagsAreAttributesThroughBothDoors(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	aws := h.NewAWS()

@@ -24,6 +24,7 @@ import (
 // keystore or superblock is damaged, it is said how its second copy takes its place,
 // and a copy that is damaged is told and made anew.
 func TestDamageIsDetected(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	r := rand.New(rand.NewSource(seed(t)))
 	ctx := context.Background()

@@ -43,6 +43,7 @@ func (a *AWS) refused(code string, args ...string) {
 // TestBackupUserWithAWSCLI: one who may write new objects and no others, in one
 // request and in parts, with effect on the running daemon.
 func TestBackupUserWithAWSCLI(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	mnt := h.Mount()
 	root := h.NewAWS()
@@ -102,6 +103,7 @@ func TestBackupUserWithAWSCLI(t *testing.T) {
 // TestResticThatCannotSpoilItsBackups uses the policy of docs/access.md: restic
 // removes its locks, and nothing else.
 func TestResticThatCannotSpoilItsBackups(t *testing.T) {
+	t.Parallel()
 	restic := need(t, "restic", "restic")
 	h := NewHouse(t)
 	h.Mount()
@@ -151,6 +153,7 @@ func TestResticThatCannotSpoilItsBackups(t *testing.T) {
 // encryption, or ask for another algorithm than AES256 with their key, before
 // anything else is looked at; and one that is public.
 func TestBucketPolicyWithAWSCLI(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	h.Mount()
 	aws := h.NewAWS()
@@ -201,6 +204,7 @@ func TestBucketPolicyWithAWSCLI(t *testing.T) {
 // TestTemporaryCredentialsWithAWSCLI: aws sts at the same endpoint, and what it
 // gives used for S3, until the user is disabled.
 func TestTemporaryCredentialsWithAWSCLI(t *testing.T) {
+	t.Parallel()
 	h := NewHouse(t)
 	h.Mount()
 	root := h.NewAWS()
