@@ -150,23 +150,6 @@ func (x *tx) putCopy(root, ino objstore.InodeID, n *record.Inode, req objstore.C
 	return x.publish(root, req.DstKey, ino, n)
 }
 
-// checkedIfThere asks check about what a key names, or about nothing if it names nothing.
-func (x *tx) checkedIfThere(op string, root objstore.InodeID, key string, version objstore.VersionID, check objstore.Check) error {
-	if check.Tags == nil && check.Key == nil {
-		return nil
-	}
-	ino, n, _, err := x.findObject(x.s, op, root, key, version)
-	switch {
-	case err == nil:
-		return x.checked(x.s, ino, n, check)
-	case !objstore.IsKind(err, objstore.KindNotFound) && !objstore.IsKind(err, objstore.KindNoSuchVersion) && !objstore.IsKind(err, objstore.KindDeleteMarker):
-		return err
-	case check.Tags != nil:
-		return check.Tags(nil)
-	}
-	return nil
-}
-
 // copiedMeta is what a copy has of its source's headers.
 func copiedMeta(req *objstore.CopyRequest, src *record.Inode) *objstore.ObjectMeta {
 	meta := objstore.ObjectMeta{ContentType: guessType(src, req.SrcKey)}
