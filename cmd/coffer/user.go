@@ -29,8 +29,8 @@ made. coffer user COMMAND --help tells about each.`,
 		Action: subcommandHelp("user"),
 		Subcommands: []*cli.Command{
 			userAddCommand(), userListCommand(), userRemoveCommand(),
-			userStateCommand("disable", "take a user's access keys and sessions out of force", mount.UserDisable, "his access keys do not work until coffer user enable"),
-			userStateCommand("enable", "undo coffer user disable", mount.UserEnable, "his access keys work"),
+			userStateCommand("disable", "take a user's access keys and sessions out of force", mount.UserDisable, "their access keys do not work until coffer user enable"),
+			userStateCommand("enable", "undo coffer user disable", mount.UserEnable, "their access keys work"),
 			userKeyCommand(), userPolicyCommand(),
 		},
 	}
@@ -53,8 +53,8 @@ func userAddCommand() *cli.Command {
 		Name:      "add",
 		Usage:     "make a user with an access key",
 		ArgsUsage: "NAME",
-		Description: `Makes a user and prints his access key. Its secret is not shown again. Without
---policy the user may do what policies of buckets allow him, and nothing else.
+		Description: `Makes a user and prints their access key. Its secret is not shown again. Without
+--policy the user may do what policies of buckets allow them, and nothing else.
 ` + policyHelp + `
 
    coffer user add laptop --policy backup --bucket backups`,
@@ -114,10 +114,10 @@ func userState(u objstore.User) string {
 func userRemoveCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "remove",
-		Usage:     "remove a user with his access keys and sessions",
+		Usage:     "remove a user with their access keys and sessions",
 		ArgsUsage: "NAME",
-		Description: `What the user stored stays. Policies of buckets that name him as a principal show
-his id from then on; a later user of that name has no part in them.`,
+		Description: `What the user stored stays. Policies of buckets that name them as a principal
+show their id from then on; a later user of that name has no part in them.`,
 		Flags: keyFlags(),
 		Action: func(c *cli.Context) error {
 			_, err := runUser(c, mount.UserRequest{Action: mount.UserRemove}, 1)

@@ -35,7 +35,7 @@ func userPolicyCommand() *cli.Command {
 		Name:      "policy",
 		Usage:     "manage what a user may do",
 		UsageText: "coffer user policy set|show|remove [--store DIR] NAME [POLICY...]",
-		Description: `A user may do what one of his policies allows and none denies.
+		Description: `A user may do what one of their policies allows and none denies.
 ` + policyHelp,
 		Action: subcommandHelp("user policy"),
 		Subcommands: []*cli.Command{
@@ -79,7 +79,7 @@ func userPolicyCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "remove", Usage: "remove a user's policies: he may then do what those of buckets allow him", ArgsUsage: "NAME", Flags: keyFlags(),
+				Name: "remove", Usage: "remove a user's policies: they may then do what those of buckets allow them", ArgsUsage: "NAME", Flags: keyFlags(),
 				Action: func(c *cli.Context) error {
 					_, err := runUser(c, mount.UserRequest{Action: mount.UserPolicyRemove}, 1)
 					if err == nil {
