@@ -195,8 +195,11 @@ func (q *request) translate(err error) *apiError {
 		return &apiError{Status: unsigned.Status, Code: unsigned.Code, Message: unsigned.Message, Fields: unsigned.Fields, cause: err}
 	}
 	a := answers[kindOf(err)]
-	if kindOf(err) == objstore.KindConflict && q.writeCondition() != "" {
+	switch kind := kindOf(err); {
+	case kind == objstore.KindConflict && q.writeCondition() != "":
 		a = conditionalConflict
+	case kind == objstore.KindReadOnly && q.s.store.Failure() != nil:
+		a = answers[objstore.KindInternal] // nobody chose that, and another store may do it
 	}
 	e := &apiError{Status: a.status, Code: a.code, Message: a.message, cause: err}
 	var o *objstore.Error

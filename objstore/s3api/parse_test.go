@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
+	"github.com/cofferfs/coffer/objstore/engine"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
@@ -322,7 +323,7 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 		if a.status < 300 || a.status > 599 || a.code == "" || a.message == "" {
 			t.Errorf("%s: %+v", k, a)
 		}
-		q := &request{r: &http.Request{URL: &url.URL{Path: "/b/k"}}, bucket: "b", key: "k"}
+		q := &request{s: &Server{store: new(engine.Store)}, r: &http.Request{URL: &url.URL{Path: "/b/k"}}, bucket: "b", key: "k"}
 		e := q.translate(fmt.Errorf("wrapped: %w", objstore.E(k, "op", "what", "")))
 		if e.Status != a.status || e.Code != a.code || e.Message != a.message {
 			t.Errorf("%s: %+v", k, e)
