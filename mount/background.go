@@ -66,7 +66,7 @@ func startBackground(ctx context.Context, cfg Config, r MountRequest) (StartRepo
 	}
 	defer ready.Close()
 	cmd := backgroundCommand(config, log.f, theirs)
-	err = startWithSlack(cmd)
+	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
 		return fail(fmt.Errorf("start the daemon: %w", err))

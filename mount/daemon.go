@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"sync"
@@ -27,11 +26,6 @@ const (
 	flushTimeout = 60 * time.Second
 	// unmountTimeout bounds unmounting one mount after that.
 	unmountTimeout = 10 * time.Second
-	// memoryLimit is what the garbage collector aims to stay below, in bytes.
-	memoryLimit = 320 << 20
-	// gcPercent keeps the heap close to what is in use: most memory is in
-	// buffers that are reused, so collecting often costs little.
-	gcPercent = 100
 )
 
 // Daemon is a running store with its doors: S3, the mounts, the admin socket.
@@ -218,6 +212,7 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	if err := d.startAdmin(); err != nil {
 		return nil, StartReport{}, err
 	}
+	go watchSlack(d.stop, log)
 	r := d.store.report()
 	r.Endpoint, r.HTTP = d.Endpoint(), d.HTTPEndpoint()
 	if w := plainWarning(d.plain); w != "" {
@@ -228,28 +223,6 @@ func StartDaemon(ctx context.Context, cfg Config, log *slog.Logger) (_ *Daemon, 
 	debug.FreeOSMemory()
 	log.Info("started", "store", cfg.Store, "store_id", r.StoreID, "endpoint", r.Endpoint, "http", r.HTTP, "pid", os.Getpid(), "read_only", cfg.ReadOnly)
 	return d, r, nil
-}
-
-// tuneRuntime applies what the environment does not say otherwise. It returns how
-// many goroutines of a mount may wait for requests, 0: as many as there are processors.
-func tuneRuntime() (readers int) {
-	// A thread that waits in the kernel, for the disk or for a FUSE request, keeps
-	// its processor until the runtime notices. With as few as two that leaves work
-	// lying about: fsync takes a tenth longer, a large write a sixth. Some must be
-	// left, too, when all readers wait: where they keep every processor, the runtime
-	// looks for one every 20 us, and takes it from a reader, which costs a tenth to a
-	// fifth of the daemon's time with small files.
-	if n := runtime.GOMAXPROCS(0); os.Getenv("GOMAXPROCS") == "" && n < 4 {
-		runtime.GOMAXPROCS(2 * n)
-		readers = n
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	return readers
 }
 
 // Stop asks the daemon to end; Run does it.
