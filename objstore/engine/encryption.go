@@ -16,17 +16,22 @@ func (s *Store) BucketEncryption(ctx context.Context, c objstore.Caller, name st
 	return b.Encryption, err
 }
 
+// isExternal reports whether a mode is one of the two whose data keys are under an
+// external key that is named.
+func isExternal(mode objstore.SSEMode) bool {
+	return mode == objstore.SSEKMS || mode == objstore.SSEDSSE
+}
+
 // SetBucketEncryption sets a bucket's default encryption, durably: that of
 // objects and files that are made from now on. The zero value takes it back. The
 // external key is looked for when it is used, not here, as AWS has it.
 // KindNoSuchBucket, KindInvalidArgument.
 func (s *Store) SetBucketEncryption(ctx context.Context, c objstore.Caller, name string, e objstore.BucketEncryption) error {
 	const op = "set bucket encryption"
-	kms := e.Mode == objstore.SSEKMS || e.Mode == objstore.SSEDSSE
 	switch {
 	case e.Mode > objstore.SSEDSSE, e.Mode == objstore.SSEC:
 		return objstore.E(objstore.KindInvalidArgument, op, name, "no mode that a bucket can have")
-	case e.KMSKeyID != "" && !kms:
+	case e.KMSKeyID != "" && !isExternal(e.Mode):
 		return objstore.E(objstore.KindInvalidArgument, op, name, "a key id without SSE-KMS")
 	case len(e.KMSKeyID) > objstore.MaxKMSKeyID:
 		return objstore.E(objstore.KindInvalidArgument, op, name, "the key id is over 2 KiB")

@@ -117,52 +117,24 @@ func (s *Store) mknod(ctx context.Context, c objstore.Caller, parent objstore.In
 	default:
 		return objstore.Attr{}, nil, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
 	}
-	var asked *record.Bucket // whose default key can be used
+	var asked askedKey
+	if typ == objstore.TypeRegular {
+		asked = s.askDirsKey(ctx, parent)
+	}
 	for {
-		var locked *keyToAsk
 		a, n, err := s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
 			n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
 			if typ == objstore.TypeRegular {
 				n.Content.ID = newContentID()
 			}
 			return n
-		}, func(x *tx, n *record.Inode) error { return x.checkKeyAsked(n, asked) })
-		if !errors.As(err, &locked) {
+		}, func(x *tx, n *record.Inode) error { return x.checkKeyAsked(n, &asked) })
+		var other *keyToAsk
+		if !errors.As(err, &other) {
 			return a, n, err
 		}
-		if _, err := s.parentOf(ctx, locked.root, &locked.b, objstore.Encryption{}); err != nil {
-			return objstore.Attr{}, nil, err
-		}
-		asked = &locked.b
+		asked = s.askKey(ctx, other.root, &other.b)
 	}
-}
-
-// keyToAsk says that a file would be under an external key, of which the key service is
-// asked outside of transactions.
-type keyToAsk struct {
-	root objstore.InodeID
-	b    record.Bucket
-}
-
-func (*keyToAsk) Error() string { return "the key service was not asked" }
-
-// checkKeyAsked keeps a file from being made whose key nobody asked for: the first write
-// does, and if it could not have it, an empty file would be left behind.
-func (x *tx) checkKeyAsked(n *record.Inode, asked *record.Bucket) error {
-	if n.Type != objstore.TypeRegular {
-		return nil
-	}
-	b, err := x.settings(n.Bucket)
-	if err != nil {
-		return err
-	}
-	switch {
-	case b.Encryption.Mode != objstore.SSEKMS && b.Encryption.Mode != objstore.SSEDSSE:
-		return nil
-	case asked != nil && asked.Encryption == b.Encryption:
-		return nil
-	}
-	return &keyToAsk{n.Bucket, *b}
 }
 
 // Symlink makes a symbolic link. The target is kept as it is given: 1 to
