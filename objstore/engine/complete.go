@@ -344,11 +344,7 @@ func (s *Store) ListParts(ctx context.Context, c objstore.Caller, req objstore.L
 				res.Truncated = true
 				break
 			}
-			number, err := record.ParsePartKey(p.Key)
-			if err != nil {
-				return err
-			}
-			part, err := record.ParsePart(p.Value)
+			number, part, err := parsePart(p)
 			if err != nil {
 				return err
 			}

@@ -255,11 +255,7 @@ func (o *Object) writeChunks(w io.Writer, k extent.Content, holes bool) (total i
 
 // appendInline is inlineData behind dst.
 func (r reader) appendInline(dst []byte, c extent.Content) ([]byte, error) {
-	v, err := r.Get(record.InlineKey(c.Refs))
-	if err != nil {
-		return nil, absent(err, "inline data")
-	}
-	in, err := record.ParseInline(v)
+	in, err := r.inlineRecord(c)
 	if err != nil {
 		return nil, err
 	}

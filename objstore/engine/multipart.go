@@ -349,26 +349,7 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 		}
 	}
 	err = s.update(ctx, c, "copy part", req.Key, func(x *tx) error {
-		from, now, err := x.same(s, src)
-		if err != nil {
-			return err
-		}
-		if err := x.checked(s, from, now, req.CheckSource); err != nil {
-			return err
-		}
-		if len(small) > 0 {
-			e := s.extents.Edit(x.txn)
-			if err := e.Map(cp.dst, small); err != nil {
-				return err
-			}
-			if err := e.Finish(); err != nil {
-				return err
-			}
-		}
-		if err := cp.finish(x); err != nil {
-			return err
-		}
-		return x.putPart(u, req.Bucket, req.Key, req.Number, &part)
+		return x.putCopiedPart(req, u, src, cp, small, &part)
 	})
 	if err != nil {
 		return info, up, err
@@ -377,6 +358,31 @@ func (s *Store) copyPartOnce(ctx context.Context, c objstore.Caller, req objstor
 	info = partInfo(req.Number, &part)
 	info.SourceVersion = src.version
 	return info, up, s.durable(context.WithoutCancel(ctx))
+}
+
+// putCopiedPart shares what cp has left, maps what was copied of a small source, and
+// makes both the upload's part.
+func (x *tx) putCopiedPart(req objstore.CopyPartRequest, u *upload, src *source, cp *share, small []extent.Mapping, part *record.Part) error {
+	from, now, err := x.same(x.s, src)
+	if err != nil {
+		return err
+	}
+	if err := x.checked(x.s, from, now, req.CheckSource); err != nil {
+		return err
+	}
+	if len(small) > 0 {
+		e := x.s.extents.Edit(x.txn)
+		if err := e.Map(cp.dst, small); err != nil {
+			return err
+		}
+		if err := e.Finish(); err != nil {
+			return err
+		}
+	}
+	if err := cp.finish(x); err != nil {
+		return err
+	}
+	return x.putPart(u, req.Bucket, req.Key, req.Number, part)
 }
 
 // copiedRange returns the place and the length of what a CopyPart copies of a source of
@@ -442,17 +448,21 @@ func (s *Store) AbortUpload(ctx context.Context, c objstore.Caller, bucket, key 
 	return s.durable(context.WithoutCancel(ctx))
 }
 
+// parsePart parses a part's number and record.
+func parsePart(p meta.Pair) (number int, part *record.Part, err error) {
+	if number, err = record.ParsePartKey(p.Key); err == nil {
+		part, err = record.ParsePart(p.Value)
+	}
+	return number, part, err
+}
+
 // dropParts removes an upload's parts; the chunks of those not in keep are freed.
 func (x *tx) dropParts(id record.UploadID, keep map[int]bool) error {
 	for p, err := range x.Scan(meta.Prefix(record.PartPrefix(id))) {
 		if err != nil {
 			return err
 		}
-		number, err := record.ParsePartKey(p.Key)
-		if err != nil {
-			return err
-		}
-		part, err := record.ParsePart(p.Value)
+		number, part, err := parsePart(p)
 		if err != nil {
 			return err
 		}

@@ -446,13 +446,18 @@ func (s *Store) readInline(ctx context.Context, what string, c extent.Content) (
 	return plain, err
 }
 
-// inlineData reads and decrypts the data of a small content.
-func (r reader) inlineData(c extent.Content) ([]byte, error) {
+// inlineRecord returns the record with the data of a small content.
+func (r reader) inlineRecord(c extent.Content) (*record.Inline, error) {
 	v, err := r.Get(record.InlineKey(c.Refs))
 	if err != nil {
 		return nil, absent(err, "inline data")
 	}
-	in, err := record.ParseInline(v)
+	return record.ParseInline(v)
+}
+
+// inlineData reads and decrypts the data of a small content.
+func (r reader) inlineData(c extent.Content) ([]byte, error) {
+	in, err := r.inlineRecord(c)
 	if err != nil {
 		return nil, err
 	}
