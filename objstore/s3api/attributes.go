@@ -34,7 +34,7 @@ func (q *request) getAttributes() error {
 	}
 	req := objstore.GetRequest{
 		Bucket: q.bucket, Key: q.key, Version: version, CustomerKey: key, NoChecksum: !wanted["Checksum"],
-		Check: q.held(q.bucket, q.key, q.version(), wanted["Checksum"] || wanted["ObjectParts"]),
+		Check: q.check(wanted["Checksum"] || wanted["ObjectParts"]),
 	}
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, req)
 	var parts []objstore.PartInfo

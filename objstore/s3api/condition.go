@@ -179,7 +179,7 @@ func (q *request) writeFailed(err error) error {
 	if !objstore.IsKind(err, objstore.KindPreconditionFailed) || q.writeCondition() != "If-Match" {
 		return err
 	}
-	_, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
+	_, herr := q.look(q.bucket, q.key, "")
 	if herr != nil && objstore.IsKind(herr, objstore.KindNotFound) {
 		return herr
 	}

@@ -41,7 +41,7 @@ func (q *request) objectExists() error {
 		return err
 	}
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{
-		Bucket: q.bucket, Key: q.key, Version: version, NoKey: true, Check: q.held(q.bucket, q.key, q.version(), false),
+		Bucket: q.bucket, Key: q.key, Version: version, NoKey: true, Check: q.check(false),
 	})
 	q.setVersion(info.Version)
 	return err

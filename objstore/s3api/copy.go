@@ -191,7 +191,7 @@ func (q *request) reencrypts() bool {
 	if err != nil || e.Mode != objstore.SSENone {
 		return err == nil
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
+	info, err := q.look(q.bucket, q.key, "")
 	return err == nil && info.SSE.Mode != objstore.SSES3
 }
 
@@ -240,7 +240,7 @@ func (q *request) copyFailed(src copySource, pre objstore.Precondition, err erro
 	default:
 		return err
 	}
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, Version: src.version, NoKey: true})
+	info, herr := q.look(src.bucket, src.key, src.version)
 	switch {
 	case herr != nil && (kind == objstore.KindNotFound || kind == objstore.KindNoSuchBucket) && kindOf(herr) == kind:
 		return q.sourceError(err, src.bucket, src.key)
@@ -320,7 +320,7 @@ func (q *request) copyPart(upload objstore.UploadID, number int) error {
 
 // copyRangeFailed words a range that does not lie within the source.
 func (q *request) copyRangeFailed(src copySource, req objstore.CopyPartRequest, text string, err error) error {
-	info, herr := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, Version: src.version, NoKey: true})
+	info, herr := q.look(src.bucket, src.key, src.version)
 	if herr != nil {
 		return err
 	}

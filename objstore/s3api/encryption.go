@@ -183,7 +183,7 @@ func (q *request) updateObjectEncryption() error {
 			Mode: objstore.SSEKMS, KMSKeyID: arn, BucketKey: bucketKey, BucketKeyGiven: true,
 			MayUse: q.mayUseKey("kms:GenerateDataKey", q.bucket, q.key),
 		},
-		Check: q.held(q.bucket, q.key, q.version(), true),
+		Check: q.check(true),
 	})
 	var locked *objstore.Error
 	if errors.As(err, &locked) && locked.Kind == objstore.KindAccessDenied && locked.Msg != "" {

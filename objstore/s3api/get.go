@@ -11,11 +11,17 @@ import (
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
 )
 
+// look tells of an object, or a version of one, for which its key need not be at hand.
+// Nobody is asked whether the caller may see it: it is for what words or guards an answer.
+func (q *request) look(bucket, key string, version objstore.VersionID) (objstore.ObjectInfo, error) {
+	return q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: bucket, Key: key, Version: version, NoKey: true})
+}
+
 // getRequest reads what GET and HEAD have in common.
 func (q *request) getRequest() (req objstore.GetRequest, overrides http.Header, err error) {
 	req = objstore.GetRequest{
 		Bucket: q.bucket, Key: q.key, NoChecksum: !q.checksumMode(),
-		Check: q.held(q.bucket, q.key, q.version(), q.r.Method == http.MethodGet || q.checksumMode()),
+		Check: q.check(q.r.Method == http.MethodGet || q.checksumMode()),
 	}
 	if req.Version, err = q.versionID(); err != nil {
 		return req, nil, err

@@ -34,7 +34,7 @@ func (q *request) guardSource(src copySource) error {
 	if q.signedBy4() {
 		return nil
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: src.bucket, Key: src.key, Version: src.version, NoKey: true})
+	info, err := q.look(src.bucket, src.key, src.version)
 	if err != nil {
 		return nil // the copy says it better
 	}
@@ -62,7 +62,7 @@ func (q *request) guardKMSAppend() error {
 	if !q.guarded() {
 		return nil
 	}
-	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, NoKey: true})
+	info, err := q.look(q.bucket, q.key, "")
 	if err != nil {
 		return err
 	}

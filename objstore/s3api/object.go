@@ -174,7 +174,7 @@ func (q *request) deleteObject() error {
 	}
 	res, err := q.s.store.DeleteObject(q.ctx, q.caller, objstore.DeleteRequest{
 		Bucket: q.bucket, Key: q.key, Version: version, Precondition: pre, Bypass: bypass,
-		Check: q.held(q.bucket, q.key, q.version(), false),
+		Check: q.check(false),
 	})
 	if err != nil {
 		return q.writeFailed(err)

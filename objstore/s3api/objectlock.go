@@ -215,7 +215,7 @@ func (q *request) getLockConfig() error {
 // lockedObject is the object that a request about a lock names.
 func (q *request) lockedObject() (objstore.LockRequest, error) {
 	version, err := q.versionID()
-	return objstore.LockRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: q.held(q.bucket, q.key, q.version(), false)}, err
+	return objstore.LockRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: q.check(false)}, err
 }
 
 // objectLock is what protects the object that the request names.

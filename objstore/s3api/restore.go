@@ -34,7 +34,7 @@ func (q *request) restoreObject() error {
 	if err != nil {
 		return err
 	}
-	check := q.held(q.bucket, q.key, q.version(), false)
+	check := q.check(false)
 	info, err := q.s.store.HeadObject(q.ctx, q.caller, objstore.GetRequest{Bucket: q.bucket, Key: q.key, Version: version, NoKey: true, Check: check})
 	if err != nil {
 		return q.markerFails(err)

@@ -52,6 +52,11 @@ func (q *request) errChanging() error {
 	return objstore.E(objstore.KindConflict, q.op, q.key, "the object keeps changing")
 }
 
+// check is held for the object that the request names.
+func (q *request) check(opens bool) objstore.Check {
+	return q.held(q.bucket, q.key, q.version(), opens)
+}
+
 // held holds what is done with an object to the tags by which it was authorized, if a
 // policy asked for them. With opens it takes the object's key, too.
 func (q *request) held(bucket, key, version string, opens bool) (c objstore.Check) {

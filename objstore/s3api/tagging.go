@@ -144,7 +144,7 @@ func writeTagSet(x *xmlWriter, tags []objstore.Tag) {
 // taggedObject is the object that a request for tags names.
 func (q *request) taggedObject() (objstore.TagsRequest, error) {
 	version, err := q.versionID()
-	return objstore.TagsRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: q.held(q.bucket, q.key, q.version(), false)}, err
+	return objstore.TagsRequest{Bucket: q.bucket, Key: q.key, Version: version, Check: q.check(false)}, err
 }
 
 func (q *request) getObjectTagging() error {
