@@ -67,27 +67,18 @@ func (c *Config) Resolve() error {
 	if c.KeyFile != "" && c.PassphraseFile != "" {
 		return hinted(errors.New("a store opens with a key file or with a passphrase, not with both"), "leave --key-file or --passphrase-file out")
 	}
-	for _, p := range []*string{&c.KeyFile, &c.PassphraseFile, &c.LogFile} {
-		if *p == "" {
+	for _, path := range [...]string{c.KeyFile, c.PassphraseFile} {
+		// A pipe, as of <(command), gives what is in it once, to one process.
+		if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+			return hinted(fmt.Errorf("%q is not a regular file", path), "it is read more than once: name a file, in /dev/shm if it should be on no disk")
+		}
+	}
+	for _, path := range [...]*string{&c.KeyFile, &c.PassphraseFile, &c.LogFile} {
+		if *path == "" {
 			continue
 		}
-		// A pipe, as of <(command), gives what is in it once, to one process.
-		if st, err := os.Stat(*p); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
-			return hinted(fmt.Errorf("%q is not a regular file", *p), "it is read more than once: name a file, in /dev/shm if it should be on no disk")
-		}
-		if *p, err = absolute(*p); err != nil {
+		if err := c.resolveOutside(path); err != nil {
 			return err
-		}
-		real, err := resolveMissing(*p)
-		if err != nil {
-			return fmt.Errorf("%q: %w", *p, err)
-		}
-		if err := checkPath(*p); err != nil {
-			return err
-		}
-		if isInside(real, c.Store) {
-			return hinted(fmt.Errorf("%q lies inside the store", *p),
-				"keys and logs have to lie outside the store directory")
 		}
 	}
 	if c.Listen == "" {
@@ -102,6 +93,24 @@ func (c *Config) Resolve() error {
 		}
 	}
 	return c.checkSocket()
+}
+
+// resolveOutside makes the path of a file absolute that has to lie outside of the store.
+func (c *Config) resolveOutside(path *string) (err error) {
+	if *path, err = absolute(*path); err != nil {
+		return err
+	}
+	real, err := resolveMissing(*path)
+	if err != nil {
+		return fmt.Errorf("%q: %w", *path, err)
+	}
+	if err := checkPath(*path); err != nil {
+		return err
+	}
+	if isInside(real, c.Store) {
+		return hinted(fmt.Errorf("%q lies inside the store", *path), "keys and logs have to lie outside the store directory")
+	}
+	return nil
 }
 
 // checkPath refuses what the JSON between the processes of coffer, and that of

@@ -75,6 +75,26 @@ func TestPathsAreResolvedAsFarAsTheyExist(t *testing.T) {
 	}
 }
 
+func TestKeysAreReadFromFilesAndLogsWrittenAnywhere(t *testing.T) {
+	for _, c := range []struct {
+		cfg  Config
+		want string
+	}{
+		{Config{KeyFile: os.DevNull}, "is not a regular file"},
+		{Config{PassphraseFile: os.DevNull}, "is not a regular file"},
+		{Config{LogFile: os.DevNull}, ""},
+		{Config{LogFile: "log"}, "lies inside the store"},
+	} {
+		dir := t.TempDir()
+		t.Chdir(dir)
+		c.cfg.Store = dir
+		err := c.cfg.Resolve()
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%+v: %v, want %q", c.cfg, err, c.want)
+		}
+	}
+}
+
 func TestEndpointsAreComparedWithWhatWasAsked(t *testing.T) {
 	for addr, want := range map[string]bool{"127.0.0.1:9000": true, "127.0.0.1:0": true, "127.0.0.1:9001": false, "10.0.0.1:9000": false} {
 		if got := sameListen(addr, "https://127.0.0.1:9000"); got != want {
