@@ -5,48 +5,37 @@ import (
 	"errors"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 )
 
-// joined reports whether somebody waits for a round that has not begun.
-func joined(b *Barrier) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.next != nil
-}
-
 func TestBarrierSharesTheRunThatBeginsLater(t *testing.T) {
-	begun, end := make(chan struct{}, 8), make(chan error, 8)
-	b := NewBarrier(func() error {
-		begun <- struct{}{}
-		return <-end
-	})
-	first := make(chan error, 1)
-	go func() { first <- b.Wait(context.Background()) }()
-	<-begun
-	// These want what the first run may have passed by already.
-	failure := errors.New("the disk does not answer")
-	var wg sync.WaitGroup
-	for range 7 {
-		wg.Go(func() {
-			if err := b.Wait(context.Background()); err != failure {
-				t.Errorf("error %v, want that of a run that began later", err)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		runs, end := 0, make(chan error)
+		b := NewBarrier(func() error {
+			runs++
+			return <-end
 		})
-	}
-	for !joined(b) {
-		time.Sleep(time.Millisecond)
-	}
-	end <- nil
-	if err := <-first; err != nil {
-		t.Error(err)
-	}
-	go func() {
-		for range 7 { // all that can come, should somebody have joined late
-			end <- failure
+		var wg sync.WaitGroup
+		join := func(n int, want error) {
+			for range n {
+				wg.Go(func() {
+					if err := b.Wait(t.Context()); err != want {
+						t.Errorf("error %v, want %v", err, want)
+					}
+				})
+			}
+			synctest.Wait()
 		}
-	}()
-	wg.Wait()
+		join(1, nil)
+		failure := errors.New("the disk does not answer")
+		join(7, failure) // they want what the first run may have passed by already
+		end <- nil
+		end <- failure
+		wg.Wait()
+		if runs != 2 {
+			t.Errorf("%d runs, want 2", runs)
+		}
+	})
 }
 
 func TestBarrierGoesOnWithoutWhoGivesUp(t *testing.T) {
