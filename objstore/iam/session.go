@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -135,14 +136,12 @@ func (s *Service) sessionKey(ctx context.Context, create bool) (*secret.Key, err
 	}
 	b, err := s.store.Setting(ctx, settingSessionKey)
 	if objstore.IsKind(err, objstore.KindNotFound) && create {
-		key := secret.Random()
-		if err := s.store.SetSetting(ctx, settingSessionKey, key.Bytes()); err != nil {
-			return nil, err
-		}
-		c.key = key
-		return key, nil
+		b = make([]byte, secret.Size)
+		rand.Read(b)
+		err = s.store.SetSetting(ctx, settingSessionKey, b)
 	}
 	if err != nil {
+		clear(b)
 		return nil, err
 	}
 	key, err := secret.Take(b)
