@@ -1,11 +1,25 @@
 // Package objstore is the contract between coffer's store and its doors: the
 // words, types, requests, results and errors that both doors share.
 //
-// Words. A store holds buckets; a bucket holds a tree of inodes; a directory
-// entry gives an inode a name. An object is a regular file and the key
-// "a/b/c" of bucket "x" is the path x/a/b/c. A content is what an inode holds:
-// an id, an object key, a size and a map of extents. A door is a front end:
-// FUSE (package fs) or S3 (package s3api). docs/design.md has the whole list.
+// # Words
+//
+//	store     a directory with segments, metadata and sealed keys; one daemon has it open
+//	bucket    S3's; in a mount of all buckets a directory at the top
+//	inode     record of a file, directory or special file, in one bucket for life;
+//	          directory entries give it names
+//	object    a regular file: the key "a/b/c" of bucket "x" is the path x/a/b/c
+//	content   what an inode holds: an id, an object key, a size and a map
+//	chunk     up to 64 MiB of a content, the unit that contents share
+//	extent    immutable run of plaintext, encrypted as one stream under a key of its own
+//	segment   large file to which encrypted extents are appended
+//	version   content that a key named earlier, in a versioned bucket
+//	door      front end: FUSE (package fs), S3 (package s3api)
+//	driver    implementation of the metadata, the data or the key service
+//	engine    what both doors call (package engine)
+//	EK        external key, in the key service, with versions: what people name
+//	DEK       data key, made under an external key, for one bucket and one context
+//	OEK       object key of one content, sealed under a key derived from a DEK or from
+//	          a customer's key
 //
 // Invariants that every implementation and every door relies on:
 //
