@@ -268,24 +268,10 @@ func ParseInode(b []byte) (*Inode, error) {
 			c.Checksum = d.copy()
 		case 40:
 			n.Meta = parseMeta(&d)
-		case 85:
-			n.Renamed = d.id()
-		case 86:
-			c.Appends = d.uint32()
-		case 87:
-			n.Restored = objstore.Time(d.int())
-		case 59:
-			n.TagCount = d.uint8()
-		case 60:
-			c.Logged = d.uint32()
 		case 51:
 			c.OuterDEK = DEKID(d.uint())
 		case 52:
 			c.SealedOuter = d.copy()
-		case 61:
-			c.ChecksumKey = d.copy()
-		case 70:
-			c.SealedMD5 = d.copy()
 		case 55:
 			n.Seq = d.uint()
 		case 56:
@@ -294,8 +280,16 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Held = d.bool()
 		case 58:
 			n.History = objstore.InodeID(d.uint())
+		case 59:
+			n.TagCount = d.uint8()
+		case 60:
+			c.Logged = d.uint32()
+		case 61:
+			c.ChecksumKey = d.copy()
 		case 62:
 			n.Past = d.inodes()
+		case 70:
+			c.SealedMD5 = d.copy()
 		case 75:
 			n.Name = d.str()
 		case 76:
@@ -304,6 +298,12 @@ func ParseInode(b []byte) (*Inode, error) {
 			n.Lock.Until = objstore.Time(d.int())
 		case 78:
 			n.Lock.Hold = objstore.LegalHold(d.uint8())
+		case 85:
+			n.Renamed = d.id()
+		case 86:
+			c.Appends = d.uint32()
+		case 87:
+			n.Restored = objstore.Time(d.int())
 		default:
 			d.unknown()
 		}
