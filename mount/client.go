@@ -76,7 +76,7 @@ func (c *client) ask(ctx context.Context, path string, q any) (io.ReadCloser, er
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, errNoDaemon
 	case errors.Is(err, fs.ErrPermission):
-		return nil, hinted(fmt.Errorf("%q belongs to another user", c.socket), "the store is that user's: ask as him, or as root")
+		return nil, hinted(fmt.Errorf("%q belongs to another user", c.socket), "the store is that user's: ask as that user, or as root")
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed), closedIdle(err):

@@ -33,7 +33,7 @@ type UserRequest struct {
 	Action UserAction `json:"action"`
 	User   string     `json:"user,omitempty"`
 	Key    string     `json:"key,omitempty"` // access key id
-	// Policies of the user, which take the place of those that he has.
+	// Policies of the user, which take the place of those that they have.
 	Policies []objstore.UserPolicy `json:"policies,omitempty"`
 }
 
@@ -151,7 +151,7 @@ func userError(q UserRequest, err error) error {
 		}
 		return hinted(fmt.Errorf("user %q: %s", q.User, e.Msg), hint)
 	case objstore.KindExists:
-		return hinted(fmt.Errorf("user %q: %s", q.User, e.Msg), "coffer user key add gives him another access key")
+		return hinted(fmt.Errorf("user %q: %s", q.User, e.Msg), "coffer user key add gives them another access key")
 	case objstore.KindMalformedPolicy:
 		return fmt.Errorf("policy %q: %s", e.What, e.Msg)
 	case objstore.KindReadOnly:

@@ -128,7 +128,7 @@ type GetRequest struct {
 	Check Check
 }
 
-// Check asks whether the caller may do what he wants with an object, in the snapshot or
+// Check asks whether the caller may do what it wants with an object, in the snapshot or
 // transaction that it is done in, ahead of anything that is done with its content, and
 // maybe again. What is nil is not asked. An error ends the request and is returned as it
 // is.

@@ -17,11 +17,11 @@ const (
 	MaxUserPolicies = 10   // policies of a user
 )
 
-// User is somebody who may use the S3 door with access keys of his own, as far
-// as his policies allow. The JSON is a promise of the command line.
+// User is somebody who may use the S3 door with access keys of their own, as far
+// as their policies allow. The JSON is a promise of the command line.
 type User struct {
 	Name     string       `json:"name"`
-	ID       string       `json:"id"` // never used for another user, whatever his name
+	ID       string       `json:"id"` // never used for another user, whatever its name
 	ARN      string       `json:"arn"`
 	Created  time.Time    `json:"created"`
 	Disabled bool         `json:"disabled"`

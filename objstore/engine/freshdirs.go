@@ -15,7 +15,7 @@ const (
 
 // freshDirectories remembers which names the directories that this process has
 // made ever had, as hashes: a name whose hash is not among them is absent, and
-// nobody needs to look. Whoever copies a tree asks for each name before he makes it.
+// nobody needs to look. Whoever copies a tree asks for each name before making it.
 //
 // Directories and names are noted within the transaction that makes them, before
 // it commits, and never taken back: what it says of absence is true whatever

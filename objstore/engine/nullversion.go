@@ -13,8 +13,8 @@ import (
 // depend on what is below them; and a file that is a null version can get the name
 // of another one by link(2). Then the current version is the null version if it is
 // one, or else the newest. The others get numbers of their own, under which they are
-// listed and read at once; the records follow when somebody changes that key
-// (tellNullsApart), so that what he does to the null version does nothing to them.
+// listed and read at once; the records follow with the next change of that key
+// (tellNullsApart), so that what it does to the null version does nothing to them.
 
 // keptNull returns the noncurrent null version in one history, nil when there is none.
 func (r reader) keptNull(h history, name string) (*kept, error) {

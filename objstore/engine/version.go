@@ -19,7 +19,7 @@ import (
 // first, under the history of the directory (see record/version.go). A noncurrent
 // version is an inode that no name points at: it has Held set, and where it is
 // kept. What it holds is never changed: whoever has it open for writing gets a content
-// of his own first (aside.go).
+// of its own first (aside.go).
 //
 // An object without a current version has a delete marker for its newest one.
 // Writing and deleting costs the same whatever the number of versions: numbers of

@@ -47,7 +47,7 @@ type Store struct {
 
 // Moves counts the transactions that moved extents to another segment. Spans
 // that were looked up since it last changed can still be read by whoever holds a
-// Pin that he took before he asked: what they point to is removed later than a
+// Pin that they took before they asked: what they point to is removed later than a
 // pin that is older than the move is released.
 func (s *Store) Moves() uint64 { return s.moves.Load() }
 

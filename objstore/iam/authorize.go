@@ -37,7 +37,7 @@ func (a *Access) arn() string {
 }
 
 // beyondPolicy are what root may do whatever a bucket's policy says, so that
-// nobody locks himself out ("Bucket policies", S3 user guide).
+// nobody locks themselves out ("Bucket policies", S3 user guide).
 func beyondPolicy(action string) bool {
 	switch action {
 	case "s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy":

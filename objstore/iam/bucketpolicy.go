@@ -48,7 +48,7 @@ func (s *Service) bindUsers(p *policy.Policy, bucket string, document []byte) ([
 }
 
 // BucketPolicy returns the policy of a bucket as it was set, with the unique id of
-// a user who was removed since then in place of his ARN. What is damaged is returned
+// a user who was removed since then in place of their ARN. What is damaged is returned
 // as it is kept. KindNoSuchConfig.
 func (s *Service) BucketPolicy(ctx context.Context, bucket string) ([]byte, error) {
 	document, _, err := s.store.PolicyDocument(ctx, bucket)

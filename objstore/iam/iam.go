@@ -3,12 +3,12 @@
 // somebody's ask it; the engine under it knows no users and looks into no policy.
 //
 // A request has a Principal, found by the access key or the token that it was
-// signed with, and Authorize says whether he may do an Access. How policies are
+// signed with, and Authorize says whether it may do an Access. How policies are
 // evaluated is package policy's. A Principal is as of one moment: what changes
 // counts for the next request, and a change is durable when it counts.
 //
 // It keeps its records as sealed settings of the store: each user under
-// iam/user/ and his name, as JSON (userRecord), and under sts/key the key that
+// iam/user/ and their name, as JSON (userRecord), and under sts/key the key that
 // the tokens of sessions are sealed under. Sessions themselves are kept nowhere.
 //
 // It must not know requests of a protocol, signatures or listeners: secrets are

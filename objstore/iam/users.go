@@ -33,7 +33,7 @@ type userKey struct {
 	Created time.Time `json:"created"`
 }
 
-// user is a user as of one moment, with his policies compiled. It does not
+// user is a user as of one moment, with their policies compiled. It does not
 // change.
 type user struct {
 	name     string
@@ -94,7 +94,7 @@ func (s *Service) loadUsers(ctx context.Context) error {
 			u.policies, err = compilePolicies(u.rec.Policies)
 		}
 		if err != nil {
-			s.log.Error("a user cannot be read: his access keys do not work", "user", u.name, "error", err)
+			s.log.Error("a user cannot be read: their access keys do not work", "user", u.name, "error", err)
 			u.damaged = true
 		}
 		names[u.name] = u
@@ -152,7 +152,7 @@ func (s *Service) changeUser(ctx context.Context, op, name string, change func(*
 		return errNoUser(op, name)
 	}
 	if old.damaged {
-		return objstore.E(objstore.KindCorrupt, op, name, "the user's record does not open: remove the user and add him again")
+		return objstore.E(objstore.KindCorrupt, op, name, "the user's record does not open: remove the user and add them again")
 	}
 	rec := old.rec
 	rec.Keys, rec.Policies = slices.Clone(rec.Keys), slices.Clone(rec.Policies)
@@ -162,7 +162,7 @@ func (s *Service) changeUser(ctx context.Context, op, name string, change func(*
 	return s.putUser(ctx, op, name, rec)
 }
 
-// putUser stores a user and puts him into force. The caller holds mu.
+// putUser stores a user and puts them into force. The caller holds mu.
 func (s *Service) putUser(ctx context.Context, op, name string, rec userRecord) error {
 	compiled, err := compilePolicies(rec.Policies)
 	if err != nil {
@@ -211,7 +211,7 @@ func (s *Service) AddUser(ctx context.Context, name string, policies []objstore.
 	return objstore.NewAccessKey{User: name, ID: key.ID, Secret: key.Secret}, nil
 }
 
-// RemoveUser removes a user with his keys and sessions, durably. KindNotFound.
+// RemoveUser removes a user with their keys and sessions, durably. KindNotFound.
 func (s *Service) RemoveUser(ctx context.Context, name string) error {
 	const op = "remove user"
 	s.mu.Lock()
@@ -252,7 +252,7 @@ func (s *Service) SetUserPolicies(ctx context.Context, name string, policies []o
 }
 
 // AddUserKey gives a user one more access key, durably. KindNotFound,
-// KindTooLarge: he has MaxUserKeys.
+// KindTooLarge: they have MaxUserKeys.
 func (s *Service) AddUserKey(ctx context.Context, name string) (objstore.NewAccessKey, error) {
 	const op = "add key"
 	key := s.newUserKey()
@@ -270,7 +270,7 @@ func (s *Service) AddUserKey(ctx context.Context, name string) (objstore.NewAcce
 }
 
 // RotateUserKey replaces an access key of a user by a new one, in one step,
-// durably. id may be empty if he has one alone. KindNotFound,
+// durably. id may be empty if they have one alone. KindNotFound,
 // KindInvalidArgument.
 func (s *Service) RotateUserKey(ctx context.Context, name, id string) (objstore.NewAccessKey, error) {
 	const op = "rotate key"

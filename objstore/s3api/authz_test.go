@@ -14,7 +14,7 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// user makes a user and returns the door as he sees it. A policy is the name of
+// user makes a user and returns the door as they see it. A policy is the name of
 // a ready-made one, or statements.
 func (d *door) user(name string, policies ...string) *door {
 	d.t.Helper()
@@ -465,7 +465,7 @@ func TestRenameAsksForWhatItRenames(t *testing.T) {
 	if got := d.get("bucket", "yours/k"); got != "secret" {
 		t.Errorf("the object is %q", got)
 	}
-	u.do("PUT", "/bucket/mine/k2?renameObject", "", "x-amz-rename-source", "mine/k").ok(t, "his own", 200)
+	u.do("PUT", "/bucket/mine/k2?renameObject", "", "x-amz-rename-source", "mine/k").ok(t, "their own", 200)
 }
 
 // TestBackupUserCannotOverwriteVersions: where versioning is suspended, a write

@@ -65,7 +65,7 @@ func (c *conditionKeys) values(key string) (values []string, ok bool) {
 	case "aws:tokenissuetime":
 		begun, ok := q.principal.Session()
 		return []string{begun.Format("2006-01-02T15:04:05Z")}, ok
-	case "aws:multifactorauthpresent": // there are no devices; who signs with keys of his own has no such key
+	case "aws:multifactorauthpresent": // there are no devices; who signs with keys of their own has no such key
 		_, ok := q.principal.Session()
 		return []string{"false"}, ok
 	case "aws:viaawsservice", "aws:principalisawsservice":

@@ -8,7 +8,7 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// Who goes on with a download gets the rest of the object that he has a part of, and
+// Who goes on with a download gets the rest of the object that they have a part of, and
 // otherwise all of what is there now.
 func TestIfRangeDecidesWhetherARangeCounts(t *testing.T) {
 	d := openDoor(t, func(o *Options) {

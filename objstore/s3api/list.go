@@ -121,7 +121,7 @@ func (q *request) listObjectsV1() error {
 	}
 	x.int("MaxKeys", int64(l.max))
 	l.tail(&x, res.Truncated)
-	// Whoever does not say who he is, is not told whose the objects are (recorded).
+	// Whoever does not say who they are, is not told whose the objects are (recorded).
 	q.contents(&x, &l, &res, !q.auth.Anonymous)
 	x.close("ListBucketResult")
 	q.w.Header()["x-amz-bucket-region"] = []string{q.s.o.Region}

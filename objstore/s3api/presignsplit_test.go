@@ -50,7 +50,7 @@ func TestURLsOfVersion2HideNothing(t *testing.T) {
 	}
 }
 
-// Nor can who holds any URL cut the value of a header in two that he has to send.
+// Nor can who holds any URL cut the value of a header in two that has to be sent.
 func TestSignedHeadersAreNotCutInTwo(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("bucket")

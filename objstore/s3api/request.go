@@ -30,8 +30,8 @@ type request struct {
 	header http.Header // of the request, and what a presigned query has for headers
 	auth   *sigv4.Result
 	caller objstore.Caller
-	// principal is who asks. bounded: policies were asked whether he may. onlyNew:
-	// they forbid him to replace an object.
+	// principal is who asks. bounded: policies were asked whether they may. onlyNew:
+	// they forbid them to replace an object.
 	principal        *iam.Principal
 	bounded, onlyNew bool
 	seen             map[objectName][]objstore.Tag // by the policies that were asked; see existingTags

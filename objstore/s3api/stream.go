@@ -164,7 +164,7 @@ func (w *response) finish(unread io.Reader) (reusable bool) {
 // linger takes what the client is still sending after it was answered, and
 // reports whether that was all. If the connection was closed instead, with data in
 // it that nobody has read, the client's kernel would be told to forget the answer
-// too (RFC 9112, 9.6): whoever reads when he has sent everything, as many clients do,
+// too (RFC 9112, 9.6): whoever reads after having sent everything, as many clients do,
 // would never see it.
 func (w *response) linger(body io.Reader) bool {
 	end := time.Now().Add(w.pace.limit)

@@ -20,7 +20,7 @@ import (
 // This file answers the three operations of STS that give and tell temporary
 // credentials, on the endpoint's root, where S3 has none but ListBuckets: "AWS
 // Security Token Service API Reference", query protocol. There are no roles: who
-// assumes one, of any name, may what he may himself, less what the session's own
+// assumes one, of any name, may what they may themselves, less what the session's own
 // policy leaves out.
 
 const (

@@ -194,7 +194,7 @@ func TestBadRequestsOfSTS(t *testing.T) {
 	}
 }
 
-// TestCallerIdentityByURL: some services have a client prove who he is by a
+// TestCallerIdentityByURL: some services have a client prove who it is by a
 // presigned URL of GetCallerIdentity.
 func TestCallerIdentityByURL(t *testing.T) {
 	d := openDoor(t)

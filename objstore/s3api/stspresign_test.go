@@ -13,7 +13,7 @@ import (
 )
 
 // A URL that proves who somebody is, which is what they are made for, must not give
-// his credentials to whoever it is shown to.
+// their credentials to whoever it is shown to.
 func TestPresignedRequestsOfSTSAreHeldToTheirBody(t *testing.T) {
 	d := openDoor(t)
 	const who, more = "Action=GetCallerIdentity&Version=2011-06-15", "Action=GetSessionToken&Version=2011-06-15"

@@ -3,7 +3,7 @@
 // once, one in each lane of a vector register, in the time that one takes.
 //
 // Streams leave a little of their bytes to be computed later (see Digest.Lend), and
-// whoever has to wait for his own computes those of the others with them: no goroutine
+// whoever has to wait for their own computes those of the others with them: no goroutine
 // belongs to the package. Where the processor has no vectors that serve, everything is
 // left to crypto/md5.
 package lanes

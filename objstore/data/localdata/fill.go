@@ -38,7 +38,7 @@ func (s *Store) AppendFrom(ctx context.Context, n int, fill func(io.Writer) erro
 // All of a run or nothing of it: the first bytes of one whose rest found the disk
 // full would stand in the segment for good, and whoever walks it would take what comes
 // next for that rest. It also waits before it takes the first stage because who
-// holds one and waits for another could wait for himself.
+// holds one and waits for another could wait for itself.
 func (s *Store) reserve(g *segment, n int, pieces []piece) (off int64, _ []piece, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
