@@ -94,18 +94,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 func parse(args []string, stderr io.Writer) (*config, error) {
 	c := &config{}
-	var only, size, copySize string
+	c.only = regexp.MustCompile("")
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&c.coffer, "coffer", "", "the coffer `program`; default: bin/coffer here or above, then the path")
 	f.StringVar(&c.dir, "dir", "", "make the store and everything else below `DIR`, on the disk to be measured; default: the directory for temporary files")
 	f.StringVar(&c.tree, "tree", "", "source `tree` for cp -r; default: Go's own, $(go env GOROOT)/src")
 	f.IntVar(&c.repeat, "repeat", 3, "`rounds` of each row")
-	f.StringVar(&size, "size", "", "`bytes` of the large file, with K, M or G; default 1G")
+	f.Var((*sizeValue)(&c.size), "size", "`bytes` of the large file, with K, M or G; default 1G")
 	f.IntVar(&c.files, "files", 0, "`number` of small files; default 10000")
 	f.IntVar(&c.keys, "keys", 0, "`number` of keys to list; default 20000. The promise is for 1000000, which take one to three minutes to make")
-	f.StringVar(&copySize, "copy-size", "", "`bytes` of the object to copy, with K, M or G; default 1G")
-	f.StringVar(&only, "only", "", "measure only the rows whose name matches the `regexp`")
+	f.Var((*sizeValue)(&c.copySize), "copy-size", "`bytes` of the object to copy, with K, M or G; default 1G")
+	f.Func("only", "measure only the rows whose name matches the `regexp`", func(text string) (err error) {
+		c.only, err = regexp.Compile(text)
+		return err
+	})
 	f.BoolVar(&c.json, "json", false, "print all samples as JSON")
 	f.BoolVar(&c.quick, "quick", false, "small sizes, one round: to see that everything works, not for figures")
 	f.BoolVar(&c.s3fs, "s3fs", true, "measure s3fs on coffer's S3 door too, with smaller sizes, where it is installed")
@@ -117,52 +120,14 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("there is no argument %q", f.Arg(0))
 	}
-	pick := func(full, quick int64) int64 {
-		if c.quick {
-			return quick
-		}
-		return full
-	}
-	c.size = pick(1<<30, 16<<20)
-	if size != "" {
-		var err error
-		if c.size, err = parseSize(size); err != nil {
-			return nil, err
-		}
-	}
-	c.size = max(c.size, 4*block) / block * block
-	if c.files <= 0 {
-		c.files = int(pick(10_000, 200))
-	}
-	if c.keys <= 0 {
-		c.keys = int(pick(20_000, 2500))
-	}
-	c.copySize = pick(1<<30, 16<<20)
-	if copySize != "" {
-		var err error
-		if c.copySize, err = parseSize(copySize); err != nil {
-			return nil, err
-		}
-	}
-	c.object = pick(64<<20, 2<<20)
-	c.randoms = int(pick(16384, 512))
-	if c.duration <= 0 {
-		c.duration = time.Duration(pick(int64(2*time.Second), int64(100*time.Millisecond)))
-	}
-	c.settle = time.Duration(pick(int64(4*time.Second), int64(100*time.Millisecond)))
-	if c.quick {
-		c.repeat = 1
-	}
+	c.fillAmounts()
 	if c.repeat < 1 {
 		return nil, errors.New("-repeat needs at least 1")
-	}
-	var err error
-	if c.only, err = regexp.Compile(only); err != nil {
-		return nil, fmt.Errorf("-only: %w", err)
 	}
 	if c.coffer == "" {
 		c.coffer = findCoffer()
 	}
+	var err error
 	if c.coffer, err = filepath.Abs(c.coffer); err != nil {
 		return nil, err
 	}
@@ -175,6 +140,50 @@ func parse(args []string, stderr io.Writer) (*config, error) {
 	return c, nil
 }
 
+// fillAmounts sets the sizes, numbers and times that were not given, and those that
+// cannot be.
+func (c *config) fillAmounts() {
+	pick := func(full, quick int64) int64 {
+		if c.quick {
+			return quick
+		}
+		return full
+	}
+	if c.size == 0 {
+		c.size = pick(1<<30, 16<<20)
+	}
+	c.size = max(c.size, 4*block) / block * block
+	if c.files <= 0 {
+		c.files = int(pick(10_000, 200))
+	}
+	if c.keys <= 0 {
+		c.keys = int(pick(20_000, 2500))
+	}
+	if c.copySize == 0 {
+		c.copySize = pick(1<<30, 16<<20)
+	}
+	c.object = pick(64<<20, 2<<20)
+	c.randoms = int(pick(16384, 512))
+	if c.duration <= 0 {
+		c.duration = time.Duration(pick(int64(2*time.Second), int64(100*time.Millisecond)))
+	}
+	c.settle = time.Duration(pick(int64(4*time.Second), int64(100*time.Millisecond)))
+	if c.quick {
+		c.repeat = 1
+	}
+}
+
+// sizeValue is a flag for a number of bytes, with K, M or G.
+type sizeValue int64
+
+func (v *sizeValue) String() string { return "" }
+
+func (v *sizeValue) Set(text string) error {
+	n, err := parseSize(text)
+	*v = sizeValue(n)
+	return err
+}
+
 func parseSize(s string) (int64, error) {
 	unit := int64(1)
 	if i := strings.IndexAny(s, "KMG"); i >= 0 && i == len(s)-1 {
@@ -183,7 +192,7 @@ func parseSize(s string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n <= 0 || n > (1<<44)/unit {
-		return 0, fmt.Errorf("-size: %q is no size", s)
+		return 0, errors.New("no size: a number of bytes, with K, M or G behind it or not")
 	}
 	return n * unit, nil
 }

@@ -184,15 +184,11 @@ func measure(ctx context.Context, c *config, stderr io.Writer) (rep *report, err
 func (s *stage) runGroup(ctx context.Context, g group) []*result {
 	wanted := map[string]bool{}
 	var results []*result
-	byName := map[string]*result{}
 	for _, r := range g.rows {
-		if !s.c.only.MatchString(r.name) {
-			continue
+		if s.c.only.MatchString(r.name) {
+			wanted[r.name] = true
+			results = append(results, &result{row: r, samples: map[string][]float64{}, errs: map[string]string{}})
 		}
-		wanted[r.name] = true
-		x := &result{row: r, samples: map[string][]float64{}, errs: map[string]string{}}
-		results = append(results, x)
-		byName[r.name] = x
 	}
 	if len(wanted) == 0 {
 		return nil
@@ -202,40 +198,57 @@ func (s *stage) runGroup(ctx context.Context, g group) []*result {
 			// Another one is first in each round.
 			c := g.contestants[(i+round)%len(g.contestants)]
 			m := &meter{wanted: wanted, values: map[string]float64{}}
-			if c.name == nameCoffer && s.c.profile != "" {
-				m.begin, m.end = s.coffer.profileRow, s.coffer.tookRow
-			}
-			err := s.rest(ctx)
-			if err == nil {
-				began := time.Now()
-				debug.FreeOSMemory() // ours, so that it does not fall into the measure
-				err = s.bounded(ctx, func(ctx context.Context) error { return c.run(ctx, m) })
-				s.log("%s, round %d, %s: %.1f s %s", g.name, round+1, c.name, time.Since(began).Seconds(), m)
-			}
-			for name, x := range byName {
-				v, ok := m.values[name]
-				if !ok {
-					v = math.NaN()
-				}
-				x.samples[c.name] = append(x.samples[c.name], v)
+			err := s.runContestant(ctx, c, m, fmt.Sprintf("%s, round %d", g.name, round+1))
+			for _, x := range results {
+				x.addSample(c.name, m)
 			}
 			if ctx.Err() != nil {
 				return results
 			}
-			if err != nil {
-				s.log("%s, %s: %s: %v", g.name, c.name, m.step, err)
-				if errors.Is(err, errNotRoot) {
-					continue
-				}
-				for name, x := range byName {
-					if _, ok := m.values[name]; !ok && (m.step == name || m.step == "") {
-						x.errs[c.name] = err.Error()
-					}
-				}
+			if err == nil {
+				continue
+			}
+			s.log("%s, %s: %s: %v", g.name, c.name, m.step, err)
+			if errors.Is(err, errNotRoot) {
+				continue
+			}
+			for _, x := range results {
+				x.addError(c.name, m, err)
 			}
 		}
 	}
 	return results
+}
+
+// runContestant measures one contestant in one round, after a rest.
+func (s *stage) runContestant(ctx context.Context, c contestant, m *meter, round string) error {
+	if c.name == nameCoffer && s.c.profile != "" {
+		m.begin, m.end = s.coffer.profileRow, s.coffer.tookRow
+	}
+	if err := s.rest(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	debug.FreeOSMemory() // ours, so that it does not fall into the measure
+	err := s.bounded(ctx, func(ctx context.Context) error { return c.run(ctx, m) })
+	s.log("%s, %s: %.1f s %s", round, c.name, time.Since(began).Seconds(), m)
+	return err
+}
+
+// addSample adds what a contestant reached in a round: NaN if nothing.
+func (x *result) addSample(contestant string, m *meter) {
+	v, ok := m.values[x.row.name]
+	if !ok {
+		v = math.NaN()
+	}
+	x.samples[contestant] = append(x.samples[contestant], v)
+}
+
+// addError notes why a contestant has no value, if this row is the one that failed.
+func (x *result) addError(contestant string, m *meter, err error) {
+	if _, ok := m.values[x.row.name]; !ok && (m.step == x.row.name || m.step == "") {
+		x.errs[contestant] = err.Error()
+	}
 }
 
 // Limits on a contestant's round: a file system that hangs holds the one who
