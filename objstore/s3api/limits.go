@@ -64,6 +64,6 @@ const (
 )
 
 const (
-	headerTimeout = 30 * time.Second
-	idleTimeout   = 2 * time.Minute
+	headerTimeout = 30 * time.Second // for the request line and headers
+	idleTimeout   = 2 * time.Minute  // of a connection between requests
 )
