@@ -157,7 +157,14 @@ func userError(q UserRequest, err error) error {
 	case objstore.KindReadOnly:
 		return hinted(errors.New("the store is open read-only"), "coffer umount, and mount it without --read-only")
 	case objstore.KindInvalidArgument, objstore.KindTooLarge, objstore.KindCorrupt:
-		return fmt.Errorf("user %q: %s", q.User, e.Msg)
+		err := fmt.Errorf("user %q: %s", q.User, e.Msg)
+		switch {
+		case e.Kind == objstore.KindInvalidArgument && q.Action == UserKeyRotate && q.Key == "":
+			return hinted(err, "coffer user key list shows them: put one behind the user's name")
+		case e.Kind == objstore.KindTooLarge && q.Action == UserKeyAdd:
+			return hinted(err, "coffer user key rotate replaces one, coffer user key remove makes room")
+		}
+		return err
 	}
 	return err
 }

@@ -76,6 +76,9 @@ func userLife(h *house, daemon bool) {
 
 	second := h.newKey("user", "key", "add", "alice")
 	h.says([]string{"user", "key", "list", "alice"}, alice.ID, second.ID)
+	if r := h.coffer("user", "key", "rotate", "alice"); r.code != exitFailed || !strings.Contains(r.stderr, "say which one\nhint: coffer user key list") {
+		t.Errorf("%+v", r)
+	}
 	third := h.newKey("user", "key", "rotate", "alice", alice.ID)
 	h.ok("user", "key", "remove", "alice", second.ID)
 	if u := h.users()["alice"]; len(u.Keys) != 1 || u.Keys[0].ID != third.ID {

@@ -188,6 +188,13 @@ func TestUserRefusals(t *testing.T) {
 	if _, err := s.RotateUserKey(bg, "alice", ""); objstore.KindOf(err) != objstore.KindInvalidArgument {
 		t.Errorf("rotate which of %d: %v", objstore.MaxUserKeys, err)
 	}
+	keyless := addUser(t, s, "keyless")
+	if err := s.RemoveUserKey(bg, "keyless", keyless.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RotateUserKey(bg, "keyless", ""); objstore.KindOf(err) != objstore.KindNotFound {
+		t.Errorf("rotate which of none: %v", err)
+	}
 }
 
 func TestWhoMayDoWhat(t *testing.T) {

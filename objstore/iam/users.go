@@ -276,7 +276,10 @@ func (s *Service) RotateUserKey(ctx context.Context, name, id string) (objstore.
 	const op = "rotate key"
 	key := s.newUserKey()
 	err := s.changeUser(ctx, op, name, func(r *userRecord) error {
-		if id == "" && len(r.Keys) != 1 {
+		if id == "" && len(r.Keys) == 0 {
+			return objstore.E(objstore.KindNotFound, op, name, "the user has no access key")
+		}
+		if id == "" && len(r.Keys) > 1 {
 			return objstore.E(objstore.KindInvalidArgument, op, name, fmt.Sprintf("the user has %d access keys: say which one", len(r.Keys)))
 		}
 		for i := range r.Keys {
