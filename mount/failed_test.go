@@ -59,6 +59,9 @@ func TestUnmountOfAFailedStoreGoesOnWhenRepeated(t *testing.T) {
 	if s := d.Status(t.Context()); s.Failed == "" {
 		t.Error("the status does not say that the store has failed")
 	}
+	if _, err := RunUser(t.Context(), c, UserRequest{Action: UserAdd, User: "alice"}); err == nil || !strings.Contains(err.Error(), "has failed") {
+		t.Errorf("a user after that: %v", err)
+	}
 	if err := d.Unmount(t.Context(), dir); err == nil || len(d.mountList()) != 1 {
 		t.Fatalf("unmount: %v, and the mounts are %+v", err, d.mountList())
 	}

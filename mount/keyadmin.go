@@ -94,7 +94,7 @@ func keyNames() kms.Names { return kms.Names{Region: Region, Account: objstore.A
 // do carries a request out. What it returns is durable.
 func (a *keyAdmin) do(ctx context.Context, q KeyRequest) (KeyReply, error) {
 	if q.Action.changes() && a.store.cfg.ReadOnly {
-		return KeyReply{}, errors.New("the store is open read-only")
+		return KeyReply{}, openReadOnly()
 	}
 	if q.Action.changes() {
 		a.eraseDue(ctx) // what is due is gone, whether a daemon ran or not
@@ -364,7 +364,7 @@ func keyProblem(id kms.KeyID, err error) error {
 	case errors.Is(err, kms.ErrFull):
 		return fmt.Errorf("key %q: the keystore has no room for it", id)
 	case objstore.IsKind(err, objstore.KindReadOnly):
-		return errors.New("the store is open read-only")
+		return readOnly(err)
 	}
 	return err
 }

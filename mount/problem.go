@@ -1,6 +1,11 @@
 package mount
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cofferfs/coffer/objstore"
+)
 
 // Problem is an error for people: what is wrong, and the next step where it is
 // known.
@@ -41,6 +46,20 @@ func hinted(err error, hint string) error {
 
 // misused is an error of the call itself, with a hint that may be empty.
 func misused(err error, hint string) error { return &Problem{Err: err, Hint: hint, Code: CodeUsage} }
+
+// openReadOnly refuses a change.
+func openReadOnly() error {
+	return hinted(errors.New("the store is open read-only"), "coffer umount, and mount it without --read-only")
+}
+
+// readOnly words an error of objstore.KindReadOnly: with a cause the store has failed.
+func readOnly(err error) error {
+	var e *objstore.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return hinted(fmt.Errorf("the store has failed and takes no changes: %w", e.Err), "coffer status tells more; the daemon has to be started again")
+	}
+	return openReadOnly()
+}
 
 // CodeOf returns the code of the outermost Problem in err's chain.
 func CodeOf(err error) Code {

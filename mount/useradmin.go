@@ -155,7 +155,7 @@ func userError(q UserRequest, err error) error {
 	case objstore.KindMalformedPolicy:
 		return fmt.Errorf("policy %q: %s", e.What, e.Msg)
 	case objstore.KindReadOnly:
-		return hinted(errors.New("the store is open read-only"), "coffer umount, and mount it without --read-only")
+		return readOnly(err)
 	case objstore.KindInvalidArgument, objstore.KindTooLarge, objstore.KindCorrupt:
 		err := fmt.Errorf("user %q: %s", q.User, e.Msg)
 		switch {
