@@ -2,6 +2,7 @@ package s3api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -119,6 +120,9 @@ func (q *request) getBucketLocation() error {
 	return q.sendXML(http.StatusOK, &x)
 }
 
+// listBucketsParams are what a ListBuckets can ask for.
+var listBucketsParams = [...]string{"prefix", "max-buckets", "bucket-region", "continuation-token"}
+
 func (q *request) listBuckets() error {
 	max, err := q.intParam("max-buckets", maxBuckets, maxBuckets+1)
 	if err != nil {
@@ -151,12 +155,16 @@ func (q *request) listBuckets() error {
 	x.text("ID", ownerID)
 	x.close("Owner")
 	x.open("Buckets")
+	told := "" // but to who asks for something ("Bucket", S3 API reference)
+	if slices.ContainsFunc(listBucketsParams[:], q.query.Has) {
+		told = q.s.o.Region
+	}
 	for i := range list {
 		b := &list[i]
 		x.open("Bucket")
 		x.text("Name", b.Name)
 		x.time("CreationDate", b.Created)
-		x.text("BucketRegion", q.s.o.Region)
+		x.textIf("BucketRegion", told)
 		x.text("BucketArn", bucketARN(b.Name))
 		x.close("Bucket")
 	}

@@ -132,6 +132,23 @@ func TestListBucketsPages(t *testing.T) {
 	}
 }
 
+// AWS tells where a bucket is only in answer to a request that has a parameter.
+func TestListBucketsTellsRegionsToWhoAsksForSomething(t *testing.T) {
+	d := openDoor(t)
+	d.bucket("photos")
+	for query, want := range map[string]string{
+		"": "", "?x-id=ListBuckets": "",
+		"?prefix=ph": "us-east-1", "?max-buckets=1": "us-east-1", "?bucket-region=us-east-1": "us-east-1",
+		"?max-buckets=1&continuation-token=": "us-east-1",
+	} {
+		a := d.do("GET", "/"+query, "")
+		a.ok(t, query, 200)
+		if got := element(a.body, "BucketRegion"); got != want || element(a.body, "BucketArn") != "arn:aws:s3:::photos" {
+			t.Errorf("%q: region %q, want %q: %s", query, got, want, a.body)
+		}
+	}
+}
+
 func TestSubresourcesOfABucketWithoutThem(t *testing.T) {
 	d := openDoor(t)
 	d.bucket("plain")
