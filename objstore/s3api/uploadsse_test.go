@@ -45,3 +45,23 @@ func TestConditionsOnEncryptionHoldForUploads(t *testing.T) {
 		d.do("POST", target, body).ok(t, c.what+": complete", status)
 	}
 }
+
+// On AWS, too, policies that ask for tags or an ACL let uploads be begun and no part
+// be added: parts have no such header, and nothing of what the upload was begun with
+// (boto/boto3#2675, aws/aws-cli#1674).
+func TestConditionsOnTagsAndACLsHoldForNoPart(t *testing.T) {
+	const statement = `"Principal":"*","Action":"s3:PutObject","Resource":"arn:aws:s3:::bucket/*","Condition":`
+	for what, c := range map[string]struct{ condition, header, value string }{
+		"tag": {`{"StringNotEquals":{"s3:RequestObjectTag/team":"a"}}`, "x-amz-tagging", "team=a"},
+		"ACL": {`{"StringNotEquals":{"s3:x-amz-acl":"bucket-owner-full-control"}}`, "x-amz-acl", "bucket-owner-full-control"},
+	} {
+		d := openDoor(t)
+		d.bucket("bucket")
+		d.policy("bucket", `{"Effect":"Deny",`+statement+c.condition+"}")
+		d.do("PUT", "/bucket/k", "data").want(t, what+": without", 403, "AccessDenied", "")
+		d.do("PUT", "/bucket/k", "data", c.header, c.value).ok(t, what+": with", 200)
+		d.do("POST", "/bucket/parts?uploads", "").want(t, what+": create without", 403, "AccessDenied", "")
+		_, part := d.begin("/bucket/parts", c.header, c.value)
+		d.do("PUT", part(1), "data").want(t, what+": part", 403, "AccessDenied", "")
+	}
+}
