@@ -110,6 +110,11 @@ func prepare(cfg *Config, listen func() error) (*durable.Lock, error) {
 	if state != dirStore && cfg.ReadOnly {
 		return nil, errNoStore(cfg)
 	}
+	if state == dirAbsent {
+		if err := checkAbove(cfg); err != nil {
+			return nil, err
+		}
+	}
 	if err := checkStoreWritable(cfg); err != nil {
 		return nil, err
 	}

@@ -79,6 +79,9 @@ func inspect(c *Config) (dirState, *superblockFile, error) {
 		}
 		return dirHalf, sb, nil
 	}
+	if below := storeBelow(c.Store, entries); below != "" {
+		return 0, nil, hinted(fmt.Errorf("directory %q has a store below it, %q", c.Store, below), hintNested)
+	}
 	if len(parts) > 0 {
 		lost := fmt.Errorf("store %q has no superblock, but has %s", c.Store, strings.Join(parts, ", "))
 		return 0, nil, c.advise(&damage{nameSuperblock, lost}, nil)
