@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -31,10 +32,52 @@ func newClient(socket string) *client {
 	return &client{socket: socket, http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
+			c, err := d.DialContext(ctx, "unix", socket)
+			if err != nil {
+				return nil, err
+			}
+			if err := checkDaemon(c.(*net.UnixConn), socket); err != nil {
+				c.Close()
+				return nil, err
+			}
+			return c, nil
 		},
 		DisableKeepAlives: true,
 	}}}
+}
+
+// stranger is a daemon that is not to be asked.
+type stranger struct {
+	socket string
+	uid    uint32
+}
+
+func (s *stranger) Error() string {
+	return fmt.Sprintf("%q is the socket of user %d, who is neither you nor the owner of the store", s.socket, s.uid)
+}
+
+// checkDaemon makes sure that a store's daemon is its own. A daemon is told keys, and
+// tells where S3 is; where others may write to the store's directory, as they may in one
+// that they made in /tmp, they can put a socket of theirs there.
+func checkDaemon(c *net.UnixConn, socket string) error {
+	uid, err := peerUID(c)
+	if err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Dir(filepath.Dir(socket)), &st); err != nil {
+		return err
+	}
+	if trusted(uid, uint32(os.Geteuid()), st.Uid) {
+		return nil
+	}
+	return &stranger{socket, uid}
+}
+
+// trusted reports whether a user asks another one's daemon, which opens a store of
+// owner's: everybody root's and his own, and root that of whose store it is.
+func trusted(daemon, user, owner uint32) bool {
+	return daemon == 0 || daemon == user || user == 0 && daemon == owner
 }
 
 // call posts q, or gets if q is nil, and decodes the answer into a.
@@ -72,7 +115,10 @@ func (c *client) ask(ctx context.Context, path string, q any) (io.ReadCloser, er
 		req.Method, req.Body, req.ContentLength = http.MethodPost, body, int64(len(text))
 	}
 	resp, err := c.http.Do(req)
+	var other *stranger
 	switch {
+	case errors.As(err, &other):
+		return nil, hinted(other, "somebody else may write to the store's directory, which should be yours alone (mode 0700): nothing was sent")
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return nil, errNoDaemon
 	case errors.Is(err, fs.ErrPermission):
