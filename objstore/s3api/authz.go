@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -155,6 +156,9 @@ func (q *request) needs(op string) []string {
 			add("s3:PutObjectLegalHold")
 		}
 	}
+	if q.comparesETag(op) {
+		add("s3:GetObject")
+	}
 	switch op {
 	case "CreateBucket":
 		if strings.EqualFold(q.get("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
@@ -171,6 +175,27 @@ func (q *request) needs(op string) []string {
 	}
 	return list
 }
+
+// comparesETag reports whether a write or delete goes by the ETag of what is there: whoever
+// may not read that could find out whether it is what he takes it for ("How to prevent
+// object overwrites with conditional writes", "Enforce conditional deletes", S3 user guide).
+func (q *request) comparesETag(op string) bool {
+	match, has := q.single("If-Match")
+	none, hasNone := q.single("If-None-Match")
+	switch op {
+	case "RenameObject":
+		return has && namesETag(match) || hasNone && namesETag(none)
+	case "DeleteObject":
+		return has && namesETag(match)
+	}
+	return has && namesETag(match) && q.creates(op)
+}
+
+// namesETag tells a condition on an ETag from one that wants some object, or none.
+func namesETag(condition string) bool { return strings.Trim(condition, " \t") != "*" }
+
+// comparesTags is namesETag of a condition that was read.
+func comparesTags(match []string) bool { return len(match) > 0 && !slices.Equal(match, []string{"*"}) }
 
 // bypasses reports whether the request is to disregard governance retention.
 func (q *request) bypasses() bool {
@@ -312,8 +337,9 @@ func (q *request) denied(err error) error {
 	return err
 }
 
-// allowDelete asks for one key of DeleteObjects, as it is now.
-func (q *request) allowDelete(key, version string) error {
+// allowDelete asks for one key of DeleteObjects, as it is now. compares: it is deleted by
+// its ETag, see comparesETag.
+func (q *request) allowDelete(key, version string, compares bool) error {
 	delete(q.seen, objectName{q.bucket, key, version})
 	if !q.bounded {
 		return nil
@@ -325,6 +351,9 @@ func (q *request) allowDelete(key, version string) error {
 	err := q.allow(action, q.bucket, key, version)
 	if err == nil && q.bypasses() {
 		err = q.allow("s3:BypassGovernanceRetention", q.bucket, key, version)
+	}
+	if err == nil && compares {
+		err = q.allow("s3:GetObject", q.bucket, key, version)
 	}
 	return err
 }

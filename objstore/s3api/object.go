@@ -240,7 +240,7 @@ func (q *request) deleteObjects() error {
 			out.version = *o.VersionID
 			req.Version = objstore.VersionID(out.version)
 		}
-		if err := q.allowDelete(o.Key, out.version); err != nil {
+		if err := q.allowDelete(o.Key, out.version, o.ETag != nil && namesETag(*o.ETag)); err != nil {
 			out.err = q.translateFor(err, o.Key)
 			continue
 		}
@@ -283,7 +283,7 @@ func (q *request) deleteObjects() error {
 func (q *request) deleteChanging(req objstore.DeleteRequest) (out objstore.DeleteOutcome) {
 	req.Bucket = q.bucket
 	for range attempts {
-		if out.Err = q.allowDelete(req.Key, string(req.Version)); out.Err != nil {
+		if out.Err = q.allowDelete(req.Key, string(req.Version), comparesTags(req.Precondition.IfMatch)); out.Err != nil {
 			return out
 		}
 		req.Check = q.held(q.bucket, req.Key, string(req.Version), false)
