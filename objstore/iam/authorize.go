@@ -117,6 +117,20 @@ func (s *Service) Bound(ctx context.Context, p *Principal, bucket string) (bool,
 	return document != nil, err
 }
 
+// MayAllowAnonymous returns nil if the policy of a bucket could allow one of some actions
+// to whoever does not sign, and KindAccessDenied otherwise: then nothing of what the
+// request asks for has to be looked at. KindNoSuchBucket.
+func (s *Service) MayAllowAnonymous(ctx context.Context, bucket string, actions ...string) error {
+	rules, restricted, err := s.bucketPolicy(ctx, bucket)
+	if err != nil {
+		return err
+	}
+	if rules != nil && !restricted && slices.ContainsFunc(actions, func(a string) bool { return rules.MayAllow(&policy.Principal{}, a) }) {
+		return nil
+	}
+	return Anonymous().denied(&Access{Bucket: bucket}, "")
+}
+
 // Denied reports whether some policy denies a explicitly. It is for what needs
 // no Allow.
 func (s *Service) Denied(ctx context.Context, p *Principal, a Access) (bool, error) {

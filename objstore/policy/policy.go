@@ -105,6 +105,14 @@ func (p *Policy) Allows(service string) bool {
 	})
 }
 
+// MayAllow reports whether a statement could allow somebody an action, on some resource
+// and under some condition.
+func (p *Policy) MayAllow(who *Principal, action string) bool {
+	return slices.ContainsFunc(p.statements, func(s statement) bool {
+		return s.allow && (s.principals == nil || s.principals.matches(who, true)) && s.matchesAction(action)
+	})
+}
+
 func (s *statement) applies(r *Request) bool {
 	if s.principals != nil && !s.principals.matches(&r.Principal, s.allow) {
 		return false
