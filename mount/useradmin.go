@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/iam"
@@ -44,6 +45,8 @@ type UserReply struct {
 	Users []objstore.User `json:"users,omitempty"`
 	// Key is a key that was made. Nobody is told its secret again.
 	Key *objstore.NewAccessKey `json:"key,omitempty"`
+	// Notes are what the policies that were set say in vain.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // RunUser manages the users of a store: through the daemon that has it open or,
@@ -122,6 +125,7 @@ func userAdmin(ctx context.Context, users *iam.Service, log *slog.Logger, q User
 		}
 		log.Info("user changed", attrs...)
 	}
+	r.Notes = unknownKeys(q.Policies)
 	if q.Action != UserRemove {
 		u, err := users.User(q.User)
 		if err != nil {
@@ -135,6 +139,17 @@ func userAdmin(ctx context.Context, users *iam.Service, log *slog.Logger, q User
 		r.Users = []objstore.User{u}
 	}
 	return r, nil
+}
+
+// unknownKeys tells of condition keys in policies that no request has, misspelt ones first
+// of all: a Deny that asks for one may never deny.
+func unknownKeys(list []objstore.UserPolicy) (notes []string) {
+	for _, p := range list {
+		if keys, err := iam.UnknownKeys(p); err == nil && keys != nil {
+			notes = append(notes, fmt.Sprintf("policy %q has condition keys that no request has: %s", p.Name, strings.Join(keys, ", ")))
+		}
+	}
+	return notes
 }
 
 // userError words what a Service of iam says for people.

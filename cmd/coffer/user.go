@@ -45,7 +45,9 @@ func runUser(c *cli.Context, q mount.UserRequest, most int) (mount.UserReply, er
 		return mount.UserReply{}, usagef("%s was given %d arguments too many: %q", c.Command.Name, c.NArg()-most, c.Args().Get(most))
 	}
 	q.User = c.Args().First()
-	return mount.RunUser(c.Context, config(c), q)
+	r, err := mount.RunUser(c.Context, config(c), q)
+	printNotes(c.App.ErrWriter, r.Notes...)
+	return r, err
 }
 
 func userAddCommand() *cli.Command {

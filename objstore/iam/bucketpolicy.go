@@ -21,7 +21,14 @@ func (s *Service) SetBucketPolicy(ctx context.Context, c objstore.Caller, bucket
 	if document, err = s.bindUsers(p, bucket, document); err != nil {
 		return err
 	}
-	return s.store.SetPolicyDocument(ctx, c, bucket, document, p.Public())
+	if err := s.store.SetPolicyDocument(ctx, c, bucket, document, p.Public()); err != nil {
+		return err
+	}
+	if keys := p.UnknownKeys(); keys != nil {
+		// S3's answer has no place for it.
+		s.log.Warn("a bucket's policy has condition keys that no request has", "bucket", bucket, "keys", keys)
+	}
+	return nil
 }
 
 // bindUsers returns the document with the unique ids of the users that it names

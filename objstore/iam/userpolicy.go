@@ -55,3 +55,13 @@ func PolicyText(p objstore.UserPolicy) ([]byte, error) {
 	}
 	return text, nil
 }
+
+// UnknownKeys are the condition keys of a user's policy that no request has.
+// KindMalformedPolicy.
+func UnknownKeys(p objstore.UserPolicy) ([]string, error) {
+	list, err := compilePolicies([]objstore.UserPolicy{p})
+	if err != nil {
+		return nil, err
+	}
+	return list[0].UnknownKeys(), nil
+}
