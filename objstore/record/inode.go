@@ -311,6 +311,9 @@ func ParseInode(b []byte) (*Inode, error) {
 	if d.err != nil {
 		return nil, fmt.Errorf("inode: %w", d.err)
 	}
+	if c.ETag == ETagKeyed {
+		c.ETagSum = [16]byte{} // has none, and none is written
+	}
 	return n, n.check()
 }
 

@@ -405,6 +405,9 @@ func FuzzParse(f *testing.F) {
 		if k.name == "upload with tags" { // a field of no pairs
 			f.Add(uint8(i), []byte("\x01\x01\x010\x02\x100000000000000000\x03\x01\x01\x04\x010\x05\x06000000\x15\x00"))
 		}
+		if k.name == "file" { // a sum without the kind of ETag that has one
+			f.Add(uint8(i), []byte("\x01\x01\x01\x01\x05\x01\x01\x1d\x100123456789abcdef"))
+		}
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
 		k := kinds[int(i)%len(kinds)]
