@@ -168,7 +168,8 @@ func TestPartialPackagesAreRefused(t *testing.T) {
 }
 
 // FuzzDecryptPackages checks that whatever decrypts is the plaintext that
-// stands at that place.
+// stands at that place, and that the end is where it was. A wrong length, which has
+// been authenticated and so is not, shows in the last package alone.
 func FuzzDecryptPackages(f *testing.F) {
 	key, base := vectorKey(f)
 	plain := pattern(2*packagePlain + 10)
@@ -178,6 +179,7 @@ func FuzzDecryptPackages(f *testing.F) {
 	f.Add(int64(len(plain)), 2, good[2*packageCipher:])
 	f.Add(int64(packagePlain), 0, good[:packageCipher])
 	f.Add(int64(10), 0, good[2*packageCipher:])
+	f.Add(int64(packagePlain)+71, 0, good[:packageCipher])
 	f.Add(int64(0), 0, []byte{})
 	f.Add(int64(-1), -1, []byte{0x20})
 	f.Fuzz(func(t *testing.T, plainLen int64, first int, cipher []byte) {
@@ -188,8 +190,11 @@ func FuzzDecryptPackages(f *testing.F) {
 			}
 			return
 		}
-		if plainLen != int64(len(plain)) || !bytes.HasPrefix(plain[first*packagePlain:], got) {
+		if first*packagePlain > len(plain) || !bytes.HasPrefix(plain[first*packagePlain:], got) {
 			t.Fatal("wrong data")
+		}
+		if end := int64(first*packagePlain + len(got)); (end == plainLen) != (end == int64(len(plain))) {
+			t.Fatalf("%d bytes from package %d are the end of %d and of %d", len(got), first, plainLen, len(plain))
 		}
 	})
 }
