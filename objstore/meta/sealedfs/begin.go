@@ -41,6 +41,19 @@ func (fs *FS) beginMarker(name string, category vfs.DiskWriteCategory) error {
 	return nil
 }
 
+// removeMarker removes one of Pebble's markers. Pebble makes its successor before, and has
+// one sync of the directory for both: of changes that were not synced a file system can
+// keep the later ones alone, and then there would be no marker.
+func (fs *FS) removeMarker(name string) error {
+	if err := fs.beforeDurable(); err != nil {
+		return err
+	}
+	if err := fs.syncStoreDir(); err != nil {
+		return fs.fail("sync", fs.o.Dir, err)
+	}
+	return fs.base.Remove(name)
+}
+
 // createManifest makes a manifest, and never fails either.
 func (fs *FS) createManifest(name string, number uint64, category vfs.DiskWriteCategory) vfs.File {
 	w := &logWriter{fs: fs, name: name, kind: kindManifest, number: number, category: category}

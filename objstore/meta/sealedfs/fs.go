@@ -350,6 +350,9 @@ func (fs *FS) Remove(name string) error {
 		if fs.isFrozen() {
 			return nil
 		}
+		if _, _, _, ok := marker(name); ok {
+			return fs.removeMarker(name)
+		}
 		if !ok || !k.anchored() {
 			return fs.base.Remove(name)
 		}
