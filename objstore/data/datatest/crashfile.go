@@ -88,7 +88,7 @@ func (f *crashFile) WriteAt(p []byte, off int64) (int, error) {
 		}
 		for i := 0; i < len(q); i += data.Block {
 			n := (off + int64(i)) / data.Block
-			if _, ok := f.inode.synced[n]; ok {
+			if _, ok := f.inode.synced[n]; ok && !f.inode.unsure[n] {
 				f.fs.violateLocked("block %d of %s was written again after it had been synced", n, f.name)
 			}
 			f.inode.dirty[n] = dirtyBlock{p: bytes.Clone(q[i : i+data.Block])}
@@ -147,6 +147,7 @@ func (f *crashFile) Sync() error {
 			done /= 2
 		case All:
 			f.inode.syncedSize = f.inode.size
+			clear(f.inode.unsure)
 		}
 		for i, n := range numbers {
 			d := f.inode.dirty[n]
@@ -161,6 +162,9 @@ func (f *crashFile) Sync() error {
 				continue
 			}
 			f.inode.synced[n] = d.p
+			if e != All {
+				f.inode.unsure[n] = true
+			}
 			f.inode.syncedSize = max(f.inode.syncedSize, min((n+1)*data.Block, f.inode.size))
 			delete(f.inode.dirty, n)
 		}

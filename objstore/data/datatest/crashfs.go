@@ -45,6 +45,7 @@ type inode struct {
 	modified         time.Time
 	synced           map[int64][]byte
 	dirty            map[int64]dirtyBlock
+	unsure           map[int64]bool // synced, by a sync that failed all the same
 }
 
 type dirtyBlock struct {
@@ -170,6 +171,7 @@ func (f *inode) crash(rng *rand.Rand, chance func() bool) *inode {
 		modified: f.modified,
 		synced:   maps.Clone(f.synced),
 		dirty:    make(map[int64]dirtyBlock),
+		unsure:   make(map[int64]bool),
 	}
 	if chance() {
 		out.size = f.size
@@ -256,7 +258,7 @@ func (c *CrashFS) Create(name string) (localdata.File, error) {
 		if _, ok := c.names[name]; ok {
 			return syscall.EEXIST
 		}
-		f := &inode{modified: time.Now(), synced: make(map[int64][]byte), dirty: make(map[int64]dirtyBlock)}
+		f := &inode{modified: time.Now(), synced: make(map[int64][]byte), dirty: make(map[int64]dirtyBlock), unsure: make(map[int64]bool)}
 		c.names[name] = f
 		out = c.openLocked(name, f)
 		return nil

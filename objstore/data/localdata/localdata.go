@@ -7,7 +7,8 @@
 // is left, pads it to data.Block, and makes it durable with one fdatasync for
 // all who wait (and one fsync of the directory after a segment was made).
 // Blocks are written in place once: a barrier ends in a padded block and the
-// next run begins in a fresh one.
+// next run begins in a fresh one. (What a sync without room may have lost is
+// written there again, before a sync has covered it: see rewrite.go.)
 //
 // Open writes nothing, and does not look at the segments: a large store has
 // ten thousands of them. What an earlier process left is sealed, whatever state

@@ -93,11 +93,13 @@ type segment struct {
 	noAlloc   bool  // setting room aside is not possible
 
 	// Guarded by Store.mu.
-	end      int64 // where the next run goes
-	syncEnd  int64 // everything before this is durable
-	rotated  bool  // takes no more appends
-	modified int64 // of the last append, Unix nanoseconds
+	end      int64      // where the next run goes
+	syncEnd  int64      // everything before this is durable
+	rotated  bool       // takes no more appends
+	modified int64      // of the last append, Unix nanoseconds
+	written  []transfer // that no sync has covered yet
 
 	// Owned by the running barrier.
-	named bool // the directory was synced since the file was made
+	named    bool // the directory was synced since the file was made
+	doubtful bool // a sync had no room, and can have lost what was written
 }

@@ -122,6 +122,7 @@ func (s *Store) write(b *stage) {
 		s.fail(fmt.Sprintf("write segment %v at %d", b.seg.id, b.start), err)
 		return
 	}
+	wrote := transferOf(b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.change.Broadcast()
@@ -133,6 +134,7 @@ func (s *Store) write(b *stage) {
 	s.stats.writes.Add(1)
 	s.stats.writtenBytes.Add(uint64(b.n))
 	b.written = true
+	b.seg.written = append(b.seg.written, wrote)
 	for i, other := range s.live {
 		if other == b {
 			s.live = append(s.live[:i], s.live[i+1:]...)

@@ -2,7 +2,10 @@ package localdata
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/cofferfs/coffer/objstore/data"
 )
 
 // Sync implements data.Store.
@@ -35,6 +38,16 @@ type cut struct {
 // flushAll makes everything durable that was appended before it. It runs once
 // at a time: by barrier, or by Close.
 func (s *Store) flushAll() error {
+	given := s.held.times()
+	err := s.flush()
+	if errors.Is(err, errSyncFull) && s.giveUpRoom(given) {
+		err = s.flush()
+	}
+	return err
+}
+
+// flush is flushAll with the room that there is.
+func (s *Store) flush() error {
 	s.mu.Lock()
 	target := s.appended.Load()
 	if s.resendStuckLocked() {
@@ -82,21 +95,38 @@ func (s *Store) flushAll() error {
 	return nil
 }
 
+// errSyncFull is data.ErrNoSpace of a sync: see rewrite.
+var errSyncFull = fmt.Errorf("%w: for what a sync is to make durable", data.ErrNoSpace)
+
 func (s *Store) syncSegment(c cut) error {
-	f := c.seg.h.file
+	if c.seg.doubtful {
+		if err := s.rewrite(c.seg); err != nil {
+			return err
+		}
+	}
 	if c.seal {
 		s.trim(c.seg, c.end)
 	}
 	s.stats.syncs.Add(1)
-	if err := f.Sync(); err != nil {
-		// Not even "disk full" can be told from lost bytes here.
+	err := c.seg.h.file.Sync()
+	if isNoSpace(err) {
+		c.seg.doubtful = true
+		s.opt.Logger.Warn("disk is full: what a sync may have lost is written again once there is room", "dir", s.opt.Dir, "segment", c.seg.id, "error", err)
+		return fmt.Errorf("%w: %w", errSyncFull, err)
+	}
+	if err != nil {
 		s.fail(fmt.Sprintf("sync segment %v", c.seg.id), err)
 		return s.failure()
 	}
+	c.seg.doubtful = false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.seg.coverLocked(c.end)
 	return nil
 }
 
-// syncNames makes the names of new segments durable.
+// syncNames makes the names of new segments durable. Without room it can be repeated: no
+// file system drops a name that it could not write and goes on.
 func (s *Store) syncNames(cuts []cut) error {
 	fresh := false
 	for _, c := range cuts {
@@ -105,7 +135,11 @@ func (s *Store) syncNames(cuts []cut) error {
 	if !fresh {
 		return nil
 	}
-	if err := s.fs.SyncDir(); err != nil {
+	err := s.fs.SyncDir()
+	if isNoSpace(err) {
+		return fmt.Errorf("%w: %w", errSyncFull, err)
+	}
+	if err != nil {
 		s.fail("sync directory", err)
 		return s.failure()
 	}
