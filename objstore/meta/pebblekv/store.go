@@ -36,8 +36,7 @@ type Options struct {
 	// FS is the file system below; nil is the operating system's.
 	FS vfs.FS
 	// StoreKeys are the store keys by id, CurrentKey the id of the one under
-	// which files are written. They stay the caller's, who keeps them until
-	// Close returned.
+	// which files are written. They stay the caller's: Open copies them.
 	StoreKeys  map[uint32]*secret.Key
 	CurrentKey uint32
 	// Create makes a new store; without it only an existing one is opened. A
@@ -116,6 +115,7 @@ func (o *Options) validate() error {
 // Store implements meta.Store.
 type Store struct {
 	o         Options
+	keys      map[uint32]*secret.Key // of sealedfs
 	fs        *sealedfs.FS
 	db        *pebble.DB
 	lock      *pebble.Lock
@@ -151,11 +151,19 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{
 		o:         o,
+		keys:      make(map[uint32]*secret.Key, len(o.StoreKeys)),
 		log:       &logger{log: o.Logger},
 		writer:    make(chan struct{}, 1),
 		idle:      make(chan struct{}),
 		stall:     newStall(),
 		scheduler: newScheduler(),
+	}
+	// Copies, which their finaliser wipes where Open fails: what it left behind can go on
+	// reading for a while.
+	for id, k := range o.StoreKeys {
+		if k != nil {
+			s.keys[id] = k.Clone()
+		}
 	}
 	s.barrier = durable.NewBarrier(s.flush)
 	s.space = newSpace(o.FS, o.Dir, o.FreeSpace, o.Logger)
@@ -163,7 +171,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.fs, err = sealedfs.New(sealedfs.Options{
 		Base:          o.FS,
 		Dir:           o.Dir,
-		Keys:          o.StoreKeys,
+		Keys:          s.keys,
 		CurrentKey:    o.CurrentKey,
 		BeforeDurable: o.BeforeDurable,
 		NoSpace:       s.space.giveUpReserve,
@@ -363,6 +371,9 @@ func (s *Store) close() error {
 	closeErr := s.db.Close()
 	if shutdownErr := s.fs.Shutdown(); closeErr == nil {
 		closeErr = shutdownErr
+	}
+	for _, k := range s.keys {
+		k.Wipe()
 	}
 	if lockErr := s.lock.Close(); closeErr == nil {
 		closeErr = lockErr
