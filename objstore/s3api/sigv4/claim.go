@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	algorithm  = "AWS4-HMAC-SHA256"
-	terminator = "aws4_request"
+	algorithm   = "AWS4-HMAC-SHA256"
+	algorithm4A = "AWS4-ECDSA-P256-SHA256" // not supported
+	terminator  = "aws4_request"
 
 	longDate  = "20060102T150405Z"
 	shortDate = "20060102"
@@ -30,6 +31,7 @@ type claim struct {
 	date          string // yyyymmdd, of the credential
 	region        string
 	service       string
+	terminator    string
 	signedHeaders string // as sent
 	signed        []string
 	sorted        []string // signed, in order
@@ -56,7 +58,7 @@ func (c *claim) appendScope(b []byte) []byte {
 const credentialForm = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
 
 func (c *claim) parseCredential(s string) *Error {
-	var keyID, end string
+	var keyID string
 	slashes := strings.Count(s, "/")
 	keyID, s, _ = strings.Cut(s, "/")
 	if slashes != 4 || len(keyID) > maxKeyID {
@@ -65,12 +67,9 @@ func (c *claim) parseCredential(s string) *Error {
 	c.keyID = keyID
 	c.date, s, _ = strings.Cut(s, "/")
 	c.region, s, _ = strings.Cut(s, "/")
-	c.service, end, _ = strings.Cut(s, "/")
+	c.service, c.terminator, _ = strings.Cut(s, "/")
 	if c.keyID == "" {
 		return c.errCredential("a non-empty Access Key (AKID) must be provided in the credential.")
-	}
-	if end != terminator {
-		return c.errCredential(`incorrect terminal "` + end + `". This endpoint uses "` + terminator + `".`)
 	}
 	if _, err := time.Parse(shortDate, c.date); err != nil {
 		return c.errCredential(`incorrect date format "` + c.date + `". This date in the credential must be in the format "yyyyMMdd".`)
@@ -139,11 +138,13 @@ func parseAuthorization(h http.Header) (*claim, *Error) {
 	if len(values[0]) > maxAuthorization {
 		return nil, errHeader("the header is too long.")
 	}
-	mechanism, rest, _ := strings.Cut(values[0], " ")
-	if mechanism != algorithm {
-		if mechanism == "AWS" || strings.HasPrefix(mechanism, "AWS4-") {
-			return nil, errUnsupportedMechanism()
-		}
+	mechanism, rest, ok := strings.Cut(values[0], " ")
+	switch {
+	case !ok:
+		return nil, errInvalidArgument("Authorization header is invalid -- one and only one ' ' (space) required", "Authorization", values[0])
+	case mechanism == "AWS", mechanism == algorithm4A:
+		return nil, errUnsupportedMechanism()
+	case mechanism != algorithm:
 		return nil, errInvalidArgument("Unsupported Authorization Type", "Authorization", values[0])
 	}
 	c := &claim{}
@@ -212,16 +213,20 @@ func (c *claim) parseTime(h http.Header) *Error {
 	return nil
 }
 
-// check compares the claim with what this verifier is for. The time is next.
+// check compares the claim with what this verifier is for, in AWS's order. The time
+// is next.
 func (c *claim) check(region, service string) *Error {
-	if c.date != c.timestamp[:len(shortDate)] {
-		return c.errCredential(`Invalid credential date "` + c.date + `". This date is not the same as X-Amz-Date: "` + c.timestamp[:len(shortDate)] + `".`)
+	if region != "" && c.region != region {
+		return c.errCredential("the region '"+c.region+"' is wrong; expecting '"+region+"'", Field{"Region", region})
 	}
 	if c.service != service {
 		return c.errCredential(`incorrect service "` + c.service + `". This endpoint belongs to "` + service + `".`)
 	}
-	if region != "" && c.region != region {
-		return c.errCredential("the region '"+c.region+"' is wrong; expecting '"+region+"'", Field{"Region", region})
+	if c.terminator != terminator {
+		return c.errCredential(`incorrect terminal "` + c.terminator + `". This endpoint uses "` + terminator + `".`)
+	}
+	if day := c.timestamp[:len(shortDate)]; c.date != day {
+		return c.errDate(day)
 	}
 	return nil
 }

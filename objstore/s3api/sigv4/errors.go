@@ -72,6 +72,19 @@ func (c *claim) errCredential(message string, fields ...Field) *Error {
 	return errHeader(message, fields...)
 }
 
+// errDate is a credential of another day than the request, which AWS words in
+// another way wherever it was.
+func (c *claim) errDate(day string) *Error {
+	message := `Invalid credential date "` + c.date + `". This date is not the same as X-Amz-Date: "` + day + `".`
+	switch {
+	case c.presigned:
+		return errQuery(message)
+	case c.form:
+		return c.errCredential(message)
+	}
+	return errHeader("Invalid credential date. Date is not the same as X-Amz-Date.")
+}
+
 func errExpiredToken() *Error {
 	return refuse(http.StatusBadRequest, "ExpiredToken", "The provided token has expired.")
 }

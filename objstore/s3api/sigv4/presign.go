@@ -70,7 +70,7 @@ func parsePresigned(query []param) (*claim, *Error) {
 	}
 	c := &claim{presigned: true}
 	if values[0] != algorithm {
-		return nil, errQuery(`X-Amz-Algorithm only supports "` + algorithm + `"`)
+		return nil, errQuery(`X-Amz-Algorithm only supports "` + algorithm + ` and ` + algorithm4A + `"`)
 	}
 	if err := c.parseCredential(values[1]); err != nil {
 		return nil, err
@@ -108,8 +108,10 @@ func (c *claim) checkTime(now time.Time, maxSkew time.Duration) *Error {
 		return nil
 	}
 	if c.time.Sub(now) > maxSkew {
-		return errAccessDenied("Request is not valid yet",
-			Field{"X-Amz-Date", c.timestamp}, Field{"ServerTime", isoTime(now)})
+		return errAccessDenied("Request is not yet valid",
+			Field{"X-Amz-Date", strconv.FormatInt(c.time.UnixMilli(), 10)}, // as AWS has it, not as it was sent
+			Field{"Expires", isoTime(c.time.Add(c.expires))},
+			Field{"ServerTime", isoTime(now)})
 	}
 	if end := c.time.Add(c.expires); now.After(end) {
 		return errAccessDenied("Request has expired",
