@@ -203,7 +203,7 @@ func (c *claim) parseTime(h http.Header) *Error {
 	if len(values) == 1 {
 		if t, ok := parseLongDate(values[0]); ok {
 			c.time, c.timestamp = t, values[0]
-		} else if t, err := http.ParseTime(values[0]); err == nil {
+		} else if t, ok := parseDate(values[0]); ok {
 			c.time, c.timestamp = t, t.UTC().Format(longDate)
 		}
 	}
@@ -211,6 +211,16 @@ func (c *claim) parseTime(h http.Header) *Error {
 		return errAccessDenied("AWS authentication requires a valid Date or x-amz-date header")
 	}
 	return nil
+}
+
+// parseDate reads a date of HTTP, or one of mail, with its zone in digits: botocore
+// writes those wherever its user gives a Date of their own.
+func parseDate(s string) (time.Time, bool) {
+	t, err := http.ParseTime(s)
+	if err != nil {
+		t, err = time.Parse(time.RFC1123Z, s)
+	}
+	return t, err == nil
 }
 
 // check compares the claim with what this verifier is for, in AWS's order. The time
