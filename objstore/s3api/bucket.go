@@ -124,11 +124,11 @@ func (q *request) getBucketLocation() error {
 var listBucketsParams = [...]string{"prefix", "max-buckets", "bucket-region", "continuation-token"}
 
 func (q *request) listBuckets() error {
-	max, err := q.intParam("max-buckets", maxBuckets, maxBuckets+1)
+	max, err := q.numberParam("max-buckets", maxBuckets)
 	if err != nil {
 		return err
 	}
-	if max == 0 || max > maxBuckets {
+	if max < 1 || max > maxBuckets {
 		return errInvalidArgument("Argument max-buckets must be an integer between 1 and 10000", "max-buckets", q.query.Get("max-buckets"))
 	}
 	prefix := q.query.Get("prefix")

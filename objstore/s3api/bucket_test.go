@@ -119,7 +119,7 @@ func TestListBucketsPages(t *testing.T) {
 		t.Errorf("%+v, %v", other, err)
 	}
 	d.do("GET", "/?bucket-region=eu-east-1", "").want(t, "no region", 400, "InvalidArgument", "Argument value eu-east-1 is not a valid AWS Region", "ArgumentName", "bucket-region")
-	for _, max := range []string{"0", "10001"} {
+	for _, max := range []string{"-1", "0", "10001"} {
 		d.do("GET", "/?max-buckets="+max, "").want(t, max, 400, "InvalidArgument", "Argument max-buckets must be an integer between 1 and 10000",
 			"ArgumentName", "max-buckets", "ArgumentValue", max)
 	}

@@ -159,6 +159,18 @@ func (q *request) param(name string) (value string, ok bool) {
 // intParam reads a count between 0 and 2147483647; an empty or absent one is
 // def. What is beyond max is max.
 func (q *request) intParam(name string, def, max int) (int, error) {
+	n, err := q.numberParam(name, def)
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 {
+		return 0, errInvalidArgument("Argument "+name+" must be an integer between 0 and 2147483647", name, q.query.Get(name))
+	}
+	return min(n, max), nil
+}
+
+// numberParam is intParam for any number of 32 bits.
+func (q *request) numberParam(name string, def int) (int, error) {
 	v, ok := q.param(name)
 	if !ok || v == "" {
 		return def, nil
@@ -167,10 +179,7 @@ func (q *request) intParam(name string, def, max int) (int, error) {
 	if err != nil || v[0] == '+' {
 		return 0, errInvalidArgument("Provided "+name+" not an integer or within integer range", name, v)
 	}
-	if n < 0 {
-		return 0, errInvalidArgument("Argument "+name+" must be an integer between 0 and 2147483647", name, v)
-	}
-	return min(int(n), max), nil
+	return int(n), nil
 }
 
 // encodingURL reads encoding-type.
