@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/s3api/sigv4"
@@ -118,7 +119,11 @@ func parseTagging(text string) ([]objstore.Tag, error) {
 		k, v, _ := strings.Cut(pair, "=")
 		key, kerr := url.QueryUnescape(k)
 		value, verr := url.QueryUnescape(v)
-		if kerr != nil || verr != nil || seen[key] || !objstore.ValidTagKey(key) || !objstore.ValidTagValue(value) {
+		if kerr != nil || verr != nil || seen[key] || key == "" || !utf8.ValidString(key) || !utf8.ValidString(value) {
+			return nil, bad()
+		}
+		if strings.Contains(v, "=") && !objstore.ValidTagValue(value) {
+			// Pairs between something else than "&": the list is wrong, not a tag (recorded).
 			return nil, bad()
 		}
 		seen[key] = true

@@ -154,6 +154,16 @@ func TestTagsInAHeader(t *testing.T) {
 			d.do(target[0], target[1], "y", "x-amz-tagging", h).want(t, h, 400, "InvalidArgument", message, "ArgumentName", "x-amz-tagging", "ArgumentValue", h)
 		}
 	}
+	// What is well formed and no tag is told of as in a document.
+	long := strings.Repeat("v", 257)
+	for h, fields := range map[string][]string{
+		"k%3F=v": {"TagKey", "k?"}, "k(=v": {"TagKey", "k("}, long + "=v": {"TagKey", long},
+	} {
+		d.do("PUT", "/bucket/k", "y", "x-amz-tagging", h).want(t, h, 400, "InvalidTag", "The TagKey you have provided is invalid", fields...)
+	}
+	for h, value := range map[string]string{"k=metal%2Cwood": "metal,wood", "k=(": "(", "k=" + long: long} {
+		d.do("PUT", "/bucket/k", "y", "x-amz-tagging", h).want(t, h, 400, "InvalidTag", "The TagValue you have provided is invalid", "TagKey", "k", "TagValue", value)
+	}
 	d.do("PUT", "/bucket/k", "y", "x-amz-tagging", "aws:x=1").want(t, "system", 400, "InvalidTag", "Your TagKey cannot be prefixed with aws:", "TagKey", "aws:x")
 	d.do("PUT", "/bucket/k", "y", "x-amz-tagging", "a&b&c&d&e&f&g&h&i&j&k").want(t, "many", 400, "BadRequest", "Object tags cannot be greater than 10")
 	d.wantTags("refused", "/bucket/k?tagging", "kept=1")
