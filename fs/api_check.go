@@ -4,7 +4,7 @@ import "github.com/hanwen/go-fuse/v2/fuse"
 
 // FS implements every request of the protocol that go-fuse passes on; nothing
 // is inherited. Served: LOOKUP, FORGET, GETATTR, SETATTR, READLINK, SYMLINK,
-// MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, OPEN, CREATE, READ,
+// MKNOD, MKDIR, UNLINK, RMDIR, RENAME, RENAME2, LINK, OPEN, CREATE, TMPFILE, READ,
 // WRITE, FLUSH, RELEASE, FSYNC, LSEEK, FALLOCATE, COPY_FILE_RANGE, OPENDIR,
 // READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR, STATFS, GETXATTR, SETXATTR, LISTXATTR,
 // REMOVEXATTR, and ACCESS where the kernel does not check permissions
@@ -23,12 +23,6 @@ func (f *FS) SetLk(<-chan struct{}, *fuse.LkIn) fuse.Status { return fuse.ENOSYS
 
 // SetLkw: see GetLk.
 func (f *FS) SetLkw(<-chan struct{}, *fuse.LkIn) fuse.Status { return fuse.ENOSYS }
-
-// Tmpfile: open with O_TMPFILE is EOPNOTSUPP. The store has no inode without a
-// name that could be given one later.
-func (f *FS) Tmpfile(<-chan struct{}, *fuse.CreateIn, *fuse.CreateOut) fuse.Status {
-	return fuse.ENOSYS
-}
 
 // Statx: the kernel asks with GETATTR instead, which has no birth time.
 func (f *FS) Statx(<-chan struct{}, *fuse.StatxIn, *fuse.StatxOut) fuse.Status { return fuse.ENOSYS }

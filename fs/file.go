@@ -56,6 +56,22 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 	return fuse.OK
 }
 
+// Tmpfile makes and opens a file without a name (O_TMPFILE), to which LINK can give one.
+// The kernel keeps from that what was opened with O_EXCL, or had a name before.
+func (f *FS) Tmpfile(_ <-chan struct{}, in *fuse.CreateIn, out *fuse.CreateOut) fuse.Status {
+	r := f.begin()
+	flags := openFlags(in.Flags)
+	a, ef, err := f.store.CreateUnnamed(f.ctx(), f.caller(&in.InHeader), f.inode(in.NodeId), in.Mode&07777, flags)
+	if err != nil {
+		return f.fail("tmpfile", &in.InHeader, err)
+	}
+	f.fillEntry(&out.EntryOut, &a, r)
+	h := &file{f: ef, write: flags.Write}
+	h.pure.Store(true)
+	f.opened(h, &out.OpenOut)
+	return fuse.OK
+}
+
 // Open opens a regular file.
 func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	flags := openFlags(in.Flags)

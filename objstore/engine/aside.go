@@ -157,8 +157,7 @@ func (x *tx) setOldAside(ino objstore.InodeID, rec *record.Inode, a *aside) erro
 		k.v.Inode = a.ino
 		x.setVersion(rec.Parent, rec.Name, rec.Seq, k.v)
 		rec.Held, rec.Seq, rec.Null, rec.Name, rec.Lock = false, 0, false, "", objstore.Lock{}
-		x.txn.Set(record.OrphanKey(ino), []byte{1})
-		x.orphans = append(x.orphans, ino)
+		x.orphan(ino)
 		return x.copyXattrs(ino, a.ino, rec)
 	}
 	dir, name, ok, err := x.nameOf(ino, rec)

@@ -94,6 +94,7 @@ func (c *crashCase) look(k *stack, done, begun int) error {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer k.close()
+	k.s.orphansLeft.Store(true) // the store's own reaper may have begun
 	if err := k.s.reapAll(bg); err != nil {
 		return fmt.Errorf("reap: %w", err)
 	}

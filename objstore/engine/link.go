@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"unicode/utf8"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -117,24 +116,28 @@ func (s *Store) mknod(ctx context.Context, c objstore.Caller, parent objstore.In
 	default:
 		return objstore.Attr{}, nil, objstore.E(objstore.KindInvalidArgument, op, name, "not a type that mknod makes")
 	}
-	var asked askedKey
-	if typ == objstore.TypeRegular {
-		asked = s.askDirsKey(ctx, parent)
-	}
-	for {
-		a, n, err := s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
+	makeOne := func(asked *askedKey) (a objstore.Attr, n *record.Inode, err error) {
+		return s.makeNew(ctx, c, op, parent, name, func() *record.Inode {
 			n := &record.Inode{Type: typ, Mode: mode & 07777, Rdev: rdev}
 			if typ == objstore.TypeRegular {
 				n.Content.ID = newContentID()
 			}
 			return n
-		}, func(x *tx, n *record.Inode) error { return x.checkKeyAsked(n, &asked) })
-		var other *keyToAsk
-		if !errors.As(err, &other) {
-			return a, n, err
-		}
-		asked = s.askKey(ctx, other.root, &other.b)
+		}, func(x *tx, n *record.Inode) error { return x.checkKeyAsked(n, asked) })
 	}
+	if typ != objstore.TypeRegular {
+		return makeOne(nil)
+	}
+	var a objstore.Attr
+	var n *record.Inode
+	err := s.askingKey(ctx, parent, func(asked *askedKey) (err error) {
+		a, n, err = makeOne(asked)
+		return err
+	})
+	if err != nil {
+		return objstore.Attr{}, nil, err
+	}
+	return a, n, nil
 }
 
 // Symlink makes a symbolic link. The target is kept as it is given: 1 to
@@ -170,17 +173,23 @@ func (s *Store) Readlink(ctx context.Context, ino objstore.InodeID) (string, err
 	return target, err
 }
 
-// Link gives an inode (not a directory) one more name in its bucket. What was
-// written to the file is committed before it.
+// Link gives an inode (not a directory) one more name in its bucket, or its first if
+// it was made without one (CreateUnnamed). What was written to the file is committed
+// before it.
 func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objstore.InodeID, newName string) (objstore.Attr, error) {
 	const op = "link"
 	if err := checkName(op, newName); err != nil {
 		return objstore.Attr{}, err
 	}
-	if err := s.flushInode(ctx, ino); err != nil {
-		return objstore.Attr{}, err
+	open := s.nodes.retain(ino)
+	if open != nil {
+		defer s.releaseNode(context.WithoutCancel(ctx), open)
+		if err := open.commit(ctx); err != nil {
+			return objstore.Attr{}, err
+		}
 	}
 	var n *record.Inode
+	var first bool // it is its first name
 	err := s.update(ctx, c, op, newName, func(x *tx) error {
 		dir, err := x.directory(op, newParent)
 		if err != nil {
@@ -189,7 +198,8 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 		if n, err = x.inode(ino); err != nil {
 			return err
 		}
-		if err := linkable(n, dir, newParent, newName); err != nil {
+		first = n.Nlink == 0 && open != nil && open.linkable.Load()
+		if err := linkable(n, first, dir, newParent, newName); err != nil {
 			return err
 		}
 		_, taken, err := x.lookup(newParent, newName)
@@ -199,23 +209,13 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 		if taken {
 			return objstore.E(objstore.KindExists, op, newName, "")
 		}
-		b, err := x.settings(dir.Bucket)
+		if first {
+			err = x.nameUnnamed(dir, newParent, newName, ino, n)
+		} else {
+			err = x.nameAgain(dir, newParent, newName, n)
+		}
 		if err != nil {
 			return err
-		}
-		switch {
-		case n.Type != objstore.TypeRegular || b.Versioning == objstore.VersioningOff:
-		case b.Lock.Enabled:
-			return objstore.E(objstore.KindNotPermitted, op, newName, "a file of a bucket with Object Lock has one name only")
-		default:
-			n.Parent, n.Name = newParent, newName // its versions are kept there from now on
-			in, err := x.histories(b, newParent, dir)
-			if err != nil {
-				return err
-			}
-			if err := x.tellNullsApart(in, newName, n); err != nil {
-				return err
-			}
 		}
 		x.place(newParent, dir, newName, record.Dirent{Type: n.Type, Inode: ino}) // there is no twin
 		x.touch(newParent, dir)
@@ -228,12 +228,36 @@ func (s *Store) Link(ctx context.Context, c objstore.Caller, ino, newParent objs
 	if err != nil {
 		return objstore.Attr{}, err
 	}
+	if first {
+		open.gotName(context.WithoutCancel(ctx), n.Lock)
+	}
 	s.overlay(ino, n)
 	return attrOf(ino, n), nil
 }
 
-// linkable returns why an inode cannot be given a name in a directory.
-func linkable(n, dir *record.Inode, parent objstore.InodeID, name string) error {
+// nameAgain does for one more name of an inode what versioning asks for.
+func (x *tx) nameAgain(dir *record.Inode, parent objstore.InodeID, name string, n *record.Inode) error {
+	b, err := x.settings(dir.Bucket)
+	if err != nil {
+		return err
+	}
+	switch {
+	case n.Type != objstore.TypeRegular || b.Versioning == objstore.VersioningOff:
+		return nil
+	case b.Lock.Enabled:
+		return objstore.E(objstore.KindNotPermitted, "link", name, "a file of a bucket with Object Lock has one name only")
+	}
+	n.Parent, n.Name = parent, name // its versions are kept there from now on
+	in, err := x.histories(b, parent, dir)
+	if err != nil {
+		return err
+	}
+	return x.tellNullsApart(in, name, n)
+}
+
+// linkable returns why an inode cannot be given a name, its first or one more, in a
+// directory.
+func linkable(n *record.Inode, first bool, dir *record.Inode, parent objstore.InodeID, name string) error {
 	const op = "link"
 	switch {
 	case n.Type == objstore.TypeDirectory:
@@ -242,7 +266,7 @@ func linkable(n, dir *record.Inode, parent objstore.InodeID, name string) error 
 		return objstore.E(objstore.KindNotPermitted, op, name, "only buckets, which are directories, can stand here")
 	case n.Bucket != dir.Bucket:
 		return objstore.E(objstore.KindCrossBucket, op, name, "")
-	case n.Nlink == 0:
+	case n.Nlink == 0 && !first:
 		return objstore.E(objstore.KindNotFound, op, name, "the file was removed")
 	case uint64(n.Nlink) >= objstore.MaxLinks:
 		return objstore.E(objstore.KindTooManyLinks, op, name, "")

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/record"
@@ -32,6 +33,20 @@ func (s *Store) askDirsKey(ctx context.Context, dir objstore.InodeID) askedKey {
 	}
 	b, _ := s.cache.bucket(n.Bucket)
 	return s.askKey(ctx, n.Bucket, &b)
+}
+
+// askingKey calls try, which makes a file in a directory, until no key has to be asked for:
+// see checkKeyAsked, which gets what is known.
+func (s *Store) askingKey(ctx context.Context, dir objstore.InodeID, try func(asked *askedKey) error) error {
+	asked := s.askDirsKey(ctx, dir)
+	for {
+		err := try(&asked)
+		var other *keyToAsk
+		if !errors.As(err, &other) {
+			return err
+		}
+		asked = s.askKey(ctx, other.root, &other.b)
+	}
 }
 
 // keyToAsk says that a file would be under an external key that was not asked about: the

@@ -33,9 +33,11 @@ type node struct {
 
 	// session is what the write session under way has made (aside.go); nil: none is.
 	session atomic.Pointer[writeSession]
-	// unlinked: it has no name any more. It is set when a transaction has ended, by
+	// unlinked: it has no name any more, or none yet. It is set when a transaction has ended, by
 	// who may hold mu.
 	unlinked atomic.Bool
+	// linkable: it was made without a name and has not got one (unnamed.go).
+	linkable atomic.Bool
 
 	mu       sync.RWMutex // guards the fields below
 	loaded   bool

@@ -38,7 +38,7 @@ type tx struct {
 	done changes
 	// changes go out to the watchers after the commit.
 	changes []objstore.Change
-	// orphans lost their last name while they were open.
+	// orphans lost their last name while they were open, or were made without one.
 	orphans []objstore.InodeID
 	// reap wakes the reaper after the commit.
 	reap bool
@@ -452,6 +452,11 @@ func (x *tx) dropLink(ino objstore.InodeID, n *record.Inode) {
 		return
 	}
 	x.setInode(ino, n)
+	x.orphan(ino)
+}
+
+// orphan notes that an inode which is open has no name.
+func (x *tx) orphan(ino objstore.InodeID) {
 	x.txn.Set(record.OrphanKey(ino), []byte{1})
 	x.orphans = append(x.orphans, ino)
 }

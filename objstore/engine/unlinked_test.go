@@ -34,9 +34,9 @@ func (k *aroundKV) Update(ctx context.Context, fn func(meta.Txn) error) error {
 		k.before = nil
 	}
 	err := k.Store.Update(ctx, fn)
-	if k.after != nil {
-		k.after()
+	if after := k.after; after != nil {
 		k.after = nil
+		after()
 	}
 	return err
 }
