@@ -7,18 +7,24 @@ import (
 	"github.com/cofferfs/coffer/objstore"
 )
 
-// Rename serves RENAME and RENAME2 (renameat2(2)). RENAME_WHITEOUT is EINVAL,
-// as for every file system that is no layer of an overlay.
+// Rename serves RENAME and RENAME2 (renameat2(2)). RENAME_WHITEOUT is what an overlay
+// file system asks of its upper layer.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
 	var flags objstore.RenameFlags
-	if in.Flags&unix.RENAME_NOREPLACE != 0 {
-		flags |= objstore.RenameNoReplace
+	for _, fl := range [...]struct {
+		linux uint32
+		ours  objstore.RenameFlags
+	}{
+		{unix.RENAME_NOREPLACE, objstore.RenameNoReplace},
+		{unix.RENAME_EXCHANGE, objstore.RenameExchange},
+		{unix.RENAME_WHITEOUT, objstore.RenameWhiteout},
+	} {
+		if in.Flags&fl.linux != 0 {
+			flags |= fl.ours
+		}
+		in.Flags &^= fl.linux
 	}
-	if in.Flags&unix.RENAME_EXCHANGE != 0 {
-		flags |= objstore.RenameExchange
-	}
-	known := uint32(unix.RENAME_NOREPLACE | unix.RENAME_EXCHANGE)
-	if in.Flags&^known != 0 || in.Flags == known {
+	if in.Flags != 0 {
 		return fuse.EINVAL
 	}
 	f.settleName(f.inode(in.NodeId), oldName)

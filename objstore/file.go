@@ -59,6 +59,7 @@ type RenameFlags uint8
 const (
 	RenameNoReplace RenameFlags = 1
 	RenameExchange  RenameFlags = 2
+	RenameWhiteout  RenameFlags = 4 // leave a whiteout, as layers of an overlay have them
 )
 
 // OpenFlags say how a file is opened.

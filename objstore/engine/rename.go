@@ -21,11 +21,19 @@ func (s *Store) Rename(ctx context.Context, c objstore.Caller, parent objstore.I
 			return err
 		}
 	}
-	if flags&^(objstore.RenameNoReplace|objstore.RenameExchange) != 0 || flags == objstore.RenameNoReplace|objstore.RenameExchange {
+	known := objstore.RenameNoReplace | objstore.RenameExchange | objstore.RenameWhiteout
+	if flags&^known != 0 || flags&objstore.RenameExchange != 0 && flags != objstore.RenameExchange {
 		return objstore.E(objstore.KindInvalidArgument, op, name, "flags that do not fit together")
 	}
 	m := &move{op: op, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags}
 	defer m.unlock(s)
+	if flags&objstore.RenameWhiteout != 0 {
+		ino, err := s.newInode(ctx)
+		if err != nil {
+			return err
+		}
+		m.whiteout = ino
+	}
 	for {
 		var e ends
 		err := s.update(ctx, c, op, name, func(x *tx) (err error) {
@@ -112,6 +120,7 @@ type move struct {
 	newParent     objstore.InodeID
 	newName       string
 	flags         objstore.RenameFlags
+	whiteout      objstore.InodeID    // for the old name; 0: nothing is left there
 	locked        bool                // renameMu is held
 	flushed       [2]objstore.InodeID // what prepare has committed
 	from, to      *record.Inode       // the directories, the same when they are one; set by look
@@ -163,7 +172,7 @@ func (m *move) look(r reader) (e ends, err error) {
 		}
 	}
 	switch {
-	case taken && m.flags == objstore.RenameNoReplace:
+	case taken && m.flags&objstore.RenameNoReplace != 0:
 		return e, objstore.E(objstore.KindExists, m.op, m.newName, "")
 	case !taken && m.flags == objstore.RenameExchange:
 		return e, objstore.E(objstore.KindNotFound, m.op, m.newName, "")
@@ -231,13 +240,38 @@ func (m *move) replace(x *tx, e ends) error {
 	if err := m.settle(x, e.src.Inode, m.moved, m.newParent, m.to, m.newName); err != nil {
 		return err
 	}
+	if m.whiteout != 0 {
+		if err := m.leaveWhiteout(x, isDir); err != nil {
+			return err
+		}
+	}
 	m.touch(x)
 	x.entryChanged(m.newParent, m.newName, e.src.Inode, false)
+	if m.whiteout != 0 {
+		x.entryChanged(m.parent, m.name, m.whiteout, false)
+		return nil
+	}
 	if isDir {
 		return x.dirGone(m.parent, m.name, e.src.Inode)
 	}
 	x.entryChanged(m.parent, m.name, e.src.Inode, true)
 	return nil
+}
+
+// leaveWhiteout puts a whiteout, a character device with the number 0, at the old name.
+func (m *move) leaveWhiteout(x *tx, wasDir bool) error {
+	if wasDir {
+		if _, hidden, err := x.dirent(m.parent, m.name); err != nil {
+			return err
+		} else if hidden {
+			return objstore.E(objstore.KindExists, m.op, m.name, "an object of the same name is hidden by the directory")
+		}
+	}
+	n := &record.Inode{Type: objstore.TypeCharDev}
+	x.adopt(m.from, m.parent, n)
+	n.Atime, n.Mtime, n.Ctime, n.Btime = x.now, x.now, x.now, x.now
+	x.setInode(m.whiteout, n)
+	return x.addEntry(m.parent, m.from, m.name, record.Dirent{Type: n.Type, Inode: m.whiteout})
 }
 
 // clear removes what stands at the new name, if what is moved may replace it.

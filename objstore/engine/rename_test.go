@@ -153,7 +153,7 @@ func TestRenameDoesWhatPOSIXSays(t *testing.T) {
 		{"f", "both", ex, objstore.KindExists},
 		{"both", "full", ex, ok},
 		{"f", "g", no | ex, objstore.KindInvalidArgument},
-		{"f", "g", 4, objstore.KindInvalidArgument},
+		{"f", "g", 8, objstore.KindInvalidArgument},
 	}
 	s, _ := treeStore(t)
 	for i, c := range cases {
