@@ -165,6 +165,9 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 		err = d.serve(with, root, r.Cache, p, r.SSECKeys)
 	}
 	if err != nil {
+		if p.Made != nil {
+			d.takeBucketBack(context.WithoutCancel(ctx), r.Bucket)
+		}
 		return MountInfo{}, err
 	}
 	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache, "sse_c_keys", len(r.SSECKeys))
@@ -190,6 +193,15 @@ func (d *Daemon) bucketRoot(ctx context.Context, r MountRequest, p *mountPoint) 
 		return 0, err
 	}
 	return b.Root, nil
+}
+
+// takeBucketBack removes the bucket that was made for a mount that then failed, unless
+// somebody has put something into it.
+func (d *Daemon) takeBucketBack(ctx context.Context, bucket string) {
+	err := d.store.engine.DeleteBucket(ctx, objstore.Caller{}, bucket)
+	if err != nil && !objstore.IsKind(err, objstore.KindBucketNotEmpty) && !objstore.IsKind(err, objstore.KindNoSuchBucket) {
+		d.log.Warn("a bucket that was made for a mount which failed is left", "bucket", bucket, "error", err)
+	}
 }
 
 // rootOf finds the directory of a bucket that a mount shows.

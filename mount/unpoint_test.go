@@ -48,6 +48,23 @@ func TestMountOfABucketThatWasRemovedIsUnmounted(t *testing.T) {
 	}
 }
 
+func TestRefusedMountMakesNoBucket(t *testing.T) {
+	d, dir := mountOne(t)
+	all := t.TempDir()
+	if err := d.Unmount(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Mount(t.Context(), MountRequest{Mountpoint: all}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Mount(t.Context(), MountRequest{Mountpoint: dir, Bucket: "fresh", Cache: CacheWriteback}); err == nil {
+		t.Fatal("two mounts of the same files have the writeback cache")
+	}
+	if _, err := d.store.engine.HeadBucket(t.Context(), objstore.S3Caller("test"), "fresh"); !objstore.IsKind(err, objstore.KindNoSuchBucket) {
+		t.Errorf("the bucket was made: %v", err)
+	}
+}
+
 // A daemon that ends has all that was written, also by who goes on in a mount that
 // stands nowhere any more.
 func TestPagesOfAMountThatStandsNowhereAreHandedOver(t *testing.T) {
