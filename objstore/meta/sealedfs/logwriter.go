@@ -34,6 +34,8 @@ type logWriter struct {
 	plain  int64      // what Pebble wrote so far
 	room   int64      // length of the file below with the zeros written ahead
 	said   anchor     // in the last anchor frame
+	filled bool       // zeros were written ahead since the last sync
+	ending bool       // none are written ahead any more
 	ended  bool       // the final frame is sealed
 }
 
@@ -203,13 +205,14 @@ func (w *logWriter) sync(mark bool) error {
 	}
 	grown := w.end - w.synced
 	w.synced, w.dirty, w.out = w.end, false, w.out[:0]
+	w.filled = false
 	if mark {
 		w.seal(frameMark, nil)
 		if err := w.writeDown(); err != nil {
 			return err
 		}
 	}
-	if w.kind == kindLog && w.fs.o.AheadBytes > 0 && grown <= int64(w.fs.o.AheadBytes)/8 {
+	if w.kind == kindLog && !w.ending && w.fs.o.AheadBytes > 0 && grown <= int64(w.fs.o.AheadBytes)/8 {
 		w.writeAhead()
 	}
 	return nil
@@ -236,6 +239,7 @@ func (w *logWriter) writeAhead() {
 	}
 	start := max(w.end, w.room)
 	w.room = start + ahead // even if it failed: not again at once
+	w.filled = true
 	_, _ = w.base.WriteAt(make([]byte, ahead), start)
 }
 
@@ -288,6 +292,10 @@ func (w *logWriter) finish(successor uint64, a anchor) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.fs.isFrozen() && w.base != nil {
+		// What follows a final frame must be zeros. Those that were not synced can be
+		// anything after a crash (some file systems show what stood on the disk before).
+		w.ending = true
+		w.dirty = w.dirty || w.filled
 		err := w.writeHeld(w.plain)
 		if err == nil {
 			err = w.sync(false)
