@@ -28,6 +28,24 @@ func (q *request) readDocument(limit int64, root string, v any) error {
 	return verify(hash.Sums())
 }
 
+// reserve takes the request's part of maxDocumentsBytes, until the request is closed, or
+// sends it away.
+func (q *request) reserve(limit int64) error {
+	n := q.auth.ContentLength
+	if n < 0 {
+		n = limit
+	}
+	if n = min(n, limit); n <= maxConfigBytes || q.reserved > 0 {
+		return nil
+	}
+	if q.s.documents.Add(n) > maxDocumentsBytes {
+		q.s.documents.Add(-n)
+		return objstore.E(objstore.KindBusy, q.op, q.bucket, "too many long documents at once")
+	}
+	q.reserved = n
+	return nil
+}
+
 // config returns a configuration document of the request's bucket. When there
 // is none the error has this code and message.
 func (q *request) config(name objstore.ConfigName, code, message string) ([]byte, error) {

@@ -19,6 +19,10 @@ const (
 	// maxConfigBytes bounds every other document.
 	maxConfigBytes = 64 << 10
 
+	// maxDocumentsBytes bounds all documents together that are longer than that and are
+	// being read or used: whoever has a key can send some, and be slow about it.
+	maxDocumentsBytes = 64 << 20
+
 	// maxFieldBytes bounds names and values of a form's fields before the file, as
 	// S3 has it, and maxFormBytes all that is read there, headers of parts and
 	// boundaries included. maxBoundary is a bit more than RFC 2046's 70.

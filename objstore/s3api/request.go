@@ -37,6 +37,7 @@ type request struct {
 	seen             map[objectName][]objstore.Tag // by the policies that were asked; see existingTags
 	sts              bool                          // it is for STS, whose answers look otherwise
 	peeked           []byte                        // of the body, for policies; nil: nothing
+	reserved         int64                         // of maxDocumentsBytes
 	body             body
 
 	// keys are those of customers that the request came with, its source's and its
@@ -68,6 +69,7 @@ func (q *request) set(name, value string) {
 
 // close ends the request: what it borrowed is given back, keys are wiped.
 func (q *request) close() {
+	q.s.documents.Add(-q.reserved)
 	for i := range q.keys {
 		q.keys[i].Wipe()
 	}

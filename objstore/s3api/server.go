@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cofferfs/coffer/objstore"
@@ -66,6 +67,7 @@ type Server struct {
 	log         *slog.Logger
 	cors        parsed[corsRules]
 	lifecycle   parsed[[]lifecycle.Rule]
+	documents   atomic.Int64 // bytes of long documents; see maxDocumentsBytes
 }
 
 // New makes a Server. It takes over neither Store nor IAM.

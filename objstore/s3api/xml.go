@@ -195,6 +195,9 @@ func plainInURL(c byte) bool {
 // anything behind the document. It reads the body to its end, so that a body
 // that was not whole is told by its error.
 func (q *request) decodeXML(limit int64, root string, v any) error {
+	if err := q.reserve(limit); err != nil {
+		return err
+	}
 	src := &limitedReader{src: &q.body, left: limit}
 	err := decodeXML(src, root, v)
 	if _, rest := io.Copy(io.Discard, src); rest != nil && err == nil {
