@@ -300,21 +300,11 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if h == nil {
 		return fuse.EBADF
 	}
-	var mode objstore.AllocateMode
-	for _, m := range [...]struct {
-		linux uint32
-		ours  objstore.AllocateMode
-	}{
-		{unix.FALLOC_FL_KEEP_SIZE, objstore.AllocateKeepSize},
-		{unix.FALLOC_FL_PUNCH_HOLE, objstore.AllocatePunchHole},
-		{unix.FALLOC_FL_ZERO_RANGE, objstore.AllocateZeroRange},
-	} {
-		if in.Mode&m.linux != 0 {
-			mode |= m.ours
-		}
-		in.Mode &^= m.linux
-	}
-	if in.Mode != 0 {
+	mode, rest := knownFlags(in.Mode,
+		flag[objstore.AllocateMode]{unix.FALLOC_FL_KEEP_SIZE, objstore.AllocateKeepSize},
+		flag[objstore.AllocateMode]{unix.FALLOC_FL_PUNCH_HOLE, objstore.AllocatePunchHole},
+		flag[objstore.AllocateMode]{unix.FALLOC_FL_ZERO_RANGE, objstore.AllocateZeroRange})
+	if rest != 0 {
 		return fuse.ENOTSUP
 	}
 	if in.Offset > objstore.MaxFileSize || in.Length > objstore.MaxFileSize-in.Offset {

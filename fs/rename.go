@@ -10,21 +10,11 @@ import (
 // Rename serves RENAME and RENAME2 (renameat2(2)). RENAME_WHITEOUT is what an overlay
 // file system asks of its upper layer.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	var flags objstore.RenameFlags
-	for _, fl := range [...]struct {
-		linux uint32
-		ours  objstore.RenameFlags
-	}{
-		{unix.RENAME_NOREPLACE, objstore.RenameNoReplace},
-		{unix.RENAME_EXCHANGE, objstore.RenameExchange},
-		{unix.RENAME_WHITEOUT, objstore.RenameWhiteout},
-	} {
-		if in.Flags&fl.linux != 0 {
-			flags |= fl.ours
-		}
-		in.Flags &^= fl.linux
-	}
-	if in.Flags != 0 {
+	flags, rest := knownFlags(in.Flags,
+		flag[objstore.RenameFlags]{unix.RENAME_NOREPLACE, objstore.RenameNoReplace},
+		flag[objstore.RenameFlags]{unix.RENAME_EXCHANGE, objstore.RenameExchange},
+		flag[objstore.RenameFlags]{unix.RENAME_WHITEOUT, objstore.RenameWhiteout})
+	if rest != 0 {
 		return fuse.EINVAL
 	}
 	f.settleName(f.inode(in.NodeId), oldName)
