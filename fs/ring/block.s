@@ -1,0 +1,1 @@
+// This file lets block.go declare functions without a body.
