@@ -11,6 +11,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/cofferfs/coffer/fs/ring"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
 )
@@ -53,6 +54,9 @@ type Options struct {
 	// Readers bounds the goroutines that wait for requests while none is handled; go-fuse
 	// has one more, and at least three. 0: GOMAXPROCS.
 	Readers int
+	// Rings takes requests through io_uring where that can be used (package ring, whose
+	// BUG(kill) says why it is not usual), which is faster.
+	Rings bool
 	// Logger takes what an operator should see; nil: none.
 	Logger *slog.Logger
 	// Panicked is called after a request panicked, was logged and is about to be
@@ -126,6 +130,9 @@ type FS struct {
 
 	// server, seeks and what stops are set in Init, before the first request.
 	server *fuse.Server
+	// rings is nil if requests come through /dev/fuse.
+	rings *ring.Server
+	dir   string // for poke
 	// seeks says that LSEEK is served: after settle the kernel has nothing more to write
 	// back. Kernels before 6.16 write copies of their pages back, and settle does not
 	// wait for those.
@@ -223,6 +230,9 @@ func (f *FS) Init(s *fuse.Server) {
 // before, unless the connection was aborted; what then is left is closed here,
 // so that what was written is committed.
 func (f *FS) OnUnmount() {
+	if f.rings != nil {
+		f.rings.Wait() // only what comes through /dev/fuse has ended
+	}
 	f.stopWatch()
 	f.stopLost()
 	f.stopKeep()

@@ -14,6 +14,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferfs/coffer/fs/ring"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
 )
@@ -39,30 +40,42 @@ type Mounted struct {
 // goroutines of its own; it is usable when Mount returns. As root it needs no
 // helper. The store must stay open until Wait returns.
 func Mount(dir string, store *engine.Store, o Options) (*Mounted, error) {
-	f := New(store, o)
+	m, err := mount(dir, New(store, o), o.Rings)
+	if without, ok := errors.AsType[*ring.UnavailableError](err); ok {
+		f := New(store, o)
+		f.log.Warn("requests come through /dev/fuse and not through io_uring", "reason", without.Err)
+		m, err = mount(dir, f, false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mount %q: %w", dir, err)
+	}
+	return m, nil
+}
+
+func mount(dir string, f *FS, rings bool) (*Mounted, error) {
 	opts := f.MountOptions()
 	direct := os.Geteuid() == 0
 	opts.DirectMountStrict = direct
 	if !direct && !haveFusermount() {
-		return nil, fmt.Errorf("mount %q: %w", dir, ErrNoFusermount)
-	}
-	server, err := f.newServer(dir, opts)
-	if err != nil {
-		return nil, fmt.Errorf("mount %q: %w", dir, err)
+		return nil, ErrNoFusermount
 	}
 	m := &Mounted{
-		fs: f, dir: dir, server: server,
+		fs: f, dir: dir,
 		served: make(chan struct{}),
 		stop:   make(chan struct{}),
 	}
 	f.openRoot = func() int { return m.openRoot(m.dir) }
 	f.openHere = func() int { return m.openIfMounted(m.dir) }
+	server, err := f.connect(dir, opts, rings)
+	if err != nil {
+		return nil, err
+	}
+	m.server = server
 	go func() {
 		defer close(m.served)
 		server.Serve()
 	}()
 	if err := m.awaitAndTune(); err != nil {
-		err = fmt.Errorf("mount %q: %w", dir, err)
 		if uerr := server.Unmount(); uerr != nil {
 			err = errors.Join(err, uerr)
 		} else {
@@ -123,6 +136,9 @@ func (m *Mounted) tune(name string, value int) {
 
 // Dir is the mount point as given to Mount.
 func (m *Mounted) Dir() string { return m.dir }
+
+// Rings reports whether requests come through io_uring.
+func (m *Mounted) Rings() bool { return m.fs.rings != nil }
 
 // Device is st_dev of what is in the mount, and of nothing else as long as it is
 // served.

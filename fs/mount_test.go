@@ -135,12 +135,13 @@ func shell(dir, script string) *exec.Cmd {
 
 func (m *mounted) path(name string) string { return filepath.Join(m.dir, name) }
 
-// eachMode runs a test on a mount without and one with the writeback cache.
+// eachMode runs a test on a mount without and one with the writeback cache, and on one
+// whose requests come through io_uring.
 func eachMode(t *testing.T, fn func(t *testing.T, m *mounted)) {
 	for _, c := range []struct {
 		name string
 		o    Options
-	}{{"writethrough", Options{}}, {"writeback", Options{Writeback: true}}} {
+	}{{"writethrough", Options{}}, {"writeback", Options{Writeback: true}}, {"io_uring", Options{Writeback: true, Rings: true}}} {
 		t.Run(c.name, func(t *testing.T) { fn(t, mountBucket(t, c.o)) })
 	}
 }

@@ -64,7 +64,7 @@ func (d *Daemon) bind(s *served, from int, p *mountPoint) error {
 			return errors.Join(fmt.Errorf("make %q read-only: %w", p.Mountpoint, err), unmountPath(p.Mountpoint, true))
 		}
 	}
-	p.Cache, p.of = cacheShared, s
+	p.Cache, p.Transport, p.of = cacheShared, s.transport(), s
 	s.points = append(s.points, p)
 	return nil
 }

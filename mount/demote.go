@@ -78,7 +78,7 @@ func (d *Daemon) cover(s *served) (covers []*mountPoint, err error) {
 		return nil, &Problem{Err: fmt.Errorf("the same files are mounted on %q, where something else is mounted over them", at), Code: CodeBusy}
 	}
 	for _, p := range s.points {
-		cover := &mountPoint{MountInfo: p.MountInfo, gone: make(chan struct{}), over: s}
+		cover := &mountPoint{MountInfo: p.MountInfo, gone: make(chan struct{}), over: s, rings: p.rings}
 		root, err := d.rootNow(s, p.Bucket)
 		if err != nil {
 			return covers, err

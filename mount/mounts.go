@@ -37,6 +37,8 @@ type MountRequest struct {
 	ReadOnly   bool      `json:"read_only"`
 	AllowOther bool      `json:"allow_other"`
 	Cache      CacheMode `json:"cache"`
+	// IOURing takes requests from the kernel through io_uring, where that can be used.
+	IOURing bool `json:"io_uring,omitempty"`
 	// SSECKeys are customers' keys, 32 bytes each, lent to the mount: with some it
 	// shares no other mount's kernel caches.
 	SSECKeys [][]byte `json:"sse_c_keys,omitempty"`
@@ -72,6 +74,8 @@ type MountInfo struct {
 	// Cache is writeback or through, or "shared" for a mount that shows a part
 	// of another one, through the same kernel caches.
 	Cache string `json:"cache"`
+	// Transport is how requests come from the kernel: TransportIOURing or TransportDevice.
+	Transport string `json:"transport"`
 	// BucketGone: the bucket was removed, and none was made in its place.
 	BucketGone bool `json:"bucket_gone,omitempty"`
 	// SSECKeys is how many customers' keys the mount has been lent.
@@ -79,6 +83,12 @@ type MountInfo struct {
 	// Made names what the request made beside the mount.
 	Made []string `json:"made,omitempty"`
 }
+
+// Values of MountInfo.Transport.
+const (
+	TransportIOURing = "io_uring"
+	TransportDevice  = "/dev/fuse"
+)
 
 // cacheShared is the Cache of a mount that binds another one.
 const cacheShared = "shared"
@@ -108,6 +118,8 @@ type mountPoint struct {
 	of   *served
 	gone chan struct{} // closed when it is off the table
 	over *served       // what this one covers, or nil
+	// rings: MountRequest.IOURing.
+	rings bool
 	// refused: that it be removed, since the store has failed.
 	refused atomic.Bool
 }
@@ -118,6 +130,14 @@ func (s *served) shows(bucket string) bool { return s.bucket == "" || s.bucket =
 // overlaps reports whether a mount of bucket would share files with s.
 func (s *served) overlaps(bucket string) bool {
 	return s.bucket == "" || bucket == "" || s.bucket == bucket
+}
+
+// transport is the MountInfo.Transport of all mount points of s.
+func (s *served) transport() string {
+	if s.fs.Rings() {
+		return TransportIOURing
+	}
+	return TransportDevice
 }
 
 // Mount adds a mount. When it returns the mount is usable.
@@ -144,7 +164,7 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 	if err := checkMountpoint(r.Mountpoint, d.cfg.Store, func(s string) { d.log.Warn(s) }); err != nil {
 		return MountInfo{}, err
 	}
-	p := &mountPoint{gone: make(chan struct{}), MountInfo: MountInfo{
+	p := &mountPoint{gone: make(chan struct{}), rings: r.IOURing, MountInfo: MountInfo{
 		Mountpoint: r.Mountpoint, Bucket: r.Bucket, ReadOnly: r.ReadOnly, AllowOther: r.AllowOther,
 	}}
 	d.prune()
@@ -170,7 +190,7 @@ func (d *Daemon) Mount(ctx context.Context, r MountRequest) (MountInfo, error) {
 		}
 		return MountInfo{}, err
 	}
-	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache, "sse_c_keys", len(r.SSECKeys))
+	d.log.Info("mounted", "mountpoint", p.Mountpoint, "bucket", p.Bucket, "read_only", p.ReadOnly, "cache", p.Cache, "transport", p.Transport, "sse_c_keys", len(r.SSECKeys))
 	info := d.describe(p)
 	p.Made = nil // that was this request's alone
 	d.publish()
@@ -252,7 +272,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint,
 	o.Root, o.Origin, o.ReadOnly, o.AllowOther = root, d.lastOrigin, p.ReadOnly, p.AllowOther
 	o.FsName = sourcePrefix + d.cfg.Store
 	o.Logger = d.log.With("part", "fs", "mountpoint", p.Mountpoint)
-	o.Panicked, o.Elsewhere, o.Readers = d.panics.panicked, elsewhere, d.readers
+	o.Panicked, o.Elsewhere, o.Readers, o.Rings = d.panics.panicked, elsewhere, d.readers, p.rings
 	mounted, err := fusefs.Mount(p.Mountpoint, d.store.engine, o)
 	if err != nil {
 		d.store.engine.ReturnKeys(d.lastOrigin)
@@ -266,6 +286,7 @@ func (d *Daemon) mountFS(root objstore.InodeID, o fusefs.Options, p *mountPoint,
 	if o.Writeback {
 		p.Cache = string(CacheWriteback)
 	}
+	p.Transport = s.transport()
 	s.guarded = d.guard.add(p.Mountpoint)
 	d.served = append(d.served, s)
 	d.tasks.Add(1)

@@ -47,6 +47,10 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 				Name: "cache", Usage: "`MODE` of the kernel's write cache: auto, writeback (fast, alone on its files) or through (can share them)",
 				EnvVars: []string{"COFFER_CACHE"}, Value: string(mount.CacheAuto),
 			},
+			&cli.BoolFlag{
+				Name: "io-uring", Usage: "take requests from the kernel through io_uring where that can be used (Linux 6.18): faster, an experiment; see docs/design.md before you use it",
+				EnvVars: []string{"COFFER_IO_URING"},
+			},
 			&cli.StringSliceFlag{
 				Name: "sse-c-key", Usage: "lend the mount the customer's key in `FILE`, for files under SSE-C; can be given several times",
 				EnvVars: []string{"COFFER_SSE_C_KEY"},
@@ -64,6 +68,7 @@ mount is removed. Next: eval "$(coffer env)", coffer status, coffer umount.`,
 				ReadOnly:   c.Bool("read-only"),
 				AllowOther: c.Bool("allow-other"),
 				Cache:      mount.CacheMode(c.String("cache")),
+				IOURing:    c.Bool("io-uring"),
 
 				SSECKeyFiles: c.StringSlice("sse-c-key"),
 			}
