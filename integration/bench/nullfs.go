@@ -3,8 +3,10 @@ package main
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strconv"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/cofferfs/coffer/crypto"
 	"github.com/cofferfs/coffer/crypto/secret"
+	"github.com/cofferfs/coffer/fs/ring"
 )
 
 func ignoreInterrupt() { signal.Ignore(syscall.SIGINT, syscall.SIGHUP) }
@@ -52,6 +55,24 @@ type nullNode struct {
 	target   string
 }
 
+// connectNull mounts f as coffer would: through io_uring if
+// COFFER_IO_URING says so and it is possible.
+func connectNull(f *nullFS, dir string, opts *fuse.MountOptions) (*fuse.Server, error) {
+	mount := func() (*fuse.Server, error) { return fuse.NewServer(f, dir, opts) }
+	if on, _ := strconv.ParseBool(os.Getenv("COFFER_IO_URING")); on {
+		poke := func() {
+			var st unix.Statfs_t
+			_ = unix.Statfs(dir, &st)
+		}
+		server, _, err := ring.Connect(ring.Config{FS: f, Options: opts, Poke: poke, Logger: slog.Default()}, mount)
+		if _, without := errors.AsType[*ring.UnavailableError](err); !without {
+			return server, err
+		}
+		opts.ExtraCapabilities &^= fuse.CAP_OVER_IO_URING
+	}
+	return mount()
+}
+
 // serveNull mounts a nullFS on dir and serves it until hold ends.
 func serveNull(dir string, direct bool, hold io.Reader, ready io.Writer) error {
 	f := &nullFS{
@@ -79,7 +100,7 @@ func serveNull(dir string, direct bool, hold io.Reader, ready io.Writer) error {
 	if !direct {
 		extra |= fuse.CAP_WRITEBACK_CACHE
 	}
-	server, err := fuse.NewServer(f, dir, &fuse.MountOptions{
+	opts := &fuse.MountOptions{
 		FsName:                   "coffer-bench-null",
 		Name:                     "coffer-bench-null",
 		Options:                  []string{"default_permissions"},
@@ -91,7 +112,8 @@ func serveNull(dir string, direct bool, hold io.Reader, ready io.Writer) error {
 		ExplicitDataCacheControl: true,
 		ExtraCapabilities:        extra,
 		DirectMountStrict:        os.Geteuid() == 0,
-	})
+	}
+	server, err := connectNull(f, dir, opts)
 	if err != nil {
 		return err
 	}
@@ -353,8 +375,15 @@ func (f *nullFS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 		done += part
 		off = 0
 	}
-	return fuse.ReadResultData(buf[:n]), fuse.OK
+	return filled(buf[:n]), fuse.OK
 }
+
+// filled is a fuse.ReadResult that is in the buffer for it.
+type filled []byte
+
+func (b filled) Bytes([]byte) ([]byte, fuse.Status) { return b, fuse.OK }
+func (b filled) Size() int                          { return len(b) }
+func (filled) Done()                                {}
 
 func (f *nullFS) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
 func (f *nullFS) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
