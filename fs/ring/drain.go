@@ -26,15 +26,17 @@ func (q *queue) drain() {
 			// What a request brought about ends soon, and its answer brings the next, or
 			// it waits, and keeps the entry.
 			free := q.free.Load()
-			if free > 0 {
-				pokes.Add(1)
-				q.s.entries.Go(func() {
-					defer pokes.Add(-1)
-					runtime.LockOSThread() // for good, as in add
-					q.s.bind(q, true)
-					q.s.poke()
-				})
+			if free == 0 {
+				time.Sleep(interval)
+				continue
 			}
+			pokes.Add(1)
+			q.s.entries.Go(func() {
+				defer pokes.Add(-1)
+				runtime.LockOSThread() // for good, as in add
+				q.s.bind(q, true)
+				q.s.poke()
+			})
 			time.Sleep(interval)
 			if pokes.Load() == 0 && q.free.Load() >= free {
 				quiet++
