@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 
 	"github.com/cofferfs/coffer/fs/ring"
 )
@@ -18,7 +17,6 @@ var connectMu sync.Mutex
 func (f *FS) connect(dir string, opts *fuse.MountOptions, rings bool) (connection *fuse.Server, err error) {
 	connectMu.Lock()
 	defer connectMu.Unlock()
-	f.dir = dir
 	mount := func() (*fuse.Server, error) {
 		if f.o.Readers > 0 {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(f.o.Readers))
@@ -28,18 +26,6 @@ func (f *FS) connect(dir string, opts *fuse.MountOptions, rings bool) (connectio
 	if !rings {
 		return mount()
 	}
-	connection, f.rings, err = ring.Connect(ring.Config{FS: f, Options: opts, Poke: f.poke, Logger: f.log}, mount)
+	connection, f.rings, err = ring.Connect(ring.Config{FS: f, Options: opts, Dir: dir, Logger: f.log}, mount)
 	return connection, err
-}
-
-// poke makes a request to the mount, and no other, for ring.Config. Where something else is
-// mounted over it, it makes none.
-func (f *FS) poke() {
-	fd, err := unix.Open(f.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	defer unix.Close(fd)
-	var st unix.Statfs_t
-	_ = unix.Fstatfs(fd, &st)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/cofferfs/coffer/fs/ring"
 	"github.com/cofferfs/coffer/objstore"
 	"github.com/cofferfs/coffer/objstore/engine"
 )
@@ -120,16 +121,8 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 	if err != nil && err != io.EOF {
 		return nil, f.fail("read", &in.InHeader, err)
 	}
-	return filled(buf[:n]), fuse.OK
+	return ring.Filled(buf[:n]), fuse.OK
 }
-
-// filled is an answer to READ that is in the buffer for it, to which the one of
-// fuse.ReadResultData would be copied.
-type filled []byte
-
-func (b filled) Bytes([]byte) ([]byte, fuse.Status) { return b, fuse.OK }
-func (b filled) Size() int                          { return len(b) }
-func (filled) Done()                                {}
 
 // Write is not called: Writev serves all WRITEs.
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {

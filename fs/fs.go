@@ -132,7 +132,6 @@ type FS struct {
 	server *fuse.Server
 	// rings is nil if requests come through /dev/fuse.
 	rings *ring.Server
-	dir   string // for poke
 	// seeks says that LSEEK is served: after settle the kernel has nothing more to write
 	// back. Kernels before 6.16 write copies of their pages back, and settle does not
 	// wait for those.

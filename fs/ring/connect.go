@@ -32,6 +32,7 @@ func Connect(c Config, mount func() (*fuse.Server, error)) (*fuse.Server, *Serve
 	c.Options.ExtraCapabilities |= fuse.CAP_OVER_IO_URING
 	connection, dev, err := newDevice(mount)
 	done()
+	c.Options.ExtraCapabilities &^= fuse.CAP_OVER_IO_URING // a mount without rings can use them
 	if connection == nil {
 		return nil, nil, err
 	}

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // drainInterval is how long drain waits for what its request has brought about; each time
@@ -35,7 +37,9 @@ func (q *queue) drain() {
 				defer pokes.Add(-1)
 				runtime.LockOSThread() // for good, as in add
 				q.s.bind(q, true)
-				q.s.poke()
+				var st unix.Statfs_t
+				// One request, whatever comes of it; none if something is mounted over it.
+				_ = unix.Statfs(q.s.dir, &st)
 			})
 			time.Sleep(interval)
 			if pokes.Load() == 0 && q.free.Load() >= free {

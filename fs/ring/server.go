@@ -33,8 +33,8 @@ type Config struct {
 	// FS and Options are those that the mount is made with.
 	FS      fuse.RawFileSystem
 	Options *fuse.MountOptions
-	// Poke makes a request to the mount from the calling thread, whatever comes of it.
-	Poke   func()
+	// Dir is where the mount is made.
+	Dir    string
 	Logger *slog.Logger
 }
 
@@ -42,7 +42,7 @@ type Config struct {
 type Server struct {
 	protocol    *fuse.ProtocolServer
 	log         *slog.Logger
-	poke        func()
+	dir         string
 	device      int
 	payloadSize int            // of the buffer for a request, in bytes
 	allowed     unix.CPUSet    // where the process may run
@@ -66,7 +66,7 @@ func serve(c Config, init *fuse.InitIn, connection int) (*Server, error) {
 	s := &Server{
 		protocol: fuse.NewProtocolServer(c.FS, c.Options),
 		log:      c.Logger,
-		poke:     c.Poke,
+		dir:      c.Dir,
 		// READ and WRITE fill it at most; other answers have a fixed part besides.
 		payloadSize: max(c.Options.MaxWrite, 128<<10) + pageSize,
 	}

@@ -139,11 +139,7 @@ func mountDoor(t *testing.T) (d *door, dir string, s *Server, unmount func()) {
 	opts := &fuse.MountOptions{
 		Name: "coffer-ring-test", MaxWrite: 1 << 20, DisableSplice: true, DirectMountStrict: true,
 	}
-	poke := func() {
-		var st unix.Statfs_t
-		_ = unix.Statfs(dir, &st)
-	}
-	server, s, err := Connect(Config{FS: d, Options: opts, Poke: poke, Logger: slog.Default()}, func() (*fuse.Server, error) {
+	server, s, err := Connect(Config{FS: d, Options: opts, Dir: dir, Logger: slog.Default()}, func() (*fuse.Server, error) {
 		return fuse.NewServer(d, dir, opts)
 	})
 	if err != nil {

@@ -60,15 +60,10 @@ type nullNode struct {
 func connectNull(f *nullFS, dir string, opts *fuse.MountOptions) (*fuse.Server, error) {
 	mount := func() (*fuse.Server, error) { return fuse.NewServer(f, dir, opts) }
 	if on, _ := strconv.ParseBool(os.Getenv("COFFER_IO_URING")); on {
-		poke := func() {
-			var st unix.Statfs_t
-			_ = unix.Statfs(dir, &st)
-		}
-		server, _, err := ring.Connect(ring.Config{FS: f, Options: opts, Poke: poke, Logger: slog.Default()}, mount)
+		server, _, err := ring.Connect(ring.Config{FS: f, Options: opts, Dir: dir, Logger: slog.Default()}, mount)
 		if _, without := errors.AsType[*ring.UnavailableError](err); !without {
 			return server, err
 		}
-		opts.ExtraCapabilities &^= fuse.CAP_OVER_IO_URING
 	}
 	return mount()
 }
@@ -375,15 +370,8 @@ func (f *nullFS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 		done += part
 		off = 0
 	}
-	return filled(buf[:n]), fuse.OK
+	return ring.Filled(buf[:n]), fuse.OK
 }
-
-// filled is a fuse.ReadResult that is in the buffer for it.
-type filled []byte
-
-func (b filled) Bytes([]byte) ([]byte, fuse.Status) { return b, fuse.OK }
-func (b filled) Size() int                          { return len(b) }
-func (filled) Done()                                {}
 
 func (f *nullFS) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
 func (f *nullFS) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }
