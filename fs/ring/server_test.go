@@ -51,10 +51,15 @@ func (d *door) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fus
 	default:
 		return fuse.ENOENT
 	}
+	out.Attr = d.file(out.NodeId)
+	return fuse.OK
+}
+
+// file are the attributes of a file.
+func (d *door) file(node uint64) fuse.Attr {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out.Attr = fuse.Attr{Ino: out.NodeId, Mode: syscall.S_IFREG | 0o644, Nlink: 1, Size: uint64(len(d.data))}
-	return fuse.OK
+	return fuse.Attr{Ino: node, Mode: syscall.S_IFREG | 0o644, Nlink: 1, Size: uint64(len(d.data))}
 }
 
 func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
@@ -62,9 +67,7 @@ func (d *door) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut)
 		out.Attr = fuse.Attr{Ino: 1, Mode: syscall.S_IFDIR | 0o755, Nlink: 2}
 		return fuse.OK
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	out.Attr = fuse.Attr{Ino: in.NodeId, Mode: syscall.S_IFREG | 0o644, Nlink: 1, Size: uint64(len(d.data))}
+	out.Attr = d.file(in.NodeId)
 	return fuse.OK
 }
 
